@@ -1,0 +1,1 @@
+"""What the gateway, the workers and the page agree on; imports none of fastapi, gradio or torch."""

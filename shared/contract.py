@@ -1,0 +1,210 @@
+"""The JSON bodies of `/v1`: what the gateway answers and the client reads.
+
+Pydantic models only; turning a `Job` into a `JobBody` is here too, so that its names stand once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
+from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning
+
+MAX_METADATA_PAIRS: Final = 16
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class JobRequest(GenerationRequest):
+    """`POST /v1/jobs`."""
+
+    model: str | None = None
+    """A model's id from `/v1/models`; absent: the one that is served."""
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
+    """Yours: kept with the job and given back, never interpreted."""
+
+
+class Body(BaseModel):
+    """An answer; readers ignore fields that they don't know, so that old clients outlive new gateways."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Progress(Body):
+    """How far a running job is, over all of its pictures."""
+
+    step: int
+    steps: int
+    images_done: int
+    images: int
+
+
+class ImageBody(Body):
+    """A finished picture."""
+
+    index: int
+    seed: int
+    url: str
+    width: int
+    height: int
+    output_format: OutputFormat
+    num_bytes: int
+    sha256: str
+
+
+class Metrics(Body):
+    """Seconds that the job spent waiting and being worked on, up to now or its end."""
+
+    queue_time: float
+    predict_time: float | None
+    total_time: float
+
+
+class Urls(Body):
+    """Where to go from here, as paths of this gateway."""
+
+    get: str
+    cancel: str
+    preview: str
+
+
+class JobBody(Body):
+    """A job, in answer to submit, get, list and cancel."""
+
+    id: JobId
+    status: JobStatus
+    version: int
+    model: str
+    params: GenerationParams
+    metadata: dict[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    attempt: int
+    position: int | None
+    """Place among the waiting, 0 goes next; null unless queued."""
+    progress: Progress
+    images: tuple[ImageBody, ...]
+    warnings: tuple[JobWarning, ...]
+    error: JobError | None
+    metrics: Metrics
+    urls: Urls
+
+
+class JobPage(Body):
+    """`GET /v1/jobs`: newest first."""
+
+    data: tuple[JobBody, ...]
+    next_cursor: str | None
+    """Hand it back as `cursor` for the next page; null on the last one."""
+
+
+class WorkerState(Body):
+    """What a worker says of itself with every heartbeat."""
+
+    id: str
+    state: Literal["warming", "ready", "draining"]
+    model: str
+    device: str
+    """Such as `cpu` or `NVIDIA H100 80GB HBM3`."""
+    software_version: str
+    started_at_ms: int
+
+
+class ModelBody(ModelCard):
+    """A model in `GET /v1/models`: its card and who serves it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    ready_workers: int
+    is_default: bool
+
+
+class ModelList(Body):
+    """`GET /v1/models`."""
+
+    data: tuple[ModelBody, ...]
+
+
+class Check(Body):
+    """One thing that readiness needs."""
+
+    name: Literal["redis", "object_store", "worker"]
+    ok: bool
+    message: str
+
+
+class Readiness(Body):
+    """`GET /readyz`: 200 if every check is ok, else 503."""
+
+    ready: bool
+    checks: tuple[Check, ...]
+
+
+class FieldProblem(Body):
+    """A wrong field in a Problem."""
+
+    field: str
+    message: str
+
+
+class Problem(Body):
+    """Every error's body (RFC 9457, `application/problem+json`)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: tuple[FieldProblem, ...] = ()
+
+
+def job_body(job: Job, *, now_ms: int) -> JobBody:
+    """Say a job in JSON's terms; `now_ms` closes the clocks of a job that goes on."""
+    end_ms = job.completed_at_ms or now_ms
+    start_ms = job.started_at_ms
+    base = f"/v1/jobs/{job.id}"
+    return JobBody(
+        id=job.id,
+        status=job.status,
+        version=job.version,
+        model=job.model,
+        params=job.params,
+        metadata=job.metadata,
+        created_at=_time(job.created_at_ms),
+        started_at=None if start_ms is None else _time(start_ms),
+        completed_at=None if job.completed_at_ms is None else _time(job.completed_at_ms),
+        attempt=job.attempt,
+        position=job.position,
+        progress=Progress(step=job.step, steps=job.steps, images_done=len(job.images), images=job.params.num_images),
+        images=tuple(_image(job, image) for image in job.images),
+        warnings=job.warnings,
+        error=job.error,
+        metrics=Metrics(
+            queue_time=((start_ms or end_ms) - job.created_at_ms) / 1000,
+            predict_time=None if start_ms is None else (end_ms - start_ms) / 1000,
+            total_time=(end_ms - job.created_at_ms) / 1000,
+        ),
+        urls=Urls(get=base, cancel=f"{base}/cancel", preview=f"{base}/preview"),
+    )
+
+
+def _image(job: Job, image: Image) -> ImageBody:
+    return ImageBody(
+        index=image.index,
+        seed=image.seed,
+        url=f"/v1/jobs/{job.id}/images/{image.index}",
+        width=image.size.width,
+        height=image.size.height,
+        output_format=image.output_format,
+        num_bytes=image.num_bytes,
+        sha256=image.sha256,
+    )
+
+
+def _time(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC)

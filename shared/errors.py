@@ -1,0 +1,127 @@
+"""Every error that Darkroom itself raises: one tree, one stable `code` a leaf.
+
+    DarkroomError
+    ├── InvalidRequest          invalid_request      a field is wrong; `errors` names each
+    ├── JobNotFound             job_not_found        no such job, or not yours
+    ├── ImageNotFound           image_not_found      the job has no such picture (yet)
+    ├── QueueFull               queue_full           too much is waiting; come back later
+    ├── Unavailable             -                    something that the request needs is away
+    │   ├── QueueUnavailable    queue_unavailable    Redis does not answer
+    │   ├── StoreUnavailable    store_unavailable    the object store does not answer
+    │   └── NoModel             no_model             no worker has named its model yet
+    ├── LeaseLost               lease_lost           the job is no longer this worker's
+    └── GenerationFailed        -                    a job ended without a picture
+        ├── ModelError          model_error          the pipeline raised
+        ├── OutOfMemory         out_of_memory        it does not fit this device
+        └── WorkerLost          worker_lost          its workers died, again and again
+
+HTTP statuses live in `api/errors.py`; an exception of a library is translated where it is met.
+A message says what happened and what the reader can do about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class DarkroomError(Exception):
+    """The root: never raised itself."""
+
+    code: ClassVar[str] = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field of a request and what would be right."""
+
+    field: str
+    message: str
+
+
+class InvalidRequest(DarkroomError):
+    """The request has wrong fields; nothing was changed."""
+
+    code = "invalid_request"
+
+    def __init__(self, errors: tuple[FieldError, ...]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+
+
+class JobNotFound(DarkroomError):
+    """There is no such job. It may have expired, or belong to someone else."""
+
+    code = "job_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id}. It may have expired: list yours with GET /v1/jobs.")
+
+
+class ImageNotFound(DarkroomError):
+    """The job has no such picture, or not yet."""
+
+    code = "image_not_found"
+
+
+class QueueFull(DarkroomError):
+    """Too many jobs are waiting; nothing was accepted."""
+
+    code = "queue_full"
+
+    def __init__(self, waiting: int, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{waiting} jobs are waiting already. Try again in {retry_after_s} s.")
+
+
+class Unavailable(DarkroomError):
+    """Something that the request needs is away for now; nothing was changed."""
+
+    retry_after_s: ClassVar[int] = 2
+
+
+class QueueUnavailable(Unavailable):
+    """The queue (Redis) does not answer. Nothing was accepted; try again shortly."""
+
+    code = "queue_unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The object store does not answer. Pictures that it holds are safe; try again shortly."""
+
+    code = "store_unavailable"
+
+
+class NoModel(Unavailable):
+    """No worker has said which model it serves. Start a worker, then try again."""
+
+    code = "no_model"
+    retry_after_s = 5
+
+
+class LeaseLost(DarkroomError):
+    """The job is no longer this worker's: canceled, ended, or handed to another."""
+
+    code = "lease_lost"
+
+
+class GenerationFailed(DarkroomError):
+    """A job ended without its pictures; `code` and message go into the job."""
+
+
+class ModelError(GenerationFailed):
+    """The pipeline raised while it worked on this job."""
+
+    code = "model_error"
+
+
+class OutOfMemory(GenerationFailed):
+    """The picture does not fit the device's memory. Ask for a smaller one."""
+
+    code = "out_of_memory"
+
+
+class WorkerLost(GenerationFailed):
+    """Every worker that took this job died before it was done."""
+
+    code = "worker_lost"

@@ -1,0 +1,258 @@
+"""What can be asked of a model: parameters, their limits, and the card that a model shows of itself.
+
+The gateway validates by these, the page's controls read them, the engine draws from them. Nothing
+here knows of HTTP, Redis or torch.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import FieldError, InvalidRequest
+
+MAX_PROMPT_CHARS: Final = 4_000
+"""More than any encoder window holds; a cap on memory, not on meaning."""
+
+MAX_SEED: Final = 2**32 - 1
+"""Seeds are 32 bits, as AUTOMATIC1111 and most of its clients expect. Picture n uses `seed + n`."""
+
+
+class Scheduler(StrEnum):
+    """Samplers by the names that the API speaks; the engine maps them to diffusers classes."""
+
+    EULER = "euler"
+    EULER_ANCESTRAL = "euler_a"
+    DPMPP_2M_KARRAS = "dpmpp_2m_karras"
+    UNIPC = "unipc"
+    DDIM = "ddim"
+    LCM = "lcm"
+
+
+class OutputFormat(StrEnum):
+    """File formats of a finished picture."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        """The MIME type, such as `image/png`."""
+        return f"image/{self.value}"
+
+    @property
+    def suffix(self) -> str:
+        """The file name's ending, without a dot."""
+        return "jpg" if self is OutputFormat.JPEG else self.value
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and no field that it doesn't know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Size(Frozen):
+    """A picture's width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class GenerationParams(Frozen):
+    """Everything that decides a job's pictures, complete: no default is left to be drawn."""
+
+    prompt: str
+    negative_prompt: str = ""
+    """Empty: the stock pipeline's `negative_prompt=None`, zero embeddings for SDXL-class models."""
+    width: int
+    height: int
+    """Of the generated picture, in pixels."""
+    num_inference_steps: int
+    guidance_scale: float
+    """1.0 or less switches classifier-free guidance off."""
+    seed: int
+    num_images: int = 1
+    scheduler: Scheduler
+    output_format: OutputFormat = OutputFormat.PNG
+    output_size: Size | None = None
+    """Resize the finished picture to this; None keeps the generated size."""
+
+    @property
+    def size(self) -> Size:
+        """Width and height as one value."""
+        return Size(width=self.width, height=self.height)
+
+    def seed_of(self, index: int) -> int:
+        """The seed that draws picture `index` (0-based) alone: `seed + index`, in 32 bits."""
+        return (self.seed + index) % (MAX_SEED + 1)
+
+
+class AspectRatio(Frozen):
+    """A named size that the model draws well."""
+
+    name: str
+    """Such as `Square 1:1`, for people."""
+    size: Size
+
+
+class Defaults(Frozen):
+    """What a request gets where it says nothing."""
+
+    size: Size
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: Scheduler
+    negative_prompt: str = ""
+
+
+class SizeRule(Frozen):
+    """Which sizes beside the named ones are accepted; a model without one takes the named ones only."""
+
+    min_side: int
+    max_side: int
+    multiple_of: int
+    max_pixels: int
+
+
+class ModelCard(Frozen):
+    """What a worker says of the model that it serves; published at its start, kept in Redis."""
+
+    id: str
+    """Stable name in the API, such as `segmind/SSD-1B`."""
+    title: str
+    """For people."""
+    revision: str
+    """Commit of the hub or a digest of the files; with parameters and seed it fixes the picture."""
+    description: str
+    is_demo: bool = False
+    aspect_ratios: tuple[AspectRatio, ...]
+    custom_sizes: SizeRule | None = None
+    schedulers: tuple[Scheduler, ...]
+    defaults: Defaults
+    max_steps: int = 100
+    max_guidance: float = 30.0
+    max_images: int = 8
+    max_output_side: int = 4096
+    prompt_window_tokens: int = 75
+    """Tokens of a prompt that one encoder pass sees (CLIP: 77 less the two markers)."""
+    example_prompts: tuple[str, ...] = ()
+
+    def allows(self, size: Size) -> bool:
+        """True if pictures of this size may be asked for."""
+        if any(ratio.size == size for ratio in self.aspect_ratios):
+            return True
+        rule = self.custom_sizes
+        return rule is not None and (
+            rule.min_side <= min(size.width, size.height)
+            and max(size.width, size.height) <= rule.max_side
+            and size.width % rule.multiple_of == 0
+            and size.height % rule.multiple_of == 0
+            and size.width * size.height <= rule.max_pixels
+        )
+
+
+class GenerationRequest(Frozen):
+    """What a client asks for, text cleaned, absent fields absent; `resolve` makes it complete."""
+
+    prompt: str = Field(max_length=MAX_PROMPT_CHARS)
+    negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
+    width: int | None = None
+    height: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+    num_images: int = 1
+    scheduler: Scheduler | None = None
+    output_format: OutputFormat = OutputFormat.PNG
+    output_size: Size | None = None
+
+    def resolve(self, card: ModelCard, *, drawn_seed: int) -> GenerationParams:
+        """Fill what is absent from the card and check the rest against it.
+
+        `drawn_seed` is used when the request names none: drawing it is the caller's, so that this
+        stays a pure function.
+
+        Raises InvalidRequest with a message for every wrong field.
+        """
+        errors: list[FieldError] = []
+
+        def require(field: str, holds: bool, message: str) -> None:
+            if not holds:
+                errors.append(FieldError(field, message))
+
+        prompt, negative = clean_text(self.prompt), clean_text(self.negative_prompt or "")
+        require("prompt", bool(prompt), "Say what to draw: the prompt is empty.")
+        steps = card.defaults.num_inference_steps if self.num_inference_steps is None else self.num_inference_steps
+        require("num_inference_steps", 1 <= steps <= card.max_steps, f"Must be from 1 to {card.max_steps}.")
+        guidance = card.defaults.guidance_scale if self.guidance_scale is None else self.guidance_scale
+        require("guidance_scale", 0 <= guidance <= card.max_guidance, f"Must be from 0 to {card.max_guidance:g}.")
+        seed = drawn_seed if self.seed is None else self.seed
+        require("seed", 0 <= seed <= MAX_SEED, f"Must be from 0 to {MAX_SEED}.")
+        require("num_images", 1 <= self.num_images <= card.max_images, f"Must be from 1 to {card.max_images}.")
+        scheduler = self.scheduler or card.defaults.scheduler
+        names = ", ".join(card.schedulers)
+        require("scheduler", scheduler in card.schedulers, f"{card.title} has these: {names}.")
+        size = self._size(card, errors)
+        if self.output_size is not None:
+            sides = (self.output_size.width, self.output_size.height)
+            fits = all(16 <= side <= card.max_output_side for side in sides)
+            require("output_size", fits, f"Each side must be from 16 to {card.max_output_side}.")
+        if errors:
+            raise InvalidRequest(tuple(errors))
+        return GenerationParams(
+            prompt=prompt,
+            negative_prompt=card.defaults.negative_prompt if self.negative_prompt is None else negative,
+            width=size.width,
+            height=size.height,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            seed=seed,
+            num_images=self.num_images,
+            scheduler=scheduler,
+            output_format=self.output_format,
+            output_size=self.output_size,
+        )
+
+    def _size(self, card: ModelCard, errors: list[FieldError]) -> Size:
+        if self.width is None and self.height is None:
+            return card.defaults.size
+        if self.width is None or self.height is None:
+            missing = "width" if self.width is None else "height"
+            errors.append(FieldError(missing, "Give both width and height, or neither."))
+            return card.defaults.size
+        size = Size(width=self.width, height=self.height)
+        if not card.allows(size):
+            named = ", ".join(str(ratio.size) for ratio in card.aspect_ratios)
+            rule = card.custom_sizes
+            custom = (
+                ""
+                if rule is None
+                else f", or sides from {rule.min_side} to {rule.max_side} in multiples of {rule.multiple_of}"
+                f" with at most {rule.max_pixels} pixels in all"
+            )
+            errors.append(FieldError("size", f"{card.title} draws {named}{custom}; not {size}."))
+        return size
+
+
+_SPACES = re.compile(r"[ \t\f\v\u00a0]+")
+
+
+def clean_text(text: str) -> str:
+    """Trim, normalise to NFC, drop control and format characters, fold runs of blanks.
+
+    Line breaks stay: they separate ideas in long prompts and the encoder reads them as blanks.
+    Zero-width joiners stay too: they hold emoji and several scripts together.
+    """
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    kept = (char for char in text if char in "\n\t\u200c\u200d" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
+    lines = (_SPACES.sub(" ", line).strip() for line in "".join(kept).split("\n"))
+    return "\n".join(lines).strip()

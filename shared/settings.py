@@ -1,0 +1,60 @@
+"""Every setting, read from the environment as `DARKROOM_*`; the only place that looks there.
+
+settings = Settings()          # raises pydantic.ValidationError, one line a wrong setting
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """Where the parts find each other, and the limits that an operator may set."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="ignore")
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """A URL that may carry a password: `redis://` or `rediss://` (TLS)."""
+
+    s3_endpoint: str | None = "http://127.0.0.1:9000"
+    """The object store as workers and gateway reach it; empty for AWS' own."""
+    s3_public_endpoint: str | None = None
+    """The store as browsers reach it. Set: pictures are redirects to presigned URLs; unset: they
+    come through the gateway."""
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "darkroom"
+    s3_access_key: SecretStr | None = None
+    """With `s3_secret_key` unset too: boto3's own chain (instance role, profile)."""
+    s3_secret_key: SecretStr | None = None
+
+    model: str = "auto"
+    """`auto`, a hub id or a folder. `auto`: SSD-1B where CUDA is available, else the demo model."""
+    model_cache: Path | None = None
+    """Where downloaded models are kept; unset: the Hugging Face cache."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    ui_host: str = "127.0.0.1"
+    ui_port: int = Field(default=7860, ge=0, le=65535)
+    api_url: str = "http://127.0.0.1:8000"
+    """The gateway as the page reaches it."""
+    allow_open_network: bool = False
+    """Gateway and page serve anyone who reaches them, so they bind loopback only, until this is true."""
+
+    lease_s: float = Field(default=5.0, gt=0)
+    """How long a worker may be silent before its jobs go to another."""
+    max_attempts: int = Field(default=3, ge=1)
+    hung_step_s: float = Field(default=120.0, gt=0)
+    """A worker whose engine makes no progress for so long stops renewing its leases."""
+    max_waiting: int = Field(default=10_000, ge=1)
+    """Waiting jobs in all; one more is refused with 429."""
+    keep_finished_s: int = Field(default=30 * 24 * 3600, ge=60)
+    """How long an ended job's record is kept."""
+
+    log_level: str = "INFO"

@@ -18,6 +18,9 @@ from shared.errors import FieldError, InvalidRequest
 MAX_PROMPT_CHARS: Final = 4_000
 """More than any encoder window holds; a cap on memory, not on meaning."""
 
+MIN_OUTPUT_SIDE: Final = 16
+"""Pixels; a smaller thumbnail helps nobody."""
+
 MAX_SEED: Final = 2**32 - 1
 """Seeds are 32 bits, as AUTOMATIC1111 and most of its clients expect. Picture n uses `seed + n`."""
 
@@ -204,8 +207,8 @@ class GenerationRequest(Frozen):
         size = self._size(card, errors)
         if self.output_size is not None:
             sides = (self.output_size.width, self.output_size.height)
-            fits = all(16 <= side <= card.max_output_side for side in sides)
-            require("output_size", fits, f"Each side must be from 16 to {card.max_output_side}.")
+            fits = all(MIN_OUTPUT_SIDE <= side <= card.max_output_side for side in sides)
+            require("output_size", fits, f"Each side must be from {MIN_OUTPUT_SIDE} to {card.max_output_side}.")
         if errors:
             raise InvalidRequest(tuple(errors))
         return GenerationParams(

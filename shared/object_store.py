@@ -1,0 +1,237 @@
+"""Pictures in an S3 bucket: put, read, sign, delete. Knows keys and bytes, nothing of jobs.
+
+Blocking: the gateway calls it in threads, the worker from its upload pool; one instance serves many
+threads. The store keeps bytes and a media type only. Everything else about a picture stands in its
+job, because some S3 servers forget metadata and overwrite an object that is tagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, NotRequired, Protocol, Self, TypedDict, cast, final
+from urllib.parse import urlsplit
+
+from boto3.session import Session  # pyright: ignore[reportMissingTypeStubs]: boto3 ships no types
+from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
+
+from shared.errors import ImageNotFound, StoreUnavailable
+from shared.settings import LOOPBACK, Settings
+
+ATTEMPTS: Final = 3
+CONNECT_TIMEOUT_S: Final = 2.0
+READ_TIMEOUT_S: Final = 10.0
+PROBE_TIMEOUT_S: Final = 2.0
+POOL_SIZE: Final = 32
+"""Connections kept: at least as many as threads that call at once."""
+CHUNK_BYTES: Final = 256 * 1024
+
+_MISSING_BUCKET: Final = frozenset({"NoSuchBucket", "404", "NotFound"})
+_MISSING_KEY: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class _Body(Protocol):
+    def read(self, amt: int | None = None) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class _Found(TypedDict):
+    Body: _Body
+    ContentLength: NotRequired[int]
+
+
+class _S3(Protocol):
+    """The part of boto3's S3 client that is used here; boto3 makes its methods at run time."""
+
+    def head_bucket(self, **kwargs: object) -> object: ...
+    def create_bucket(self, **kwargs: object) -> object: ...
+    def put_object(self, **kwargs: object) -> object: ...
+    def get_object(self, **kwargs: object) -> _Found: ...
+    def delete_object(self, **kwargs: object) -> object: ...
+    def generate_presigned_url(self, method: str, **kwargs: object) -> str: ...
+    def close(self) -> None: ...
+
+
+class _Session(Protocol):
+    def client(self, service: str, **kwargs: object) -> _S3: ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OpenObject:
+    """An object on its way: read it to the end or close it, else its connection stays taken."""
+
+    num_bytes: int | None
+    """What the store announced; None if it said nothing."""
+    _body: _Body
+
+    def read(self) -> bytes:
+        """Read the next chunk, empty at the end; raise StoreUnavailable if the store goes away."""
+        with _translated("read a picture"):
+            return self._body.read(CHUNK_BYTES)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.read, b"")
+
+    def close(self) -> None:
+        """Give up the connection. A second call does nothing."""
+        self._body.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@final
+class ObjectStore:
+    """One bucket. Every method raises StoreUnavailable when the store does not answer or refuses."""
+
+    def __init__(self, *, s3: _S3, probe: _S3, public: _S3, bucket: str, region: str) -> None:
+        self._s3 = s3
+        self._probe = probe
+        self._public = public
+        self._bucket = bucket
+        self._region = region
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Connect lazily: no request is sent before the first call. Takes up to half a second of CPU."""
+        s3 = _connect(settings, settings.s3_endpoint, attempts=ATTEMPTS, read_timeout_s=READ_TIMEOUT_S)
+        probe = _connect(settings, settings.s3_endpoint, attempts=1, read_timeout_s=PROBE_TIMEOUT_S)
+        public = s3
+        if settings.s3_public_endpoint:
+            public = _connect(settings, settings.s3_public_endpoint, attempts=1, read_timeout_s=READ_TIMEOUT_S)
+        return cls(s3=s3, probe=probe, public=public, bucket=settings.s3_bucket, region=settings.s3_region)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        for client in (self._s3, self._probe, self._public):
+            client.close()
+
+    def check(self) -> None:
+        """Ask once, without retries, whether the bucket is there: an answer in some 2 s at most."""
+        with _translated(f"reach the bucket {self._bucket}"):
+            self._probe.head_bucket(Bucket=self._bucket)
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket unless it is there. Safe to run in several processes at once."""
+        if self._bucket_exists():
+            return
+        try:
+            # The oldest region is the one that must not be named.
+            where = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
+            with _translated(f"create the bucket {self._bucket}"):
+                self._s3.create_bucket(Bucket=self._bucket, **({"CreateBucketConfiguration": where} if where else {}))
+        except StoreUnavailable:
+            # Another process may have been quicker, which servers report in several ways.
+            if not self._bucket_exists():
+                raise
+
+    def _bucket_exists(self) -> bool:
+        with _translated(f"reach the bucket {self._bucket}"):
+            try:
+                self._s3.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if _code(error) in _MISSING_BUCKET:
+                    return False
+                raise
+            return True
+
+    def put(self, key: str, data: bytes, media_type: str) -> None:
+        """Store `data` under `key`, replacing what is there: a second attempt may repeat it."""
+        with _translated("store a picture"):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=media_type)
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object; raise ImageNotFound if there is none."""
+        with self.open(key) as found:
+            return b"".join(found)
+
+    def open(self, key: str) -> OpenObject:
+        """Start to read an object, to be read in chunks; raise ImageNotFound if there is none."""
+        with _translated("read a picture"):
+            try:
+                found = self._s3.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING_KEY:
+                    raise ImageNotFound("The picture is no longer in the object store.") from error
+                raise
+        return OpenObject(found.get("ContentLength"), found["Body"])
+
+    def presigned_url(self, key: str, *, media_type: str, disposition: str, expires_s: int) -> str:
+        """Sign a GET of `key` for whoever holds the URL, on the public endpoint. Sends nothing.
+
+        `media_type` and `disposition` become the answer's Content-Type and Content-Disposition.
+        """
+        params = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "ResponseContentType": media_type,
+            "ResponseContentDisposition": disposition,
+        }
+        with _translated("sign a picture's URL"):
+            return self._public.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_s)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; a missing one is fine.
+
+        One request a key: the bulk call needs a checksum header that not every S3 server knows.
+        """
+        for key in keys:
+            with _translated("delete a picture"):
+                self._s3.delete_object(Bucket=self._bucket, Key=key)
+
+
+def _connect(settings: Settings, endpoint: str | None, *, attempts: int, read_timeout_s: float) -> _S3:
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=read_timeout_s,
+        max_pool_connections=POOL_SIZE,
+        # Newer checksums break several S3 servers.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # A proxy from the environment can't reach a store on this machine.
+        proxies={} if endpoint and urlsplit(endpoint).hostname in LOOPBACK else None,
+    )
+    access, secret = settings.s3_access_key, settings.s3_secret_key
+    return cast("_Session", Session()).client(
+        "s3",
+        endpoint_url=endpoint or None,
+        region_name=settings.s3_region,
+        aws_access_key_id=access.get_secret_value() if access else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=config,
+    )
+
+
+def _code(error: ClientError) -> str:
+    response = cast("dict[str, dict[str, object]]", error.response)
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def _translated(doing: str) -> Generator[None]:
+    """Turn botocore's errors into ours; `doing` completes "could not ..."."""
+    try:
+        yield
+    except ClientError as error:
+        code = _code(error)
+        hint = (
+            "Create it, or start the gateway or a worker: they create it."
+            if code in _MISSING_BUCKET
+            else "Check DARKROOM_S3_ACCESS_KEY, DARKROOM_S3_SECRET_KEY and the rights of that key."
+            if code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
+            else "Try again shortly."
+        )
+        raise StoreUnavailable(f"The object store refused ({code}): could not {doing}. {hint}") from error
+    except BotoCoreError as error:
+        raise StoreUnavailable(
+            f"The object store does not answer: could not {doing}. Pictures that it holds are safe; try again shortly."
+        ) from error

@@ -9,6 +9,7 @@
     │   ├── QueueUnavailable    queue_unavailable    Redis does not answer
     │   ├── StoreUnavailable    store_unavailable    the object store does not answer
     │   └── NoModel             no_model             no worker has named its model yet
+    ├── CheckpointUnavailable   checkpoint_unavailable   the worker can't have the model that it was told to serve
     ├── LeaseLost               lease_lost           the job is no longer this worker's
     └── GenerationFailed        -                    a job ended without a picture
         ├── ModelError          model_error          the pipeline raised
@@ -97,6 +98,12 @@ class NoModel(Unavailable):
 
     code = "no_model"
     retry_after_s = 5
+
+
+class CheckpointUnavailable(DarkroomError):
+    """The worker can't have the model that it was told to serve; it does not start."""
+
+    code = "checkpoint_unavailable"
 
 
 class LeaseLost(DarkroomError):

@@ -1,0 +1,1 @@
+"""What runs beside a GPU: the shift that takes jobs, the engine that draws, the delivery."""

@@ -1,0 +1,107 @@
+"""The parts of a checkpoint, loaded and placed; nothing here runs them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from shared.errors import CheckpointUnavailable
+from shared.generation import ModelCard
+from worker.engine.schedulers import SchedulerConfig
+from worker.engine.source import has_fp16_variant
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """Everything that drawing needs, on one device. Its parts keep state: one thread at a time."""
+
+    card: ModelCard
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    text_encoder_2: CLIPTextModelWithProjection
+    tokenizer: CLIPTokenizer
+    tokenizer_2: CLIPTokenizer
+    scheduler_config: SchedulerConfig
+    force_zeros_for_empty_prompt: bool
+    """An absent negative prompt is zeros rather than the encoding of an empty text."""
+    device: torch.device
+    dtype: torch.dtype
+    """Of the UNet and the encoders; the VAE's may be wider."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents: 4 for SDXL's VAE."""
+        return int(cast("Any", self.unet.config).in_channels)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels a side of one latent: 8 for SDXL's VAE."""
+        return 2 ** (len(cast("Any", self.vae.config).block_out_channels) - 1)
+
+
+def best_device() -> torch.device:
+    """Choose the first CUDA device if there is one, else the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def best_dtype(device: torch.device) -> torch.dtype:
+    """Choose the arithmetic of UNet and encoders: fp16 on CUDA, fp32 on a CPU."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def load_model(
+    folder: Path, card: ModelCard, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> Model:
+    """Load a checkpoint in the layout of diffusers onto `device` (None: `best_device`), safetensors only.
+
+    The VAE runs in float32 where it would overflow in fp16 (`force_upcast`, as the stock pipeline does).
+
+    Raises CheckpointUnavailable if the folder can't be read as an SDXL pipeline.
+    """
+    device = device or best_device()
+    dtype = dtype or best_dtype(device)
+    try:
+        pipeline = cast(
+            "Any",
+            StableDiffusionXLPipeline.from_pretrained(
+                folder,
+                variant="fp16" if has_fp16_variant(folder) else None,
+                use_safetensors=True,
+                local_files_only=True,
+                add_watermarker=False,
+                dtype={"default": dtype, "vae": _vae_dtype(folder, dtype)},
+            ),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointUnavailable(f"{folder} can't be loaded: {error}") from error
+    if pipeline.unet.config.time_cond_proj_dim is not None:
+        raise CheckpointUnavailable(
+            f"{folder} holds a UNet with its guidance distilled into it (time_cond_proj_dim), which isn't served yet."
+        )
+    pipeline.to(device)
+    return Model(
+        card=card,
+        unet=pipeline.unet,
+        vae=pipeline.vae,
+        text_encoder=pipeline.text_encoder,
+        text_encoder_2=pipeline.text_encoder_2,
+        tokenizer=pipeline.tokenizer,
+        tokenizer_2=pipeline.tokenizer_2,
+        scheduler_config=dict(pipeline.scheduler.config),
+        force_zeros_for_empty_prompt=bool(pipeline.config.force_zeros_for_empty_prompt),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _vae_dtype(folder: Path, dtype: torch.dtype) -> torch.dtype:
+    config = cast("dict[str, Any]", json.loads((folder / "vae" / "config.json").read_text("utf-8")))
+    overflows = bool(config.get("force_upcast", True)) and dtype is torch.float16
+    return torch.float32 if overflows else dtype

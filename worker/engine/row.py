@@ -1,0 +1,153 @@
+"""One image in the making: its latents, its own scheduler, seed, guidance and place in its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from shared.generation import GenerationParams
+from worker.engine.events import RowId
+from worker.engine.model import Model
+from worker.engine.prompts import Conditioning
+from worker.engine.schedulers import DiffusersScheduler, make_scheduler, step_arguments
+
+
+class GroupKey(NamedTuple):
+    """Rows with the same key fit one UNet forward."""
+
+    height: int
+    width: int
+    sequence_length: int
+    is_guided: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The UNet's latest word on a row, kept for previews: three references, nothing computed yet."""
+
+    model_input: torch.Tensor
+    """(1, C, h, w): the latents at the scale that the UNet saw."""
+    model_output: torch.Tensor
+    """(1, C, h, w): after guidance."""
+    timestep: torch.Tensor
+
+
+class Row:
+    """Walks from noise to latents of a picture, as `StableDiffusionXLPipeline.__call__` of diffusers 0.42 does."""
+
+    def __init__(
+        self, row_id: RowId, params: GenerationParams, index: int, *, model: Model, conditioning: Conditioning
+    ) -> None:
+        self.id = row_id
+        self.conditioning = conditioning
+        self.guidance_scale = params.guidance_scale
+        self.step = 0
+        self.prediction: Prediction | None = None
+        self._scheduler: DiffusersScheduler = make_scheduler(
+            params.scheduler, model.scheduler_config, params.num_inference_steps
+        )
+        generator = torch.Generator("cpu").manual_seed(params.seed_of(index))
+        self._step_arguments = step_arguments(self._scheduler, generator)
+        height, width = params.size.height, params.size.width
+        shape = (1, model.latent_channels, height // model.vae_scale_factor, width // model.vae_scale_factor)
+        dtype = conditioning.prompt_embeds.dtype
+        noise = randn_tensor(shape, generator=generator, device=model.device, dtype=dtype)
+        self.latents: torch.Tensor = noise * self._scheduler.init_noise_sigma
+        copies = 2 if conditioning.is_guided else 1
+        time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype)
+        self.time_ids = time_ids.repeat(copies, 1).to(model.device)
+        """(1 or 2, 6): original size, crop corner, target size (SDXL paper, section 2.2)."""
+
+    @property
+    def key(self) -> GroupKey:
+        """What a row must share with others to go through the UNet with them."""
+        return GroupKey(
+            self.latents.shape[-2],
+            self.latents.shape[-1],
+            self.conditioning.prompt_embeds.shape[1],
+            self.conditioning.is_guided,
+        )
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in all, as the scheduler counts them."""
+        return len(self._scheduler.timesteps)
+
+    @property
+    def is_denoised(self) -> bool:
+        """True once no step is left."""
+        return self.step >= self.num_steps
+
+    @property
+    def timestep(self) -> torch.Tensor:
+        """Where the row stands on the noise schedule: () on the CPU."""
+        return self._scheduler.timesteps[self.step]
+
+    def model_input(self) -> torch.Tensor:
+        """(1, C, h, w): the latents at the UNet's scale. Changes nothing: a forward may be tried again."""
+        return self._scheduler.scale_model_input(self.latents, self.timestep)
+
+    def advance(self, model_input: torch.Tensor, noise_pred: torch.Tensor) -> None:
+        """Guide and take one scheduler step.
+
+        `noise_pred` is (2, C, h, w), negative first, with guidance, else (1, C, h, w). The guidance
+        scale stays a Python number: as a tensor it would be rounded to fp16 first.
+        """
+        if self.conditioning.is_guided:
+            unconditional, text = noise_pred.chunk(2)
+            noise_pred = unconditional + self.guidance_scale * (text - unconditional)
+        self.prediction = Prediction(model_input, noise_pred, self.timestep)
+        self.latents = self._scheduler.step(
+            noise_pred, self.timestep, self.latents, **self._step_arguments, return_dict=False
+        )[0]
+        self.step += 1
+
+    def estimate(self) -> torch.Tensor | None:
+        """(1, C, h, w): the clean latents that the latest prediction points at; None before the first step.
+
+        Every scheduler here hands the UNet x = sqrt(a) x0 + sqrt(1 - a) noise, with a from
+        `alphas_cumprod`, so one formula serves all (DDPM, equation 4; v as in Salimans and Ho 2022).
+        """
+        if self.prediction is None:
+            return None
+        scheduler, seen = self._scheduler, self.prediction
+        alpha = scheduler.alphas_cumprod[round(float(seen.timestep))].item()
+        signal, noise = alpha**0.5, (1 - alpha) ** 0.5
+        prediction_type = cast("Any", scheduler.config).prediction_type
+        if prediction_type == "v_prediction":
+            return signal * seen.model_input - noise * seen.model_output
+        if prediction_type == "sample":
+            return seen.model_output
+        return (seen.model_input - noise * seen.model_output) / max(signal, 1e-3)
+
+
+def predict_noise(model: Model, rows: list[Row]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Run one UNet forward for rows of one key: each row's model input and its noise prediction.
+
+    In the batch all negatives come first, then all prompts, as in the stock pipeline. Timesteps are
+    a row's own: (B,) or, guided, (2B,) float32.
+    """
+    inputs = [row.model_input() for row in rows]
+    copies = 2 if rows[0].conditioning.is_guided else 1
+    timesteps = torch.stack([row.timestep for row in rows]).to(model.device, torch.float32)
+
+    def side_by_side(tensors: list[torch.Tensor]) -> torch.Tensor:
+        """Interleave (copies, ...) of each row to (copies * B, ...), copy by copy."""
+        if len(tensors) == 1:
+            return tensors[0]
+        return torch.cat([tensor[copy : copy + 1] for copy in range(copies) for tensor in tensors])
+
+    noise = cast("Any", model.unet)(
+        torch.cat(inputs * copies),
+        timesteps.repeat(copies),
+        encoder_hidden_states=side_by_side([row.conditioning.prompt_embeds for row in rows]),
+        added_cond_kwargs={
+            "text_embeds": side_by_side([row.conditioning.pooled for row in rows]),
+            "time_ids": side_by_side([row.time_ids for row in rows]),
+        },
+        return_dict=False,
+    )[0]
+    return [(inputs[at], noise[at :: len(rows)]) for at in range(len(rows))]

@@ -1,0 +1,86 @@
+"""Connections to Redis that fail fast, and the one place where a call is sent and errors are translated."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar, cast
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from shared.call import Call, Reply
+from shared.errors import QueueUnavailable
+from shared.settings import Settings
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S: Final = 2.0
+ANSWER_TIMEOUT_S: Final = 2.0
+RETRIES: Final = 1
+"""One, at once, and for lost connections alone: after a restart of Redis every pooled connection is
+dead. What timed out is not sent again: a frozen Redis would hold the caller for a second term."""
+
+_UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE", "BUSY")
+"""Error replies that tell of the server's state, not of a wrong call."""
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """Make a client with a pool of its own, for threads. Connects when first used."""
+    retry = Retry(NoBackoff(), RETRIES, supported_errors=(RedisConnectionError,))
+    url = settings.redis_url.get_secret_value()
+    return redis.Redis.from_url(url, retry=retry, **_options())  # pyright: ignore[reportUnknownMemberType]: **kwargs
+
+
+def connect_async(settings: Settings) -> redis.asyncio.Redis:
+    """Make a client for one event loop. Connects when first used."""
+    retry = AsyncRetry(NoBackoff(), RETRIES, supported_errors=(RedisConnectionError,))
+    url = settings.redis_url.get_secret_value()
+    return redis.asyncio.Redis.from_url(url, retry=retry, **_options())  # pyright: ignore[reportUnknownMemberType]
+
+
+def run(client: redis.Redis, call: Call[T]) -> T:
+    """Send a call and read its reply. Raises QueueUnavailable, and what `call.parse` raises."""
+    script, words = call.script, (*call.keys, *call.args)
+    try:
+        try:
+            reply = client.evalsha(script.sha, len(call.keys), *words)
+        except NoScriptError:
+            reply = client.eval(script.source, len(call.keys), *words)
+    except RedisError as error:
+        raise _translated(error) from error
+    return call.parse(cast("Reply", reply))
+
+
+async def run_async(client: redis.asyncio.Redis, call: Call[T]) -> T:
+    """Send a call and read its reply. Raises QueueUnavailable, and what `call.parse` raises."""
+    script, words = call.script, (*call.keys, *call.args)
+    try:
+        try:
+            reply = await client.evalsha(script.sha, len(call.keys), *words)
+        except NoScriptError:
+            reply = await client.eval(script.source, len(call.keys), *words)
+    except RedisError as error:
+        raise _translated(error) from error
+    return call.parse(cast("Reply", reply))
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_keepalive": True,
+    }
+
+
+def _translated(error: RedisError) -> Exception:
+    """Say that the queue is away, unless the error is ours: a wrong call stays what it is."""
+    away = isinstance(error, RedisConnectionError | RedisTimeoutError | OutOfMemoryError | ReadOnlyError)
+    unwell = isinstance(error, ResponseError) and str(error).startswith(_UNWELL)
+    if away or unwell:
+        return QueueUnavailable("The queue does not answer. Try again shortly.")
+    return error

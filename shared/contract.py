@@ -22,7 +22,7 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 class JobRequest(GenerationRequest):
     """`POST /v1/jobs`."""
 
-    model: str | None = None
+    model: str | None = Field(default=None, max_length=200)
     """A model's id from `/v1/models`; absent: the one that is served."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
     """Yours: kept with the job and given back, never interpreted."""
@@ -161,6 +161,9 @@ class Problem(Body):
     detail: str
     code: str
     errors: tuple[FieldProblem, ...] = ()
+    """Each wrong field, for `invalid_request`."""
+    request_id: str | None = None
+    """The answer's `X-Request-ID`: say it when you ask for help, and the log has the rest."""
 
 
 def job_body(job: Job, *, now_ms: int) -> JobBody:

@@ -10,26 +10,43 @@
     │   ├── StoreUnavailable    store_unavailable    the object store does not answer
     │   └── NoModel             no_model             no worker has named its model yet
     ├── CheckpointUnavailable   checkpoint_unavailable   the worker can't have the model that it was told to serve
+    ├── GatewayUnavailable      gateway_unavailable  the client can't reach the gateway
+    ├── UnexpectedAnswer        unexpected_answer    the client got an answer that it can't read
+    ├── WaitTimeout             wait_timeout         the client stopped waiting; the job goes on
     ├── LeaseLost               lease_lost           the job is no longer this worker's
     └── GenerationFailed        -                    a job ended without a picture
         ├── ModelError          model_error          the pipeline raised
         ├── OutOfMemory         out_of_memory        it does not fit this device
+        ├── JobCanceled         job_canceled         somebody canceled it
         └── WorkerLost          worker_lost          its workers died, again and again
 
 HTTP statuses live in `api/errors.py`; an exception of a library is translated where it is met.
-A message says what happened and what the reader can do about it.
+A message says what happened and what the reader can do about it; an error raised without one says
+its docstring.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class DarkroomError(Exception):
     """The root: never raised itself."""
 
     code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join(inspect.cleandoc(self.__doc__ or "").split()))
+
+    @classmethod
+    def quoted(cls, message: str) -> Self:
+        """Make the error again from its message, as whoever reads it in an answer or a job does."""
+        error = cls.__new__(cls)
+        Exception.__init__(error, message)
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,7 @@ class QueueFull(DarkroomError):
     """Too many jobs are waiting; nothing was accepted."""
 
     code = "queue_full"
+    retry_after_s: int = 2
 
     def __init__(self, waiting: int, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
@@ -106,6 +124,24 @@ class CheckpointUnavailable(DarkroomError):
     code = "checkpoint_unavailable"
 
 
+class GatewayUnavailable(DarkroomError):
+    """The gateway does not answer. Check that it runs and that the address is right."""
+
+    code = "gateway_unavailable"
+
+
+class UnexpectedAnswer(DarkroomError):
+    """The gateway gave an answer that this client can't read. Check the address and the versions."""
+
+    code = "unexpected_answer"
+
+
+class WaitTimeout(DarkroomError):
+    """The job was not done in time. It goes on: wait again, or cancel it."""
+
+    code = "wait_timeout"
+
+
 class LeaseLost(DarkroomError):
     """The job is no longer this worker's: canceled, ended, or handed to another."""
 
@@ -128,7 +164,27 @@ class OutOfMemory(GenerationFailed):
     code = "out_of_memory"
 
 
+class JobCanceled(GenerationFailed):
+    """The job was canceled before it was done."""
+
+    code = "job_canceled"
+
+
 class WorkerLost(GenerationFailed):
     """Every worker that took this job died before it was done."""
 
     code = "worker_lost"
+
+
+def leaves(root: type[DarkroomError] = DarkroomError) -> Iterator[type[DarkroomError]]:
+    """Every error that can be raised: the classes of the tree that no other class refines."""
+    branches = root.__subclasses__()
+    if not branches:
+        yield root
+    for branch in branches:
+        yield from leaves(branch)
+
+
+def leaf_of(code: str) -> type[DarkroomError] | None:
+    """The error that a stable code stands for; None for a code that this version doesn't know."""
+    return next((leaf for leaf in leaves() if leaf.code == code), None)

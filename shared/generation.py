@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,7 +57,7 @@ class OutputFormat(StrEnum):
 class Frozen(BaseModel):
     """A value: immutable, and no field that it doesn't know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Size(Frozen):
@@ -163,13 +163,17 @@ class ModelCard(Frozen):
         )
 
 
+Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
+"""A side as a request may name it: no model draws more, and a message can repeat it."""
+
+
 class GenerationRequest(Frozen):
     """What a client asks for, text cleaned, absent fields absent; `resolve` makes it complete."""
 
     prompt: str = Field(max_length=MAX_PROMPT_CHARS)
     negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
-    width: int | None = None
-    height: int | None = None
+    width: Pixels | None = None
+    height: Pixels | None = None
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     seed: int | None = None

@@ -146,3 +146,8 @@ class Job:
 def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFormat) -> str:
     """The object key of a job's picture: deterministic, so that a second attempt overwrites."""
     return f"images/{tenant}/{job_id}/{index}.{output_format.suffix}"
+
+
+def image_file_name(job_id: JobId, index: int, output_format: OutputFormat) -> str:
+    """The name under which a job's picture is saved: plain ASCII, no two alike."""
+    return f"darkroom-{job_id}-{index}.{output_format.suffix}"

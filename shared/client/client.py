@@ -1,0 +1,165 @@
+"""The client's verbs, typed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, Self, TypedDict, Unpack
+
+import httpx2
+
+from shared.client.http import TIMEOUT, Http, checked, problem_of, read
+from shared.client.result import Picture, Result, failure_of
+from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness
+from shared.errors import GatewayUnavailable, JobNotFound, Unavailable, WaitTimeout
+from shared.generation import OutputFormat, Scheduler, Size
+from shared.jobs import JobStatus
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+OUTAGE_S: Final = 30.0
+"""How long `wait` bears a gateway or queue that is away: a restart takes less."""
+
+
+class Params(TypedDict, total=False):
+    """What may be said beside the prompt; what is left out is the model's default."""
+
+    negative_prompt: str
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    num_images: int
+    scheduler: Scheduler | str
+    output_format: OutputFormat | str
+    output_size: Size
+    model: str
+    metadata: dict[str, str]
+
+
+class Client:
+    """A gateway's client. Every method raises GatewayUnavailable if nothing answers at `base_url`."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        timeout: httpx2.Timeout = TIMEOUT,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self._http = Http(base_url, timeout=timeout, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit(self, prompt: str | JobRequest, **params: Unpack[Params]) -> JobBody:
+        """Ask for pictures; returns at once with the queued job.
+
+        Raises InvalidRequest with every wrong field, QueueFull, or a subclass of Unavailable; the
+        job was not accepted then. After GatewayUnavailable it may have been.
+        """
+        if isinstance(prompt, JobRequest):
+            body: dict[str, object] = {**prompt.model_dump(exclude_none=True), **params}
+        else:
+            body = {"prompt": prompt, **params}
+        return read(JobBody, self._http.post("/v1/jobs", body))
+
+    def job(self, job_id: str) -> JobBody:
+        """Read a job; raise JobNotFound if there is none."""
+        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}"))
+
+    def jobs(self, *, cursor: str | None = None, limit: int | None = None) -> JobPage:
+        """Read a page of jobs, newest first; `cursor` is the last page's `next_cursor`."""
+        said = {"cursor": cursor, "limit": limit}
+        query = {key: value for key, value in said.items() if value is not None}
+        return read(JobPage, self._http.get("/v1/jobs", query))
+
+    def cancel(self, job_id: str) -> JobBody:
+        """Cancel a job unless it has ended; returns it as it stands then."""
+        return read(JobBody, self._http.post(f"/v1/jobs/{_segment(job_id)}/cancel", None))
+
+    def image(self, job_id: str, index: int) -> bytes:
+        """Read a finished picture's file; raise ImageNotFound if there is none (yet)."""
+        return self._http.get(f"/v1/jobs/{_segment(job_id)}/images/{index}").content
+
+    def preview(self, job_id: str) -> bytes | None:
+        """Read the latest preview of a running job, a small JPEG; None if there is none."""
+        response = self._http.get_any(f"/v1/jobs/{_segment(job_id)}/preview")
+        if response.status_code == HTTPStatus.NOT_FOUND and problem_of(response).code != JobNotFound.code:
+            return None
+        return checked(response).content
+
+    def models(self) -> tuple[ModelBody, ...]:
+        """Read what is served: limits, sizes, schedulers, defaults; empty if no worker has started yet."""
+        return read(ModelList, self._http.get("/v1/models")).data
+
+    def ready(self) -> Readiness:
+        """Ask whether the service can draw now; `checks` says what is missing."""
+        return read(Readiness, self._http.get_any("/readyz"))
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[JobBody], object] | None = None,
+        poll_s: float = 0.25,
+    ) -> JobBody:
+        """Wait until the job has ended, however it ended, and return it.
+
+        `on_progress` is called with each change, the end included. An outage of up to `OUTAGE_S`
+        seconds is waited out. Raises WaitTimeout after `timeout_s`; the job goes on then.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        answered_at, seen = time.monotonic(), None
+        while True:
+            try:
+                job = self.job(job_id)
+            except (GatewayUnavailable, Unavailable):
+                if time.monotonic() - answered_at > OUTAGE_S:
+                    raise
+            else:
+                answered_at = time.monotonic()
+                mark = (job.version, job.status, job.position, job.progress)
+                if on_progress is not None and mark != seen:
+                    on_progress(job)
+                seen = mark
+                if job.status.is_terminal:
+                    return job
+            if deadline is not None and time.monotonic() + poll_s > deadline:
+                raise WaitTimeout(f"Job {job_id} was not done after {timeout_s:g} s. It goes on.")
+            time.sleep(poll_s)
+
+    def generate(
+        self,
+        prompt: str | JobRequest,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[JobBody], object] | None = None,
+        **params: Unpack[Params],
+    ) -> Result:
+        """Submit, wait, and fetch the pictures.
+
+        Raises what `submit` and `wait` raise, and a subclass of GenerationFailed if the job ended
+        without its pictures.
+        """
+        job = self.submit(prompt, **params)
+        job = self.wait(job.id, timeout_s=timeout_s, on_progress=on_progress)
+        if job.status is not JobStatus.SUCCEEDED:
+            raise failure_of(job)
+        return Result(job, tuple(Picture(job.id, info, self.image(job.id, info.index)) for info in job.images))
+
+
+def _segment(job_id: str) -> str:
+    """Keep what is no id from reaching another route."""
+    if not job_id.isalnum() or not job_id.isascii():
+        raise JobNotFound(job_id)
+    return job_id

@@ -1,0 +1,120 @@
+"""The client's side of HTTP: one pool of connections, bounded retries, answers turned into errors."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from shared.contract import Problem
+from shared.errors import (
+    DarkroomError,
+    FieldError,
+    GatewayUnavailable,
+    InvalidRequest,
+    QueueFull,
+    UnexpectedAnswer,
+    leaf_of,
+)
+from shared.settings import LOOPBACK
+
+TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
+RETRY_DELAYS_S: Final = (0.1, 0.4)
+"""Waits before a GET is sent again after its connection broke."""
+
+_BROKEN: Final = (httpx2.ConnectError, httpx2.ReadError, httpx2.RemoteProtocolError)
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+class Http:
+    """Sends requests to one gateway. Raises GatewayUnavailable if nothing answers."""
+
+    def __init__(self, base_url: str, *, timeout: httpx2.Timeout, transport: httpx2.BaseTransport | None) -> None:
+        self.base_url = base_url
+        self._http = httpx2.Client(
+            base_url=base_url,
+            timeout=timeout,
+            transport=transport,
+            follow_redirects=True,
+            # A proxy from the environment can't reach a gateway on this machine.
+            trust_env=urlsplit(base_url).hostname not in LOOPBACK,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def post(self, path: str, body: dict[str, object] | None) -> httpx2.Response:
+        """Send `body` as JSON, once; raise the error that the gateway names."""
+        try:
+            content = None if body is None else to_json(body)
+        except PydanticSerializationError as error:
+            raise InvalidRequest((FieldError("body", f"Can't be written as JSON: {error}."),)) from error
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        try:
+            return checked(self._http.post(path, content=content, headers=headers))
+        except httpx2.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def get(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
+        """Read `path`; raise the error that the gateway names."""
+        return checked(self.get_any(path, query))
+
+    def get_any(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
+        """Read `path` and return the answer whatever its status."""
+        for delay_s in (*RETRY_DELAYS_S, None):
+            try:
+                return self._http.get(path, params=query)
+            except httpx2.HTTPError as error:
+                if delay_s is None or not isinstance(error, _BROKEN):
+                    raise self._unreachable(error) from error
+                time.sleep(delay_s)
+        raise AssertionError("the last try returns or raises")
+
+    def _unreachable(self, error: httpx2.HTTPError) -> GatewayUnavailable:
+        return GatewayUnavailable(
+            f"The gateway at {self.base_url} does not answer ({type(error).__name__}). "
+            "Check that it runs and that the address is right."
+        )
+
+
+def read(body: type[BodyT], response: httpx2.Response) -> BodyT:
+    """Parse an answer; raise UnexpectedAnswer if it is something else."""
+    try:
+        return body.model_validate_json(response.content)
+    except ValidationError as error:
+        raise UnexpectedAnswer(
+            f"{response.url} answered {response.status_code} with something that is no {body.__name__}. "
+            "Check the address, and that client and gateway are of the same version."
+        ) from error
+
+
+def problem_of(response: httpx2.Response) -> Problem:
+    """Parse an error's answer."""
+    return read(Problem, response)
+
+
+def checked(response: httpx2.Response) -> httpx2.Response:
+    """Return a successful answer; raise the error that any other one names."""
+    if response.is_success:
+        return response
+    raise _error_of(problem_of(response), response)
+
+
+def _error_of(problem: Problem, response: httpx2.Response) -> DarkroomError:
+    if problem.code == InvalidRequest.code:
+        return InvalidRequest(tuple(FieldError(wrong.field, wrong.message) for wrong in problem.errors))
+    leaf = leaf_of(problem.code)
+    if leaf is None:
+        where = f" Request {problem.request_id}." if problem.request_id else ""
+        return UnexpectedAnswer(f"{problem.title} ({problem.status}): {problem.detail}{where}")
+    error = leaf.quoted(problem.detail)
+    if isinstance(error, QueueFull):
+        after = response.headers.get("Retry-After", "")
+        error.retry_after_s = int(after) if after.isdecimal() else QueueFull.retry_after_s
+    return error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -27,7 +27,8 @@ def decode(model: Model, latents: torch.Tensor, *, tiled: bool = False) -> Pixel
     """
     if not bool(torch.isfinite(latents).all()):
         raise ModelError(
-            "The picture's numbers overflowed while it was drawn. Try a lower guidance_scale, another scheduler or seed."
+            "The picture's numbers overflowed while it was drawn. "
+            "Try a lower guidance_scale, another scheduler or another seed."
         )
     vae = cast("Any", model.vae)
     latents = latents.to(vae.dtype)
@@ -49,7 +50,7 @@ def decode(model: Model, latents: torch.Tensor, *, tiled: bool = False) -> Pixel
 
 
 @contextmanager
-def _tiling(model: Model, longest: int) -> Iterator[None]:
+def _tiling(model: Model, longest: int) -> Generator[None]:
     """Let the VAE work in tiles of half the picture's longer side, for now.
 
     The VAE's own tiles are as large as the pictures that it was trained on: no help at that size.

@@ -10,6 +10,7 @@ with it. Rows may stand at different steps; each has its own scheduler, seed and
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,6 +26,8 @@ from worker.engine.model import Model
 from worker.engine.preview import LatentsToRgb
 from worker.engine.prompts import PromptEncoder, PromptMeasure
 from worker.engine.row import GroupKey, Row, predict_noise
+
+_logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -86,15 +89,10 @@ class Engine:
         """
         events: list[Event] = []
         for row, outcome in self._predict(self._next_group(events)):
-            if not isinstance(outcome, GenerationFailed):
-                model_input, noise = outcome
-                outcome = _attempt(lambda row=row, given=model_input, noise=noise: row.advance(given, noise))
             if isinstance(outcome, GenerationFailed):
                 self._fail(row.id, outcome, events)
-                continue
-            events.append(RowStepped(row.id, row.step, row.num_steps))
-            if row.is_denoised:
-                self._finish(row, events)
+            else:
+                self._advance(row, outcome, events)
         return events
 
     def preview(self, row_id: RowId) -> Pixels | None:
@@ -155,6 +153,15 @@ class Engine:
             self._batch_that_fits[group[0].key] = half
         return self._predict(group[:half]) + self._predict(group[half:])
 
+    def _advance(self, row: Row, prediction: tuple[torch.Tensor, torch.Tensor], events: list[Event]) -> None:
+        outcome = _attempt(lambda: row.advance(*prediction))
+        if isinstance(outcome, GenerationFailed):
+            self._fail(row.id, outcome, events)
+            return
+        events.append(RowStepped(row.id, row.step, row.num_steps))
+        if row.is_denoised:
+            self._finish(row, events)
+
     def _finish(self, row: Row, events: list[Event]) -> None:
         outcome = _attempt(lambda: decode(self.model, row.latents))
         if isinstance(outcome, OutOfMemory):
@@ -174,8 +181,9 @@ def _attempt(work: Callable[[], Result]) -> Result | GenerationFailed:
     """Do it, or say why it can't be done; after a failed allocation, hand cached memory back."""
     try:
         return work()
-    except Exception as error:  # noqa: BLE001: a model may raise anything, and the other rows go on
+    except Exception as error:  # a model may raise anything, and the other rows go on
         failure = as_failure(error)
+        _logger.warning("A row failed: %s", failure, exc_info=True)
         failure.__cause__ = error.with_traceback(None)  # a traceback's frames would keep the tensors
     if isinstance(failure, OutOfMemory) and torch.cuda.is_available():
         torch.cuda.empty_cache()

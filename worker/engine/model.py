@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from shared.errors import CheckpointUnavailable
@@ -68,16 +70,13 @@ def load_model(
     device = device or best_device()
     dtype = dtype or best_dtype(device)
     try:
-        pipeline = cast(
-            "Any",
-            StableDiffusionXLPipeline.from_pretrained(
-                folder,
-                variant="fp16" if has_fp16_variant(folder) else None,
-                use_safetensors=True,
-                local_files_only=True,
-                add_watermarker=False,
-                dtype={"default": dtype, "vae": _vae_dtype(folder, dtype)},
-            ),
+        pipeline = cast("Any", StableDiffusionXLPipeline).from_pretrained(
+            folder,
+            variant="fp16" if has_fp16_variant(folder) else None,
+            use_safetensors=True,
+            local_files_only=True,
+            add_watermarker=False,
+            dtype={"default": dtype, "vae": _vae_dtype(folder, dtype)},
         )
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnavailable(f"{folder} can't be loaded: {error}") from error

@@ -81,8 +81,8 @@ class PromptEncoder:
             self._cache.move_to_end(text)
             return known
         model = self._model
-        first = cast("Any", model.text_encoder(_input_ids(model.tokenizer, text, model), output_hidden_states=True))
-        second = cast("Any", model.text_encoder_2(_input_ids(model.tokenizer_2, text, model), output_hidden_states=True))
+        first = model.text_encoder(_input_ids(model.tokenizer, text, model), output_hidden_states=True)
+        second = model.text_encoder_2(_input_ids(model.tokenizer_2, text, model), output_hidden_states=True)
         embeds = TextEmbeds(torch.concat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second[0])
         self._cache[text] = embeds
         if len(self._cache) > _CACHED_TEXTS:
@@ -98,7 +98,7 @@ def measure(text: str, tokenizer: CLIPTokenizer, tokenizer_2: CLIPTokenizer) -> 
     """Count a text's tokens for both encoders and find what lies beyond either's window."""
     counts: list[int] = []
     starts: list[int] = []
-    window = min(int(tokenizer.model_max_length), int(tokenizer_2.model_max_length)) - 2
+    window = min(_length(tokenizer), _length(tokenizer_2)) - 2
     for each in (tokenizer, tokenizer_2):
         tokens = cast(
             "Any", each(text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False)
@@ -110,12 +110,15 @@ def measure(text: str, tokenizer: CLIPTokenizer, tokenizer_2: CLIPTokenizer) -> 
     return PromptMeasure((counts[0], counts[1]), window, text[min(starts) :].strip() if starts else "")
 
 
+def _length(tokenizer: CLIPTokenizer) -> int:
+    """Tokens that the encoder sees, markers and all: 77."""
+    return int(cast("Any", tokenizer).model_max_length)
+
+
 def _input_ids(tokenizer: CLIPTokenizer, text: str, model: Model) -> torch.Tensor:
     """(1, 77) int64, padded and cut to the encoder's window."""
     tokens = cast(
         "Any",
-        tokenizer(
-            text, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-        ),
+        tokenizer(text, padding="max_length", max_length=_length(tokenizer), truncation=True, return_tensors="pt"),
     )
     return cast("torch.Tensor", tokens.input_ids.to(model.device))

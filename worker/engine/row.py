@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
+from diffusers.utils import torch_utils
 
 from shared.generation import GenerationParams
 from worker.engine.events import RowId
@@ -51,10 +51,10 @@ class Row:
         )
         generator = torch.Generator("cpu").manual_seed(params.seed_of(index))
         self._step_arguments = step_arguments(self._scheduler, generator)
-        height, width = params.size.height, params.size.width
+        height, width = params.height, params.width
         shape = (1, model.latent_channels, height // model.vae_scale_factor, width // model.vae_scale_factor)
         dtype = conditioning.prompt_embeds.dtype
-        noise = randn_tensor(shape, generator=generator, device=model.device, dtype=dtype)
+        noise = cast("Any", torch_utils).randn_tensor(shape, generator=generator, device=model.device, dtype=dtype)
         self.latents: torch.Tensor = noise * self._scheduler.init_noise_sigma
         copies = 2 if conditioning.is_guided else 1
         time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype)
@@ -116,7 +116,7 @@ class Row:
         scheduler, seen = self._scheduler, self.prediction
         alpha = scheduler.alphas_cumprod[round(float(seen.timestep))].item()
         signal, noise = alpha**0.5, (1 - alpha) ** 0.5
-        prediction_type = cast("Any", scheduler.config).prediction_type
+        prediction_type = scheduler.config.prediction_type
         if prediction_type == "v_prediction":
             return signal * seen.model_input - noise * seen.model_output
         if prediction_type == "sample":

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    UniPCMultistepScheduler,
-)
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 from shared.generation import Scheduler
 
@@ -39,7 +37,11 @@ class DiffusersScheduler(Protocol):
         ...
 
     def step(
-        self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor, **kwargs: Any
+        self,
+        model_output: torch.Tensor,
+        timestep: torch.Tensor,
+        sample: torch.Tensor,
+        **kwargs: Any,  # noqa: ANN401 - eta, generator, return_dict: each class takes others
     ) -> tuple[torch.Tensor, ...]:
         """Take one step; latents of the next."""
         ...
@@ -71,11 +73,16 @@ def make_scheduler(name: Scheduler, config: SchedulerConfig, num_inference_steps
     extra = dict(overrides)
     if name is Scheduler.LCM:
         extra["original_inference_steps"] = max(_LCM_TEACHER_STEPS, num_inference_steps)
-    scheduler = cast("Any", scheduler_class.from_config(dict(config), **extra))
+    scheduler = cast("Any", scheduler_class).from_config(_quiet(config), **extra)
     scheduler.set_timesteps(num_inference_steps, device="cpu")
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
     return cast("DiffusersScheduler", scheduler)
+
+
+def _quiet(config: SchedulerConfig) -> dict[str, Any]:
+    """Leave out what diffusers' older classes wrote and no class here reads, but warns of."""
+    return {name: value for name, value in config.items() if name != "skip_prk_steps"}
 
 
 def step_arguments(scheduler: DiffusersScheduler, generator: torch.Generator) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from huggingface_hub import HfApi, snapshot_download
+import huggingface_hub
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from shared.errors import CheckpointUnavailable
@@ -98,9 +99,7 @@ def fetch(source: Source, cache_dir: Path | None = None) -> Path:
         listed = HfApi().model_info(source.name, revision=source.revision).siblings or []
         wanted = wanted_files([file.rfilename for file in listed])
         _logger.info("Downloading %s at %s: %d files", source.name, source.revision, len(wanted))
-        folder = Path(
-            snapshot_download(source.name, revision=source.revision, cache_dir=cache_dir, allow_patterns=wanted)
-        )
+        folder = _snapshot(source, cache_dir, allow_patterns=wanted)
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise CheckpointUnavailable(_how_to_get(source.name, error)) from error
     missing = missing_files(folder)
@@ -185,11 +184,14 @@ def _problem_of(part: Path) -> str | None:
 
 def _kept(source: Source, cache_dir: Path | None) -> Path | None:
     try:
-        return Path(
-            snapshot_download(source.name, revision=source.revision, cache_dir=cache_dir, local_files_only=True)
-        )
+        return _snapshot(source, cache_dir, local_files_only=True)
     except LocalEntryNotFoundError:
         return None
+
+
+def _snapshot(source: Source, cache_dir: Path | None, **options: object) -> Path:
+    download = cast("Any", huggingface_hub).snapshot_download
+    return Path(download(source.name, revision=source.revision, cache_dir=cache_dir, **options))
 
 
 def _commit_of(repo: str, revision: str, cache_dir: Path | None) -> str:

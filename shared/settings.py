@@ -58,3 +58,15 @@ class Settings(BaseSettings):
     """How long an ended job's record is kept."""
 
     log_level: str = "INFO"
+
+    def require_loopback_or_consent(self, host: str) -> None:
+        """Refuse to serve other machines until the operator has said so.
+
+        Raises ValueError if `host` is no loopback address and `allow_open_network` is not set.
+        """
+        if host in LOOPBACK or self.allow_open_network:
+            return
+        raise ValueError(
+            f"{host} can be reached from other machines, and whoever reaches it may use it. "
+            "Set DARKROOM_ALLOW_OPEN_NETWORK=true if that is meant, or serve 127.0.0.1."
+        )

@@ -237,11 +237,13 @@ def announce(card: ModelCard, *, keys: Keys = DEFAULT) -> Call[None]:
     return call_of("announce", keys, (card.id, card.model_dump_json(), CARD_LIFE_S), _nothing)
 
 
-def heartbeat(state: WorkerState, *, life_s: float, keys: Keys = DEFAULT) -> Call[None]:
-    """Say that this worker lives; unless said again it counts as gone after `life_s`."""
-    return call_of(
-        "heartbeat", keys, (state.id, state.model, state.model_dump_json(), _ms(life_s), CARD_LIFE_S), _nothing
-    )
+def heartbeat(state: WorkerState, *, life_s: float, keys: Keys = DEFAULT) -> Call[bool]:
+    """Say that this worker lives; unless said again it counts as gone after `life_s`.
+
+    False if Redis has lost the model's card: announce it again.
+    """
+    args = (state.id, state.model, state.model_dump_json(), _ms(life_s), CARD_LIFE_S)
+    return call_of("heartbeat", keys, args, lambda code, _rest: code == "OK")
 
 
 def leave(worker: WorkerId, *, keys: Keys = DEFAULT) -> Call[None]:

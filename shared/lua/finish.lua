@@ -1,0 +1,24 @@
+-- finish: end a job whose pictures are all recorded.
+-- With: keys, record
+--
+-- KEYS[1]  prefix
+-- ARGV[1]  job id
+-- ARGV[2]  lease token
+--
+-- Replies
+--   OK            succeeded, now or before
+--   INCOMPLETE    a picture is missing; nothing was written
+--   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
+--
+-- Moves running -> succeeded
+
+local id = ARGV[1]
+local verdict = standing(id, ARGV[2])
+if verdict == 'ENDED' and field(id, 'status') == 'succeeded' then return {'OK'} end
+if verdict ~= 'OK' then return {verdict} end
+for index = 0, field(id, 'num_images') - 1 do
+  if redis.call('HEXISTS', key.job(id), 'image:' .. index) == 0 then return {'INCOMPLETE'} end
+end
+redis.call('HSET', key.job(id), 'step', field(id, 'steps'))
+close(id, 'succeeded')
+return {'OK'}

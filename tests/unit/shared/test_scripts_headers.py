@@ -1,0 +1,112 @@
+"""The Lua headers say what the scripts do: held against their sources, the wrappers and the list of keys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared import keys, scripts
+from shared.call import Call, load
+from shared.contract import WorkerState
+from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
+from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Tenant, WorkerId
+from shared.scripts import Lease
+
+FOLDER = Path(scripts.__file__).with_name("lua")
+PARTS = {"keys", "record"}
+VERBS = sorted(file.stem for file in FOLDER.glob("*.lua") if file.stem not in PARTS)
+
+ID, TENANT, WORKER = JobId("job"), Tenant("ann"), WorkerId("worker")
+LEASE = Lease(ID, LeaseToken("token"))
+SIZE = Size(width=64, height=64)
+PARAMS = GenerationParams(
+    prompt="a fox", width=64, height=64, num_inference_steps=2, guidance_scale=1, seed=0, scheduler=Scheduler.EULER
+)
+CARD = ModelCard(
+    id="m",
+    title="m",
+    revision="0",
+    description="",
+    aspect_ratios=(AspectRatio(name="Square", size=SIZE),),
+    schedulers=(Scheduler.EULER,),
+    defaults=Defaults(size=SIZE, num_inference_steps=2, guidance_scale=1, scheduler=Scheduler.EULER),
+)
+STATE = WorkerState(id="w", state="ready", model="m", device="cpu", software_version="0", started_at_ms=0)
+IMAGE = Image(index=0, seed=0, key="k", size=SIZE, output_format=OutputFormat.PNG, num_bytes=1, sha256="00")
+CALLS: tuple[Call[object], ...] = (
+    scripts.submit(NewJob(ID, TENANT, "m", PARAMS, {}), max_waiting=1, keep_s=60),
+    scripts.read(ID, TENANT),
+    scripts.page(TENANT, cursor=None, limit=1),
+    scripts.cancel(ID, TENANT),
+    scripts.preview(ID, TENANT),
+    scripts.fleet(),
+    scripts.claim("m", WORKER, LEASE.token, lease_s=1),
+    scripts.renew([LEASE], lease_s=1),
+    scripts.progress(LEASE, 1, warnings=[JobWarning(code="c", message="m")]),
+    scripts.add_image(LEASE, IMAGE),
+    scripts.finish(LEASE),
+    scripts.fail(LEASE, JobError(code="c", message="m")),
+    scripts.release(LEASE),
+    scripts.reap(lease_s=1, max_attempts=3),
+    scripts.announce(CARD),
+    scripts.heartbeat(STATE, life_s=1),
+    scripts.leave(WORKER),
+)
+
+
+def header_and_body(name: str) -> tuple[str, str]:
+    lines = (FOLDER / f"{name}.lua").read_text().splitlines()
+    length = next(number for number, line in enumerate(lines) if not line.startswith("--"))
+    return "\n".join(lines[:length]), "\n".join(lines[length:])
+
+
+def test_every_script_has_a_wrapper_and_every_wrapper_a_script() -> None:
+    assert sorted(call.script.name for call in CALLS) == VERBS
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_header_begins_with_the_verb_and_tells_what_it_moves(name: str) -> None:
+    header, _ = header_and_body(name)
+    assert header.startswith(f"-- {name}: ")
+    assert re.search(r"^-- Moves ", header, re.MULTILINE)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.script.name)
+def test_a_header_lists_the_keys_and_arguments_that_the_wrapper_sends(call: Call[object]) -> None:
+    header, body = header_and_body(call.script.name)
+    assert re.findall(r"^-- KEYS\[(\d+)\]", header, re.MULTILINE) == ["1"]
+    assert call.keys == (keys.DEFAULT.prefix,)
+    single = [int(number) for number in re.findall(r"^-- ARGV\[(\d+)\] ", header, re.MULTILINE)]
+    rest = re.findall(r"^-- ARGV\[(\d+)\.\.\.\] +pairs", header, re.MULTILINE)
+    assert single == list(range(1, len(single) + 1))
+    assert len(call.args) == len(single) + 2 * len(rest)
+    used = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)}
+    assert used == set(single)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_header_lists_the_replies_that_the_script_gives(name: str) -> None:
+    header, body = header_and_body(name)
+    replies = header.split("-- Replies\n")[1].split("--\n-- Moves")[0]
+    listed = {code for line in replies.splitlines() for code in re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)*\b", line)}
+    given = set(re.findall(r"\{'([A-Z_]+)'", body))
+    if "standing(" in body:
+        given |= {"OK", "MISSING", "CANCELED", "ENDED", "LOST"} if name != "claim" else set()
+    if "{verdict}" in body and "ownership(" in body:
+        given |= {"MISSING", "NOT_YOURS"}
+    assert listed - {"JSON", "JPEG"} == given
+
+
+def test_every_key_that_a_script_builds_is_documented() -> None:
+    built = set(re.findall(r"KEYS\[1\] \.\. '([a-z]+:?)'", (FOLDER / "keys.lua").read_text()))
+    documented = set(re.findall(r"^    ([a-z]+:?)(?:<[a-z]+>)?  ", keys.__doc__ or "", re.MULTILINE))
+    assert built == documented
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_scripts_name_no_key_themselves(name: str) -> None:
+    _, body = header_and_body(name)
+    assert "KEYS" not in body
+    assert load(name).source.endswith(body.lstrip("\n") + "\n")

@@ -1,0 +1,93 @@
+"""The page's web application: Gradio's page, the pictures beside it, and what a browser may load.
+
+from ui.app import create_app
+uvicorn.run(create_app(Client("http://127.0.0.1:8000")))
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.client import Client
+from ui.handlers import Handlers
+from ui.pictures import picture_routes
+from ui.studio import Studio
+from ui.theme import darkroom_theme
+
+HERE: Final = Path(__file__).parent
+
+CONTENT_POLICY: Final = "; ".join(
+    (
+        "default-src 'self'",
+        # Gradio's page starts from inline scripts and compiles its templates in the browser.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
+"""Nothing comes from, or goes to, another host."""
+
+SWEEP_S: Final = 3600
+"""Gradio's own temporary files are looked through, and dropped, at this age."""
+
+
+def create_app(client: Client) -> FastAPI:
+    """Build the page over a gateway."""
+    app = FastAPI(title="Darkroom", openapi_url=None)
+    app.include_router(picture_routes(client))
+    app.add_middleware(SafeHeaders)
+    return gr.mount_gradio_app(
+        app,
+        _page(client),
+        path="/",
+        theme=darkroom_theme(),
+        css_paths=[HERE / "page.css"],
+        head_paths=[HERE / "page_head.html"],
+        favicon_path=str(HERE / "favicon.svg"),
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        max_file_size=1,  # byte: this page takes no files
+        show_error=False,
+    )
+
+
+def _page(client: Client) -> gr.Blocks:
+    page = gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, SWEEP_S))
+    with page:
+        gr.HTML('<h1>Darkroom</h1><p>Words in, pictures out.</p>', elem_id="brand", apply_default_css=False)
+        Studio(page, Handlers(client))
+    return page.queue(api_open=False)
+
+
+class SafeHeaders:
+    """ASGI middleware that sends the content policy and its kin with every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add the headers to an HTTP answer's start."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = CONTENT_POLICY
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

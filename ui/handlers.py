@@ -1,0 +1,151 @@
+"""What happens when a visitor does something or time passes. Knows the gateway's client, not Gradio.
+
+What a visitor sees is a `View`; `Handlers.look` makes the next one from the last. Nothing about a
+visitor is kept here: which job is theirs comes from their browser every time.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from shared.client import Client
+from shared.contract import JobBody, ModelBody
+from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
+from shared.jobs import JobId, JobStatus
+from ui.form import Form, Props, controls_of, request_of
+from ui.notices import example_chips, model_notice, problem_list, refusal, waiting_notice
+from ui.tray import empty_tray, job_tray
+
+BUSY_POLL_S: Final = 0.3
+"""Between two looks while a job waits or runs."""
+IDLE_POLL_S: Final = 3.0
+"""Between two looks otherwise: is the gateway there, does the model change?"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one visitor's page shows."""
+
+    models: tuple[ModelBody, ...] = ()
+    card: ModelBody | None = None
+    """Of the model that the form is for; None until a worker has named one."""
+    is_away: bool = True
+    """The gateway, or what it needs, does not answer, or nobody has named a model."""
+    controls: dict[str, Props] = field(default_factory=dict[str, Props])
+    notice: str = ""
+    examples: str = ""
+    job: JobBody | None = None
+    preview: bytes | None = None
+    tray: str = field(default_factory=empty_tray)
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a job of this visitor waits or runs."""
+        return self.job is not None and not self.job.status.is_terminal
+
+    @property
+    def can_generate(self) -> bool:
+        """True once there is a model, and no job of this visitor under way."""
+        return self.card is not None and not self.is_busy
+
+    @property
+    def poll_s(self) -> float:
+        """When to look again."""
+        return BUSY_POLL_S if self.is_busy else IDLE_POLL_S
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a press on Generate or Cancel."""
+
+    job_id: JobId | None = None
+    """The job that was accepted; None if none was."""
+    problems: str = ""
+
+
+class Handlers:
+    """The page's events, over one gateway; serves any number of visitors and threads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def generate(self, form: Form) -> Answer:
+        """Submit the form; what is wrong with it comes back as HTML that names every field."""
+        try:
+            return Answer(self._client.submit(request_of(form)).id)
+        except InvalidRequest as error:
+            return Answer(problems=problem_list(error.errors))
+        except DarkroomError as error:
+            _log.warning("Submit refused: %s", error)
+            return Answer(problems=refusal(error.code, _in_plain_words(error)))
+
+    def cancel(self, job_id: str | None) -> Answer:
+        """Cancel the visitor's job; one that has ended meanwhile stays as it is."""
+        try:
+            if job_id:
+                self._client.cancel(job_id)
+        except JobNotFound:
+            pass  # it is gone, as asked
+        except DarkroomError as error:
+            _log.warning("Cancel refused: %s", error)
+            return Answer(problems=refusal(error.code, _in_plain_words(error)))
+        return Answer()
+
+    def look(self, seen: View, job_id: str | None, draft: Form) -> View:
+        """Look at the visitor's job and at the models, and say what the page shows now.
+
+        `draft` is the form as this browser last had it: values that the model takes are put back.
+        """
+        view = seen
+        try:
+            view = self._look_at_job(view, job_id)
+            if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
+                view = self._look_at_models(view, draft)
+        except DarkroomError as error:
+            _log.info("Looking again: %s", error)
+            return replace(view, is_away=True, notice=waiting_notice("Not reachable.", _in_plain_words(error)))
+        return view
+
+    def _look_at_job(self, seen: View, job_id: str | None) -> View:
+        if job_id is None:
+            return replace(seen, job=None, preview=None, tray=empty_tray())
+        is_same = seen.job is not None and seen.job.id == job_id
+        if is_same and not seen.is_busy:
+            return seen
+        try:
+            job = self._client.job(job_id)
+        except JobNotFound:
+            return replace(seen, job=None, preview=None, tray=empty_tray())
+        preview = seen.preview if is_same else None
+        if job.status is JobStatus.RUNNING and not (is_same and seen.job and seen.job.progress == job.progress):
+            preview = self._client.preview(job_id) or preview
+        return replace(seen, job=job, preview=preview, tray=job_tray(job, preview))
+
+    def _look_at_models(self, seen: View, draft: Form) -> View:
+        models = self._client.models()
+        if not models:
+            return replace(seen, is_away=True, notice=waiting_notice("No model yet.", str(NoModel())))
+        wanted = seen.card.id if seen.card and "model" not in draft else draft.get("model")
+        card = next((model for model in models if model.id == wanted), None) or next(
+            (model for model in models if model.is_default), models[0]
+        )
+        view = replace(seen, is_away=False, models=models, card=card, notice=model_notice(card))
+        if _without_workers(seen.models) == _without_workers(models) and seen.card and seen.card.id == card.id:
+            return view
+        return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
+
+
+def _without_workers(models: tuple[ModelBody, ...]) -> list[ModelBody]:
+    """Leave out what changes with every worker that comes or goes: the form does not depend on it."""
+    return [model.model_copy(update={"ready_workers": 0}) for model in models]
+
+
+def _in_plain_words(error: DarkroomError) -> str:
+    """Say an error to a visitor, to whom the gateway's address means nothing."""
+    if isinstance(error, GatewayUnavailable):
+        return "The gateway does not answer. What it has accepted is kept."
+    return str(error)

@@ -1,0 +1,73 @@
+"""What the page says beside the pictures, as HTML: which model is served, what is away, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from shared.contract import ModelBody
+from shared.errors import FieldError
+from ui.form import LABELS
+
+
+def model_notice(card: ModelBody) -> str:
+    """Say which model draws and who serves it; call the demo model what it is."""
+    count = card.ready_workers
+    if count == 0:
+        workers = _notice("wait", "No worker is ready.", "What you send waits in the queue until one starts.")
+    else:
+        workers = ""
+    state = "1 worker ready" if count == 1 else f"{count} workers ready"
+    demo = (
+        _notice(
+            "demo",
+            "Demo model:",
+            "it draws simple shapes, so that you can try everything without a GPU."
+            " For real pictures point it at SSD-1B: the README says how.",
+        )
+        if card.is_demo
+        else ""
+    )
+    return (
+        f'<p class="model" title="{escape(card.description)}"><span class="lamp {"on" if count else "off"}"></span>'
+        f"<strong>{escape(card.title)}</strong> <span>{escape(card.id)} · {state}</span></p>{workers}{demo}"
+    )
+
+
+def waiting_notice(headline: str, message: str) -> str:
+    """Say what is away, and that the page watches for its return."""
+    return (
+        '<p class="model"><span class="lamp off"></span><strong>No model</strong> <span>looking for one</span></p>'
+        + _notice("wait", headline, f"{message} This page tries again by itself.")
+    )
+
+
+def problem_list(errors: Sequence[FieldError]) -> str:
+    """List every wrong field, named as its control is; the style marks the controls by `data-field`."""
+    items = "".join(
+        f'<li data-field="{escape(error.field)}"><strong>{escape(LABELS.get(error.field, error.field))}</strong>'
+        f" {escape(error.message)}</li>"
+        for error in errors
+    )
+    return f'<ul class="problems" role="alert">{items}</ul>' if items else ""
+
+
+def refusal(code: str, message: str) -> str:
+    """Say why nothing was sent though nothing in the form is wrong."""
+    return (
+        f'<ul class="problems" role="alert"><li data-code="{escape(code)}"><strong>Not sent</strong>'
+        f" {escape(message)}</li></ul>"
+    )
+
+
+def example_chips(prompts: Sequence[str]) -> str:
+    """Offer prompts that the model draws well; a click puts one into the form."""
+    chips = "".join(
+        f'<li><button type="button" data-pick="prompt" data-value="{escape(prompt)}">{escape(prompt)}</button></li>'
+        for prompt in prompts
+    )
+    return f'<p class="hint">Try one of these</p><ul class="chips">{chips}</ul>' if chips else ""
+
+
+def _notice(kind: str, headline: str, message: str) -> str:
+    return f'<p class="notice {kind}" role="status"><strong>{escape(headline)}</strong> {escape(message)}</p>'

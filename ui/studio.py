@@ -1,0 +1,156 @@
+"""The studio: the room where pictures are asked for and watched. Layout and wiring only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import gradio as gr
+from gradio.components import Component
+
+from shared.generation import MAX_SEED
+from ui import controls
+from ui.form import FIELDS, Form
+from ui.handlers import IDLE_POLL_S, Handlers, View
+
+PICK_JS: Final = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-pick]");
+  if (button) trigger("click", { field: button.dataset.pick, value: button.dataset.value });
+});
+"""
+"""A button in our HTML says which control it fills, and with what."""
+
+DICE_JS: Final = f"() => Math.floor(Math.random() * {MAX_SEED + 1})"
+DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
+
+BROWSER_KEY: Final = "darkroom"
+"""Gradio scrambles what it keeps in the browser. With a key of our own a restarted page can read it;
+it is the visitor's own form and job, so nothing is hidden from them."""
+
+AT_ONCE: Final = 16
+"""Submits and cancels that run at a time; each is one short request to the gateway."""
+
+
+QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "private"}
+"""No spinner over what the page updates by itself, and no entry in a public API: that is the gateway's."""
+
+Updates = dict[Component, Any]
+
+
+class Studio:
+    """The room's components, placed into the Blocks that is being built, and their events."""
+
+    def __init__(self, page: gr.Blocks, handlers: Handlers) -> None:
+        self._handlers = handlers
+        self._job_id = gr.BrowserState(None, storage_key="darkroom.job", secret=BROWSER_KEY)
+        self._draft = gr.BrowserState({}, storage_key="darkroom.form", secret=BROWSER_KEY)
+        self._seen = gr.State(View())
+        self._timer = gr.Timer(IDLE_POLL_S)
+        self._notice = _html("notice", View().notice)
+        with gr.Row(elem_id="studio"):
+            with gr.Column(elem_id="ask"):
+                self._place_question()
+            with gr.Column(elem_id="watch"):
+                self._tray = _html("tray", View().tray)
+            with gr.Column(elem_id="settings"):
+                self._place_settings()
+        self._reins = [self._generate, self._cancel, self._timer, self._seen]
+        self._form = [self._controls[name] for name in FIELDS]
+        self._wire_looks(page)
+        self._wire_presses()
+        self._wire_form()
+
+    def _place_question(self) -> None:
+        self._controls = controls.words()
+        self._problems = _html("problems")
+        with gr.Row(elem_id="actions"):
+            self._generate = gr.Button("Generate", variant="primary", interactive=False, elem_id="generate", scale=3)
+            self._cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="cancel", scale=1)
+        self._examples = _html("examples")
+
+    def _place_settings(self) -> None:
+        self._controls |= controls.model() | controls.picture()
+        with gr.Row(elem_id="seed-row"):
+            self._controls |= controls.seed()
+            self._dice = gr.Button("🎲 Dice", elem_id="dice", scale=1, min_width=88)
+        self._controls |= controls.craft()
+        with gr.Accordion("Sampler and file", open=False, elem_id="more"):
+            self._controls |= controls.file()
+
+    def _wire_looks(self, page: gr.Blocks) -> None:
+        """Look when the page opens and whenever time has passed.
+
+        A look is one short plain request; through Gradio's queue it would be a request and a stream.
+        """
+        self._look: dict[str, Any] = {
+            "fn": self._on_look,
+            "inputs": [self._seen, self._job_id, self._draft],
+            "outputs": [*self._form, self._notice, self._examples, self._tray, *self._reins],
+            "queue": False,
+            **QUIET,
+        }
+        page.load(**self._look)
+        self._timer.tick(**self._look)
+
+    def _wire_presses(self) -> None:
+        """Submit and cancel; `preprocess` is off so that the gateway, not Gradio, judges every value."""
+        press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, **QUIET}
+        outputs = [self._job_id, self._problems]
+        self._generate.click(self._on_generate, self._form, outputs, **press).then(**self._look)
+        self._cancel.click(self._on_cancel, self._job_id, self._problems, **press).then(**self._look)
+
+    def _wire_form(self) -> None:
+        """Fill controls at a click, and keep the form in the browser as it changes."""
+        keep: dict[str, Any] = {"fn": None, "js": DRAFT_JS, "inputs": self._form, "outputs": self._draft, **QUIET}
+        seed, prompt = self._controls["seed"], self._controls["prompt"]
+        self._dice.click(None, None, seed, js=DICE_JS, **QUIET).then(**keep)
+        self._tray.click(_picked_seed, None, seed, queue=False, **QUIET).then(**keep)
+        self._examples.click(_picked_prompt, None, prompt, queue=False, **QUIET).then(**keep)
+        for name, control in self._controls.items():
+            kept = control.input(**keep)
+            if name == "model":
+                kept.then(**self._look)
+
+    def _on_look(self, seen: View, job_id: str | None, draft: Form) -> Updates:
+        view = self._handlers.look(seen, job_id, draft)
+        updates: Updates = {self._seen: view}
+        if view.controls != seen.controls:
+            updates |= {self._controls[name]: gr.update(**props) for name, props in view.controls.items()}
+            updates[self._controls["model"]]["visible"] = len(view.models) > 1
+        for component, before, now in (
+            (self._notice, seen.notice, view.notice),
+            (self._examples, seen.examples, view.examples),
+            (self._tray, seen.tray, view.tray),
+        ):
+            if now != before:
+                updates[component] = now
+        if view.can_generate != seen.can_generate:
+            updates[self._generate] = gr.update(interactive=view.can_generate)
+        if view.is_busy != seen.is_busy:
+            updates[self._cancel] = gr.update(interactive=view.is_busy)
+            updates[self._timer] = gr.update(value=view.poll_s)
+        return updates
+
+    def _on_generate(self, *values: object) -> Updates:
+        answer = self._handlers.generate(dict(zip(FIELDS, values, strict=True)))
+        updates: Updates = {self._problems: answer.problems}
+        if answer.job_id is not None:
+            updates[self._job_id] = answer.job_id
+        return updates
+
+    def _on_cancel(self, job_id: str | None) -> str:
+        return self._handlers.cancel(job_id).problems
+
+
+def _html(elem_id: str, value: str = "") -> gr.HTML:
+    """Place HTML of our own making, in which buttons with `data-pick` work."""
+    return gr.HTML(value, elem_id=elem_id, js_on_load=PICK_JS, apply_default_css=False)
+
+
+def _picked_seed(event: gr.EventData) -> int:
+    return int(event.value)
+
+
+def _picked_prompt(event: gr.EventData) -> str:
+    return str(event.value)

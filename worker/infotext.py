@@ -1,0 +1,76 @@
+"""A picture's parameters as text that other tools read: AUTOMATIC1111's "infotext".
+
+    a red circle
+    Negative prompt: ugly
+    Steps: 25, Sampler: Euler, CFG scale: 9, Seed: 1, Size: 1024x1024, Model hash: ..., Model: ..., Version: ...
+
+The format is stable-diffusion-webui's `modules/infotext_utils.py`. It can't say everything (which job,
+which resize): `worker.images` carries the whole beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.generation import Scheduler
+
+SAMPLERS: Final[Mapping[Scheduler, str]] = {
+    Scheduler.EULER: "Euler",
+    Scheduler.EULER_ANCESTRAL: "Euler a",
+    Scheduler.DPMPP_2M_KARRAS: "DPM++ 2M Karras",
+    Scheduler.UNIPC: "UniPC",
+    Scheduler.DDIM: "DDIM",
+    Scheduler.LCM: "LCM",
+}
+
+_NEGATIVE: Final = "Negative prompt: "
+_PAIR: Final = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_FEWEST_PAIRS: Final = 3
+"""With fewer, the last line is taken for a part of the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Infotext:
+    """What an infotext says, as it stands there."""
+
+    prompt: str
+    negative_prompt: str
+    fields: Mapping[str, str]
+    """`Steps`, `Sampler`, `CFG scale`, `Seed`, `Size` and whatever else the writer knew."""
+
+
+def write_infotext(infotext: Infotext) -> str:
+    """Write the three parts, the negative prompt only if there is one."""
+    lines = [infotext.prompt]
+    if infotext.negative_prompt:
+        lines.append(f"{_NEGATIVE}{infotext.negative_prompt}")
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in infotext.fields.items()))
+    return "\n".join(lines)
+
+
+def read_infotext(text: str) -> Infotext:
+    """Take an infotext apart. Reads anything: a text without parameters is all prompt."""
+    lines = text.strip().split("\n")
+    pairs = [(match[1], _unquoted(match[2])) for match in _PAIR.finditer(lines[-1])]
+    fields = dict(pairs) if len(pairs) >= _FEWEST_PAIRS else {}
+    body = lines[:-1] if fields else lines
+    start = next((at for at, line in enumerate(body) if line.startswith(_NEGATIVE)), len(body))
+    negative = "\n".join(body[start:]).removeprefix(_NEGATIVE)
+    return Infotext("\n".join(body[:start]), negative, fields)
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value
+
+
+def _unquoted(value: str) -> str:
+    if not (value.startswith('"') and value.endswith('"')):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value

@@ -1,0 +1,38 @@
+"""What the engine's tests draw, and how they drive it."""
+
+from __future__ import annotations
+
+from shared.generation import GenerationParams, Scheduler
+from worker.engine.engine import Engine
+from worker.engine.events import Event, Pixels, RowFinished, RowId
+
+ROW = RowId("row")
+
+PARAMS = GenerationParams(
+    prompt="a red circle",
+    negative_prompt="",
+    width=64,
+    height=64,
+    num_inference_steps=4,
+    guidance_scale=5.0,
+    seed=7,
+    scheduler=Scheduler.EULER,
+)
+
+
+def params_with(**changes: object) -> GenerationParams:
+    return PARAMS.model_copy(update=changes)
+
+
+def run(engine: Engine) -> list[Event]:
+    events: list[Event] = []
+    while not engine.is_idle:
+        events += engine.step()
+    return events
+
+
+def draw(engine: Engine, params: GenerationParams, index: int = 0) -> Pixels:
+    engine.admit(ROW, params, index)
+    last = run(engine)[-1]
+    assert isinstance(last, RowFinished), last
+    return last.pixels

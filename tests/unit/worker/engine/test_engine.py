@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from shared.errors import ModelError, OutOfMemory
+from shared.generation import GenerationParams, Scheduler
+from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
+from worker.engine.engine import Engine
+from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.model import Model
+from worker.engine.prompts import PromptEncoder
+from worker.engine.row import Row, predict_noise
+from worker.engine.warmup import warm
+
+Raises = Callable[[torch.Tensor], Exception | None]
+
+
+def make_row(model: Model, params: GenerationParams) -> Row:
+    return Row(ROW, params, 0, model=model, conditioning=PromptEncoder(model).condition(params))
+
+
+def break_unet(monkeypatch: pytest.MonkeyPatch, model: Model, raises: Raises) -> list[int]:
+    """Let the UNet raise what `raises` returns for its input; collects the batch sizes of whole forwards."""
+    unet = cast("Any", model.unet)
+    forward, batches = unet.forward, []
+
+    def guarded(sample: torch.Tensor, *args: object, **kwargs: object) -> object:
+        error = raises(sample)
+        if error is not None:
+            raise error
+        batches.append(len(sample))
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(unet, "forward", guarded)
+    return batches
+
+
+def no_room() -> Exception:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@torch.inference_mode()
+def test_rows_that_arrive_one_after_another_share_forwards_and_match_their_pictures_alone(model: Model) -> None:
+    schedulers = [Scheduler.EULER, Scheduler.DPMPP_2M_KARRAS, Scheduler.EULER_ANCESTRAL, Scheduler.UNIPC]
+    jobs = [
+        params_with(scheduler=scheduler, seed=at, num_inference_steps=steps, guidance_scale=4.0 + at)
+        for at, (scheduler, steps) in enumerate(zip(schedulers, [8, 5, 12, 6], strict=True))
+    ]
+    rows = [make_row(model, job) for job in jobs]
+    forwards = 0
+    while not all(row.is_denoised for row in rows):
+        present = [row for arrival, row in enumerate(rows) if arrival <= forwards and not row.is_denoised]
+        for row, prediction in zip(present, predict_noise(model, present), strict=True):
+            row.advance(*prediction)
+        forwards += 1
+    assert forwards == 14
+    for job, row in zip(jobs, rows, strict=True):
+        alone = make_row(model, job)
+        while not alone.is_denoised:
+            alone.advance(*predict_noise(model, [alone])[0])
+        difference = (row.latents - alone.latents).abs().max() / alone.latents.abs().max()
+        assert difference < 1e-5
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 5.0])
+def test_pictures_in_company_match_pictures_alone(model: Model, guidance_scale: float) -> None:
+    together = Engine(model, max_batch=3)
+    jobs = [params_with(seed=seed, prompt=f"cat {seed}", guidance_scale=guidance_scale) for seed in range(3)]
+    for job in jobs:
+        together.admit(RowId(str(job.seed)), job, 0)
+    finished = {event.row_id: event.pixels for event in run(together) if isinstance(event, RowFinished)}
+    for job in jobs:
+        difference = finished[RowId(str(job.seed))].astype(int) - draw(Engine(model), job)
+        assert np.abs(difference).max() <= 1
+
+
+def test_the_same_request_gives_the_same_bytes_whoever_else_is_served(engine: Engine, model: Model) -> None:
+    engine.admit(ROW, PARAMS, 0)
+    for seed in range(3):
+        engine.admit(RowId(str(seed)), params_with(seed=seed), 0)
+    finished = {event.row_id: event.pixels for event in run(engine) if isinstance(event, RowFinished)}
+    assert np.array_equal(finished[ROW], draw(Engine(model), PARAMS))
+
+
+def test_only_rows_of_one_shape_share_a_forward(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = break_unet(monkeypatch, model, lambda _: None)
+    engine = Engine(model, max_batch=8)
+    jobs = [PARAMS, params_with(width=96), params_with(guidance_scale=1.0), params_with(seed=1)]
+    for at, job in enumerate(jobs):
+        engine.admit(RowId(str(at)), job, 0)
+    run(engine)
+    assert batches == [4] * 4 + [2] * 4 + [1] * 4
+
+
+def test_every_step_is_told_and_the_picture_comes_last(engine: Engine) -> None:
+    engine.admit(ROW, PARAMS, 0)
+    *steps, last = run(engine)
+    assert steps == [RowStepped(ROW, step, 4) for step in (1, 2, 3, 4)]
+    assert isinstance(last, RowFinished)
+    assert last.pixels.shape == (64, 64, 3)
+    assert last.pixels.dtype == np.uint8
+
+
+def test_rows_finish_in_the_order_of_their_arrival(engine: Engine) -> None:
+    names = [RowId(name) for name in "cab"]
+    for name in names:
+        engine.admit(name, PARAMS, 0)
+    assert engine.row_ids == tuple(names)
+    assert [event.row_id for event in run(engine) if isinstance(event, RowFinished)] == names
+
+
+def test_a_dropped_row_takes_no_further_step(engine: Engine) -> None:
+    other = RowId("other")
+    engine.admit(ROW, PARAMS, 0)
+    engine.admit(other, PARAMS, 0)
+    engine.step()
+    assert engine.drop(ROW)
+    assert not engine.drop(ROW)
+    assert engine.preview(ROW) is None
+    assert {event.row_id for event in run(engine)} == {other}
+
+
+def test_a_name_in_use_is_refused(engine: Engine) -> None:
+    engine.admit(ROW, PARAMS, 0)
+    with pytest.raises(ValueError, match="already"):
+        engine.admit(ROW, PARAMS, 1)
+
+
+def test_an_idle_engine_does_nothing(engine: Engine) -> None:
+    assert engine.is_idle
+    assert engine.step() == []
+
+
+def test_without_memory_for_the_batch_it_is_halved_and_stays_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = break_unet(monkeypatch, model, lambda sample: no_room() if len(sample) > 2 else None)
+    engine = Engine(model, max_batch=4)
+    for name in "abcd":
+        engine.admit(RowId(name), PARAMS, 0)
+    events = run(engine)
+    assert sum(isinstance(event, RowFinished) for event in events) == 4
+    assert batches == [2] * 16
+
+
+def test_a_row_without_memory_fails_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_unet(monkeypatch, model, lambda sample: no_room() if sample.shape[-1] > 8 else None)
+    engine = Engine(model)
+    engine.admit(ROW, params_with(width=96), 0)
+    engine.admit(RowId("small"), PARAMS, 0)
+    events = run(engine)
+    failed = [event for event in events if isinstance(event, RowFailed)]
+    assert [event.row_id for event in failed] == [ROW]
+    assert isinstance(failed[0].error, OutOfMemory)
+    assert "smaller" in str(failed[0].error)
+    assert isinstance(events[-1], RowFinished)
+
+
+def test_an_error_of_the_model_fails_the_guilty_row_of_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(sample: torch.Tensor) -> Exception | None:
+        return RuntimeError("weird tensor\nstack") if (sample[:, 0, 0, 0] * 1e3).round().eq(mark).any() else None
+
+    row = make_row(model, params_with(seed=2))
+    mark = (row.model_input().flatten()[0] * 1e3).round()
+    break_unet(monkeypatch, model, raises)
+    engine = Engine(model, max_batch=4)
+    for seed in range(4):
+        engine.admit(RowId(str(seed)), params_with(seed=seed), 0)
+    events = run(engine)
+    failed = [event for event in events if isinstance(event, RowFailed)]
+    assert [event.row_id for event in failed] == ["2"]
+    assert isinstance(failed[0].error, ModelError)
+    assert "RuntimeError: weird tensor." in str(failed[0].error)
+    assert sum(isinstance(event, RowFinished) for event in events) == 3
+
+
+def test_an_error_while_a_row_is_prepared_fails_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise IndexError("no such token")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cast("Any", engine.model.text_encoder), "forward", broken)
+        engine.admit(ROW, params_with(prompt="never seen before"), 0)
+        events = run(engine)
+    assert len(events) == 1
+    assert isinstance(events[0], RowFailed)
+    assert isinstance(events[0].error, ModelError)
+    assert draw(engine, PARAMS).any()
+
+
+def test_a_lost_device_ends_the_engine(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    break_unet(monkeypatch, model, lambda _: lost)
+    engine = Engine(model)
+    engine.admit(ROW, PARAMS, 0)
+    with pytest.raises(torch.AcceleratorError):
+        engine.step()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_other_signs_of_too_little_memory(model: Model, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    break_unet(monkeypatch, model, lambda _: error)
+    engine = Engine(model)
+    engine.admit(ROW, PARAMS, 0)
+    (event,) = engine.step()
+    assert isinstance(event, RowFailed)
+    assert isinstance(event.error, OutOfMemory)
+
+
+def test_warming_draws_one_picture_and_leaves_nothing(engine: Engine) -> None:
+    assert warm(engine) > 0
+    assert engine.is_idle
+
+
+def test_an_engine_that_cannot_draw_does_not_warm(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_unet(monkeypatch, model, lambda _: RuntimeError("no kernel"))
+    with pytest.raises(ModelError, match="no kernel"):
+        warm(Engine(model))

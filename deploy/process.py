@@ -49,6 +49,12 @@ class Process:
         self.program = program
         self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+        self._log_read = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._child is not None
 
     @property
     def pid(self) -> int | None:
@@ -66,7 +72,7 @@ class Process:
         if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
             log.replace(log.with_suffix(".old.log"))
         with log.open("ab") as output:
-            self._log_start = output.tell()
+            self._log_start = self._log_read = output.tell()
             try:
                 self._child = subprocess.Popen(  # noqa: S603 commands come from deploy/, not from users
                     self.program.command,
@@ -115,30 +121,41 @@ class Process:
         if self.pid is not None and self._child is not None:
             self._child.send_signal(number)
 
+    def terminate(self) -> None:
+        """Ask it to end; returns at once."""
+        self.send(signal.SIGTERM)
+
     def stop(self, grace_s: float) -> None:
         """SIGTERM, then SIGKILL after `grace_s`; returns when it has ended, and its children with it."""
-        if self._child is None:
-            return
-        self.send(signal.SIGTERM)
-        try:
-            self._child.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self.exit_code()
-        self._sweep()
+        self.terminate()
+        until = time.monotonic() + grace_s
+        while self.pid is not None and time.monotonic() < until:
+            time.sleep(POLL_S)
+        self.kill()
 
     def kill(self) -> None:
         """SIGKILL to it and its children; returns when it has ended."""
         if self.pid is not None and self._child is not None:
             os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait()
-            self._sweep()
+            while self.exit_code() is None:
+                time.sleep(POLL_S)
 
     def last_lines(self, count: int = 12) -> str:
         """Its log's last lines, of this run only."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_start)
             return b"\n".join(log.read().splitlines()[-count:]).decode(errors="replace")
+
+    def new_lines(self) -> list[str]:
+        """Whole lines that its log has gained since the last call, or since its start."""
+        if self._child is None:
+            return []
+        with self.program.log.open("rb") as log:
+            log.seek(self._log_read)
+            text = log.read()
+        end = text.rfind(b"\n") + 1
+        self._log_read += end
+        return text[:end].decode(errors="replace").splitlines()
 
     def _sweep(self) -> None:
         """End children that outlived it, and let the watchdog forget the group."""

@@ -32,13 +32,14 @@ POLL_S: Final = 0.05
 class Watchdog:
     """The parent's end of the pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, holding: Iterable[int] = ()) -> None:
         self._process = subprocess.Popen(  # noqa: S603 our own file, by our own interpreter
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=tuple(holding),
         )
 
     def watch(self, group: int) -> None:
@@ -63,10 +64,18 @@ class Watchdog:
             self._process.stdin.flush()
 
 
+_held: Final[list[int]] = []
+
+
+def hold(descriptor: int) -> None:
+    """Keep this file, and a lock on it, open until everything has ended; to be called before `watchdog`."""
+    _held.append(descriptor)
+
+
 @cache
 def watchdog() -> Watchdog:
     """Give this process' one watchdog, started when first needed."""
-    dog = Watchdog()
+    dog = Watchdog(_held)
     atexit.register(dog.close)
     return dog
 

@@ -1,0 +1,119 @@
+# Everything that is typed here; `make` lists it. GNU make 3.81 (macOS) will do.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+# A package index for torch, such as https://download.pytorch.org/whl/cpu; empty: the usual one.
+TORCH_INDEX ?=
+# More words for the command, such as make test ARGS="-k queue".
+ARGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN_EXTRAS := api,worker,ui,embedded
+DEV_EXTRAS := $(RUN_EXTRAS),dev
+# A new lock is a new name, so that what is installed always fits the checkout.
+LOCKED := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)$(if $(TORCH_INDEX),-$(shell echo $(TORCH_INDEX) | cksum | cut -d' ' -f1))
+RUN_READY := $(VENV)/.run-$(LOCKED)
+DEV_READY := $(VENV)/.dev-$(LOCKED)
+DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
+COMPOSE_FILES := $(wildcard docker-compose*.yml)
+
+.PHONY: help
+help: ## List the commands
+	@echo 'usage: make COMMAND [NAME=value]'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'names:'
+	@echo '  DARKROOM_*   any setting, such as DARKROOM_API_PORT=9000, DARKROOM_WORKERS=2; .env.example has them all'
+	@echo '  TORCH_INDEX  without a GPU, https://download.pytorch.org/whl/cpu saves several GB on Linux'
+	@echo '  PYTHON       the Python 3.11+ to build $(VENV) with'
+	@echo '  ARGS         more words for the command: make test ARGS="-k queue"'
+
+.PHONY: setup
+setup: $(RUN_READY) ## Install what `make run` needs
+
+.PHONY: run
+run: $(RUN_READY) ## Start everything on this machine; Ctrl-C stops it
+	@exec $(BIN)/python -m deploy.local
+
+.PHONY: test
+test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
+	@$(BIN)/python -m pytest -m 'not gpu and not full_size' $(ARGS)
+
+.PHONY: check
+check: $(DEV_READY) ## Run the linters, the type checker and the import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(if $(DOCKERFILES),$(BIN)/hadolint $(DOCKERFILES))
+	@$(if $(COMPOSE_FILES),$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(COMPOSE_FILES))
+
+.PHONY: format
+format: $(DEV_READY) ## Format the sources, and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: hooks
+hooks: $(DEV_READY) ## Have git run the checks before each commit
+	@$(BIN)/pre-commit install
+
+.PHONY: eval
+eval: $(RUN_READY) ## Measure how well the demo model draws what it is told
+	@$(BIN)/python -m worker.demo_model.evaluate $(ARGS)
+
+.PHONY: bench
+bench: $(DEV_READY) ## Measure speed: batching, queue, gateway
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: train
+train: $(RUN_READY) ## Train the demo model anew: hours
+	@$(BIN)/python -m worker.demo_model.train $(ARGS)
+
+.PHONY: secrets
+secrets: ## Write .env with new random keys for docker compose; keeps one that is there
+	@$(if $(PYTHON),,$(NO_PYTHON))
+	@$(PYTHON) deploy/keys.py
+
+.PHONY: licences
+licences: $(DEV_READY) ## Write docs/licences.md from what is installed
+	@$(BIN)/python -m deploy.licences
+
+.PHONY: lock
+lock: ## Pin every package anew in requirements.lock, from pyproject.toml
+	@PYTHON='$(PYTHON)' sh deploy/lock.sh
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches; data/ stays
+	@rm -rf $(VENV) *.egg-info .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- what the commands stand on ----
+
+NO_PYTHON = { echo 'Darkroom needs Python 3.11 or newer and found none: install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }
+NO_VENV = { echo 'Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+
+$(BIN)/python:
+	@$(if $(PYTHON),,$(NO_PYTHON))
+	@$(PYTHON) -m venv $(VENV) || $(NO_VENV)
+
+define install
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || $(NO_VENV)
+	@echo 'Installing into $(VENV): minutes the first time, and again only when requirements.lock changes.'
+	@$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c requirements.lock -e '.[$(1)]'
+	@touch $@
+endef
+
+$(RUN_READY): | $(BIN)/python
+	$(call install,$(RUN_EXTRAS))
+
+$(DEV_READY): | $(BIN)/python
+	$(call install,$(DEV_EXTRAS))
+	@touch $(RUN_READY)
+
+.PHONY: browser
+browser:
+	@sh deploy/browser.sh $(BIN)/python

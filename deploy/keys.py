@@ -1,0 +1,68 @@
+"""The keys of our own Redis and object store: random, made once, readable to their owner only.
+
+Needs nothing but Python, so that `make secrets` runs where nothing is installed:
+
+    python deploy/keys.py     # writes .env for docker compose, unless there is one
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+ENV_FILE: Final = Path(__file__).parents[1] / ".env"
+EXAMPLE: Final = ENV_FILE.with_name(".env.example")
+
+
+def new_key(num_bytes: int = 24) -> str:
+    """Make a random password or key: safe in a URL, and long enough for rclone, which refuses short ones."""
+    return secrets.token_hex(num_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What opens our own servers."""
+
+    redis_password: str = field(default_factory=new_key, repr=False)
+    s3_access_key: str = field(default_factory=lambda: new_key(10), repr=False)
+    s3_secret_key: str = field(default_factory=new_key, repr=False)
+
+
+def kept_keys(path: Path) -> Keys:
+    """Read the keys in this file; make them the first time."""
+    if not path.exists():
+        write_private(path, json.dumps(asdict(Keys()), indent=2) + "\n")
+    return Keys(**json.loads(path.read_text()))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, from its first byte on; a reader sees all of it or the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def env_file_text(example: str, keys: Keys) -> str:
+    """Fill in the keys that `.env.example` leaves empty."""
+    values = {f"DARKROOM_{name.upper()}=": value for name, value in asdict(keys).items()}
+    return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
+
+
+def main() -> None:
+    """Write `.env`, or say that it is there."""
+    if ENV_FILE.exists():
+        sys.stdout.write(f"{ENV_FILE.name} is there already; its keys stay. Remove it for new ones.\n")
+        return
+    write_private(ENV_FILE, env_file_text(EXAMPLE.read_text(), Keys()))
+    sys.stdout.write(f"Wrote {ENV_FILE.name} with new random keys. Start with: docker compose up --build\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Asks running servers how they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import httpx2
+from pydantic import ValidationError
+
+from shared.contract import ModelBody, ModelList, Readiness
+
+ANSWER_TIMEOUT_S: Final = 2.0
+
+
+def ask(url: str) -> httpx2.Response | None:
+    """GET; None if nobody answers in time."""
+    try:
+        return httpx2.get(url, timeout=ANSWER_TIMEOUT_S, trust_env=False)  # a proxy can't see our loopback
+    except httpx2.HTTPError:
+        return None
+
+
+def answers(url: str) -> bool:
+    """Whether somebody answers there with a success."""
+    response = ask(url)
+    return response is not None and response.is_success
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The gateway, asked from outside."""
+
+    url: str
+
+    def readiness(self) -> Readiness | None:
+        """What `/readyz` says; None if it says nothing that can be read."""
+        response = ask(f"{self.url}/readyz")
+        if response is None or response.status_code not in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}:
+            return None
+        try:
+            return Readiness.model_validate_json(response.content)
+        except ValidationError:
+            return None
+
+    def is_up(self) -> bool:
+        """Whether it answers and reaches Redis and the object store."""
+        readiness = self.readiness()
+        return readiness is not None and all(check.ok for check in readiness.checks if check.name != "worker")
+
+    def has_worker(self) -> bool:
+        """Whether a worker has warmed up and said so."""
+        readiness = self.readiness()
+        return readiness is not None and all(check.ok for check in readiness.checks)
+
+    def default_model(self) -> ModelBody | None:
+        """The model that a job gets unless it names one."""
+        response = ask(f"{self.url}/v1/models")
+        if response is None or not response.is_success:
+            return None
+        try:
+            models = ModelList.model_validate_json(response.content).data
+        except ValidationError:
+            return None
+        return next((model for model in models if model.is_default), None)

@@ -1,0 +1,95 @@
+"""The only Celery app, and the wake-ups that travel over it.
+
+A wake-up says "there may be work for this model", nothing else: the job itself lives in Redis, so a
+wake-up that is lost, doubled or late does no harm. The gateway sends one with each job, the sweep
+one for each model that jobs wait for.
+
+    wake_ups = WakeUps(settings)
+    wake_ups.send(job.model)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, cast, final
+
+from celery import Celery  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
+from kombu.entity import Queue  # pyright: ignore[reportMissingTypeStubs]
+from kombu.exceptions import OperationalError  # pyright: ignore[reportMissingTypeStubs]
+from redis.exceptions import RedisError
+
+from shared.errors import QueueUnavailable
+from shared.settings import Settings
+
+SHIFT: Final = "darkroom.shift"
+"""The task that a wake-up names: work until the queue is empty."""
+
+WAKE_UP_LIFE_S: Final = 60
+"""Wake-ups pile up behind busy workers; the sweep sends new ones, so old ones may lapse."""
+
+_TRANSPORT: Final = {
+    # kombu's default is no time-out at all: a publish to a frozen Redis would hang.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    # One try: who sends a wake-up does not wait for it.
+    "max_retries": 0,
+}
+
+_CONFIG: Final = {
+    "broker_transport_options": _TRANSPORT,
+    "broker_connection_max_retries": None,  # a worker outlives any outage of Redis
+    "broker_connection_retry_on_startup": True,
+    "task_ignore_result": True,
+    "task_acks_late": True,  # with early acks a busy worker hoards an idle one's wake-up
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_publish_retry": False,
+    "worker_pool": "threads",  # a busy worker still answers pings and reconnects
+    "worker_concurrency": 1,
+    "worker_prefetch_multiplier": 1,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,  # leases decide that, not the broker
+}
+
+
+def queue_of(model: str) -> str:
+    """Name the Celery queue of a pool: the workers that serve one model, such as `gpu.segmind-ssd-1b`."""
+    return "gpu." + re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+
+
+def make_app(settings: Settings) -> Celery:
+    """Make the Celery app. Does not connect."""
+    app = cast("Any", Celery("darkroom", broker=settings.redis_url.get_secret_value()))
+    app.conf.update(_CONFIG)
+    return cast("Celery", app)
+
+
+def pool_queue(model: str) -> Queue:
+    """Make the queue that the workers of `model` consume."""
+    name = queue_of(model)
+    return Queue(name, routing_key=name)
+
+
+@final
+class WakeUps:
+    """Sends wake-ups; for many threads."""
+
+    def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
+        self._app = cast("Any", app or make_app(settings))
+
+    def send(self, model: str) -> None:
+        """Wake a worker of `model`. Blocks for milliseconds, or seconds if Redis is frozen.
+
+        Raises QueueUnavailable; whoever submitted a job may ignore that, the sweep sends another.
+        """
+        try:
+            self._app.send_task(SHIFT, queue=queue_of(model), expires=WAKE_UP_LIFE_S, ignore_result=True, retry=False)
+        except (OperationalError, RedisError, OSError) as error:
+            raise QueueUnavailable("The queue does not answer, so no worker was woken.") from error
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._app.close()

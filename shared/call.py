@@ -17,6 +17,7 @@ from typing import Generic, TypeAlias, TypeVar
 from shared.keys import Keys
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Argument: TypeAlias = str | bytes | int | float
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
@@ -45,13 +46,13 @@ def load(name: str) -> Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """One run of a script; sending the same call again is safe."""
 
     script: Script
     keys: tuple[str, ...]
     args: tuple[Argument, ...]
-    parse: Callable[[Reply], T]
+    parse: Callable[[Reply], T_co]
     """Turns the reply into a value; raises the DarkroomError that the reply's code stands for."""
 
 

@@ -52,6 +52,13 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1)
     hung_step_s: float = Field(default=120.0, gt=0)
     """A worker whose engine makes no progress for so long stops renewing its leases."""
+    max_batch: int = Field(default=1, ge=1)
+    """Pictures that a worker draws at once. Above 1 more come out of a GPU, but a picture's bytes may
+    then differ in a few pixels with the company that it was drawn in."""
+    drain_s: float = Field(default=3.0, ge=0)
+    """On SIGTERM a worker ends what takes at most so long, and hands the rest to the others."""
+    store_patience_s: float = Field(default=60.0, ge=0)
+    """How long a worker holds finished pictures while the object store is away; then their jobs wait again."""
     max_waiting: int = Field(default=10_000, ge=1)
     """Waiting jobs in all; one more is refused with 429."""
     keep_finished_s: int = Field(default=30 * 24 * 3600, ge=60)
@@ -69,4 +76,13 @@ class Settings(BaseSettings):
         raise ValueError(
             f"{host} can be reached from other machines, and whoever reaches it may use it. "
             "Set DARKROOM_ALLOW_OPEN_NETWORK=true if that is meant, or serve 127.0.0.1."
+        )
+
+    def open_network_refusal(self, host: str, variable: str) -> str | None:
+        """Say why a server without keys must not bind `host`, which `variable` set; None if it may."""
+        if host in LOOPBACK or self.allow_open_network:
+            return None
+        return (
+            f"{variable}={host} would serve everyone who reaches this machine, without any key. "
+            "Set DARKROOM_ALLOW_OPEN_NETWORK=true if that network is trusted, or keep 127.0.0.1."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import uuid4
 
 import pytest
@@ -101,7 +101,10 @@ class Desk:
 
     def dump(self) -> dict[bytes, object]:
         """All that Redis holds, so that a test can see that nothing changed."""
-        return {key: self.client.dump(key) for key in self.client.scan_iter()}
+        return {key: self.client.dump(key) for key in self.keys()}
+
+    def keys(self) -> list[bytes]:
+        return cast("list[bytes]", self.client.keys())  # pyright: ignore[reportUnknownMemberType]: **kwargs
 
 
 @pytest.fixture
@@ -396,7 +399,12 @@ def test_a_sweep_names_the_models_that_jobs_wait_for(desk: Desk) -> None:
 
 def test_nobody_sees_or_cancels_anothers_job(desk: Desk) -> None:
     job = desk.submit()
-    for call in (scripts.read(job.id, OTHER), scripts.cancel(job.id, OTHER), scripts.preview(job.id, OTHER)):
+    calls: tuple[Call[object], ...] = (
+        scripts.read(job.id, OTHER),
+        scripts.cancel(job.id, OTHER),
+        scripts.preview(job.id, OTHER),
+    )
+    for call in calls:
         with pytest.raises(JobNotFound):
             desk(call)
     assert desk(scripts.page(OTHER, cursor=None, limit=10)).jobs == ()
@@ -404,9 +412,15 @@ def test_nobody_sees_or_cancels_anothers_job(desk: Desk) -> None:
 
 
 def test_a_job_that_never_was_is_not_found(desk: Desk) -> None:
-    for verb in (scripts.read, scripts.cancel, scripts.preview):
+    job_id = new_job_id()
+    calls: tuple[Call[object], ...] = (
+        scripts.read(job_id, TENANT),
+        scripts.cancel(job_id, TENANT),
+        scripts.preview(job_id, TENANT),
+    )
+    for call in calls:
         with pytest.raises(JobNotFound):
-            desk(verb(new_job_id(), TENANT))
+            desk(call)
 
 
 def test_pages_show_every_job_once_newest_first(desk: Desk) -> None:
@@ -433,11 +447,8 @@ def test_pages_skip_expired_jobs_and_forget_them(desk: Desk) -> None:
     assert desk.client.zcard(f"{{darkroom}}:jobs:{TENANT}") == 2
 
 
-@pytest.mark.parametrize("cursor", ["", "?", "czE", "MTI", "c-", "é", "c" * 100])
+@pytest.mark.parametrize("cursor", ["", "?", "MTI", "c-", "é", "c" * 100])
 def test_a_cursor_that_was_none_is_refused(cursor: str) -> None:
-    if cursor == "czE":  # this one is real: it means "before the first job"
-        scripts.page(TENANT, cursor=cursor, limit=2)
-        return
     with pytest.raises(InvalidRequest, match="cursor"):
         scripts.page(TENANT, cursor=cursor, limit=2)
 
@@ -446,7 +457,7 @@ def test_only_what_has_ended_expires(desk: Desk) -> None:
     first, second = desk.submit(), desk.submit()
 
     def lives() -> dict[str, int]:
-        return {key.decode(): desk.client.ttl(key) for key in desk.client.scan_iter()}
+        return {key.decode(): desk.client.ttl(key) for key in desk.keys()}
 
     index = f"{{darkroom}}:jobs:{TENANT}"
     assert set(lives().values()) == {-1}
@@ -493,7 +504,7 @@ def test_the_fleet_is_the_cards_announced_and_the_workers_that_live(desk: Desk) 
 def test_a_worker_that_falls_silent_is_forgotten(desk: Desk) -> None:
     desk(scripts.heartbeat(state(), life_s=0.001))
     wait_until(lambda: desk(scripts.fleet()).workers == (), limit_s=5, what="the worker lapses")
-    assert desk.client.keys() == []
+    assert desk.keys() == []
 
 
 def test_a_heartbeat_tells_when_the_card_is_gone(desk: Desk) -> None:

@@ -20,11 +20,11 @@ def main() -> None:
     """Serve until interrupted."""
     settings = Settings()
     logging.basicConfig(level=settings.log_level)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise
     settings.require_loopback_or_consent(settings.ui_host)
     with Client(settings.api_url, timeout=GATEWAY_TIMEOUT) as client:
-        uvicorn.run(
-            create_app(client), host=settings.ui_host, port=settings.ui_port, log_level=settings.log_level.lower()
-        )
+        app = create_app(client, loopback_only=not settings.allow_open_network)
+        uvicorn.run(app, host=settings.ui_host, port=settings.ui_port, access_log=False)
 
 
 if __name__ == "__main__":

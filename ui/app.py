@@ -12,9 +12,11 @@ from typing import Final
 import gradio as gr
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.client import Client
+from shared.settings import LOOPBACK
 from ui.handlers import Handlers
 from ui.pictures import picture_routes
 from ui.studio import Studio
@@ -41,10 +43,13 @@ SWEEP_S: Final = 3600
 """Gradio's own temporary files are looked through, and dropped, at this age."""
 
 
-def create_app(client: Client) -> FastAPI:
-    """Build the page over a gateway."""
+def create_app(client: Client, *, loopback_only: bool = True) -> FastAPI:
+    """Build the page over a gateway; `loopback_only` refuses requests for any other host's name."""
     app = FastAPI(title="Darkroom", openapi_url=None)
     app.include_router(picture_routes(client))
+    if loopback_only:
+        # Else a foreign page could rebind its own name to this machine and press Generate here.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*.localhost", "[::1]", *LOOPBACK], www_redirect=False)
     app.add_middleware(SafeHeaders)
     return gr.mount_gradio_app(
         app,
@@ -68,7 +73,6 @@ def create_app(client: Client) -> FastAPI:
 def _page(client: Client) -> gr.Blocks:
     page = gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, SWEEP_S))
     with page:
-        gr.HTML('<h1>Darkroom</h1><p>Words in, pictures out.</p>', elem_id="brand", apply_default_css=False)
         Studio(page, Handlers(client))
     return page.queue(api_open=False)
 

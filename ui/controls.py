@@ -68,7 +68,7 @@ def craft() -> Controls:
         label=LABELS["num_inference_steps"],
         info="More steps: finer, and a longer wait.",
         elem_id="num_inference_steps",
-        buttons=["reset"],
+        buttons=[],
     )
     guidance = gr.Slider(
         0,
@@ -78,7 +78,7 @@ def craft() -> Controls:
         label=LABELS["guidance_scale"],
         info="How closely to follow the prompt. Very high looks harsh.",
         elem_id="guidance_scale",
-        buttons=["reset"],
+        buttons=[],
     )
     return {"num_inference_steps": steps, "guidance_scale": guidance}
 

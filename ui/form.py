@@ -98,7 +98,7 @@ def request_of(form: Form) -> JobRequest:
 
 def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> dict[str, Props]:
     """Make every control fit the card, with the draft's values where this model takes them."""
-    sizes = [(f"{ratio.name}  {ratio.size.width} × {ratio.size.height}", str(ratio.size)) for ratio in card.aspect_ratios]  # noqa: RUF001 (as above)
+    sizes = [(f"{ratio.name}\n{ratio.size.width} × {ratio.size.height}", str(ratio.size)) for ratio in card.aspect_ratios]  # noqa: RUF001 (as above)
     defaults = card.defaults
     controls: dict[str, Props] = {
         "model": {"choices": [(model.title, model.id) for model in models], "value": card.id},

@@ -15,7 +15,7 @@ from shared.contract import JobBody, ModelBody
 from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
 from shared.jobs import JobId, JobStatus
 from ui.form import Form, Props, controls_of, request_of
-from ui.notices import example_chips, model_notice, problem_list, refusal, waiting_notice
+from ui.notices import away_notice, example_chips, model_notices, nothing_served, problem_list, refusal, served
 from ui.tray import empty_tray, job_tray
 
 BUSY_POLL_S: Final = 0.3
@@ -36,7 +36,8 @@ class View:
     is_away: bool = True
     """The gateway, or what it needs, does not answer, or nobody has named a model."""
     controls: dict[str, Props] = field(default_factory=dict[str, Props])
-    notice: str = ""
+    served: str = field(default_factory=nothing_served)
+    notices: str = ""
     examples: str = ""
     job: JobBody | None = None
     preview: bytes | None = None
@@ -107,7 +108,7 @@ class Handlers:
                 view = self._look_at_models(view, draft)
         except DarkroomError as error:
             _log.info("Looking again: %s", error)
-            return replace(view, is_away=True, notice=waiting_notice("Not reachable.", _in_plain_words(error)))
+            return replace(view, is_away=True, notices=away_notice("Out of reach.", _in_plain_words(error)))
         return view
 
     def _look_at_job(self, seen: View, job_id: str | None) -> View:
@@ -128,12 +129,12 @@ class Handlers:
     def _look_at_models(self, seen: View, draft: Form) -> View:
         models = self._client.models()
         if not models:
-            return replace(seen, is_away=True, notice=waiting_notice("No model yet.", str(NoModel())))
+            return replace(seen, is_away=True, notices=away_notice("No model yet.", str(NoModel())))
         wanted = seen.card.id if seen.card and "model" not in draft else draft.get("model")
         card = next((model for model in models if model.id == wanted), None) or next(
             (model for model in models if model.is_default), models[0]
         )
-        view = replace(seen, is_away=False, models=models, card=card, notice=model_notice(card))
+        view = replace(seen, is_away=False, models=models, card=card, served=served(card), notices=model_notices(card))
         if _without_workers(seen.models) == _without_workers(models) and seen.card and seen.card.id == card.id:
             return view
         return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))

@@ -10,36 +10,39 @@ from shared.errors import FieldError
 from ui.form import LABELS
 
 
-def model_notice(card: ModelBody) -> str:
-    """Say which model draws and who serves it; call the demo model what it is."""
+def served(card: ModelBody) -> str:
+    """Say which model draws, and how many workers serve it."""
     count = card.ready_workers
-    if count == 0:
-        workers = _notice("wait", "No worker is ready.", "What you send waits in the queue until one starts.")
-    else:
-        workers = ""
-    state = "1 worker ready" if count == 1 else f"{count} workers ready"
-    demo = (
-        _notice(
-            "demo",
-            "Demo model:",
-            "it draws simple shapes, so that you can try everything without a GPU."
-            " For real pictures point it at SSD-1B: the README says how.",
-        )
-        if card.is_demo
-        else ""
-    )
+    workers = "1 worker ready" if count == 1 else f"{count or 'no'} workers ready"
     return (
         f'<p class="model" title="{escape(card.description)}"><span class="lamp {"on" if count else "off"}"></span>'
-        f"<strong>{escape(card.title)}</strong> <span>{escape(card.id)} · {state}</span></p>{workers}{demo}"
+        f"<strong>{escape(card.title)}</strong> <span>{escape(card.id)}</span> <span>{workers}</span></p>"
     )
 
 
-def waiting_notice(headline: str, message: str) -> str:
+def nothing_served() -> str:
+    """Say in the same place that there is no model, or no way to know."""
+    return '<p class="model"><span class="lamp off"></span><strong>No model</strong> <span>looking for one</span></p>'
+
+
+def model_notices(card: ModelBody) -> str:
+    """Call the demo model what it is, and say where nobody is there to draw."""
+    notices = ""
+    if not card.ready_workers:
+        notices += _notice("wait", "No worker is ready.", "What you send waits in the queue until one starts.")
+    if card.is_demo:
+        notices += _notice(
+            "demo",
+            "Demo model:",
+            "it draws simple shapes, so that everything can be tried without a GPU."
+            " For real pictures point it at SSD-1B: the README says how.",
+        )
+    return notices
+
+
+def away_notice(headline: str, message: str) -> str:
     """Say what is away, and that the page watches for its return."""
-    return (
-        '<p class="model"><span class="lamp off"></span><strong>No model</strong> <span>looking for one</span></p>'
-        + _notice("wait", headline, f"{message} This page tries again by itself.")
-    )
+    return _notice("wait", headline, f"{message} This page tries again by itself.")
 
 
 def problem_list(errors: Sequence[FieldError]) -> str:

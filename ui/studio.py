@@ -47,7 +47,10 @@ class Studio:
         self._draft = gr.BrowserState({}, storage_key="darkroom.form", secret=BROWSER_KEY)
         self._seen = gr.State(View())
         self._timer = gr.Timer(IDLE_POLL_S)
-        self._notice = _html("notice", View().notice)
+        with gr.Row(elem_id="head"):
+            _html("brand", "<h1>Darkroom</h1>")
+            self._served = _html("served", View().served)
+        self._notices = _html("notices")
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="ask"):
                 self._place_question()
@@ -73,7 +76,7 @@ class Studio:
         self._controls |= controls.model() | controls.picture()
         with gr.Row(elem_id="seed-row"):
             self._controls |= controls.seed()
-            self._dice = gr.Button("🎲 Dice", elem_id="dice", scale=1, min_width=88)
+            self._dice = gr.Button("Dice", elem_id="dice", scale=1, min_width=88)
         self._controls |= controls.craft()
         with gr.Accordion("Sampler and file", open=False, elem_id="more"):
             self._controls |= controls.file()
@@ -86,7 +89,7 @@ class Studio:
         self._look: dict[str, Any] = {
             "fn": self._on_look,
             "inputs": [self._seen, self._job_id, self._draft],
-            "outputs": [*self._form, self._notice, self._examples, self._tray, *self._reins],
+            "outputs": [*self._form, self._served, self._notices, self._examples, self._tray, *self._reins],
             "queue": False,
             **QUIET,
         }
@@ -119,7 +122,8 @@ class Studio:
             updates |= {self._controls[name]: gr.update(**props) for name, props in view.controls.items()}
             updates[self._controls["model"]]["visible"] = len(view.models) > 1
         for component, before, now in (
-            (self._notice, seen.notice, view.notice),
+            (self._served, seen.served, view.served),
+            (self._notices, seen.notices, view.notices),
             (self._examples, seen.examples, view.examples),
             (self._tray, seen.tray, view.tray),
         ):

@@ -44,8 +44,8 @@ def darkroom_theme() -> gr.themes.Base:
         secondary_hue=SAFELIGHT,
         neutral_hue=PAPER,
         radius_size=sizes.radius_md,
-        font=(fonts.LocalFont("IBM Plex Sans"), "system-ui", "sans-serif"),
-        font_mono=(fonts.LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"),
+        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
+        font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"),
     )
     theme.set(
         body_background_fill_dark="*neutral_950",

@@ -95,15 +95,10 @@ class Server(ABC):
         self.stop()
         self.start()
 
-    def freeze(self) -> None:
-        """SIGSTOP: connections stay open, nothing answers."""
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: SIGSTOP freezes it, connections stay open and nothing answers; SIGCONT thaws it."""
         if self._process is not None:
-            self._process.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT: it goes on."""
-        if self._process is not None:
-            self._process.send(signal.SIGCONT)
+            self._process.send(number)
 
     @property
     def pid(self) -> int | None:
@@ -114,7 +109,7 @@ class Server(ABC):
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.thaw()
+        self.signal(signal.SIGCONT)
         self.stop()
 
 

@@ -1,6 +1,8 @@
 """Which programs make up the local stack, and what each is told.
 
-Stage 1: Valkey and S3, embedded, unless the settings name others. Stage 2: gateway, page and workers.
+First Valkey and S3, embedded, unless the settings name others; then gateway, page and workers at once.
+They end the other way: workers, so that they can hand their jobs back and whoever watches is told; then
+gateway and page; then the servers.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def compose(settings: LocalSettings) -> Stack:
     attach_file = settings.data / "attach.env"
     write_private(attach_file, "".join(f"{name}={value}\n" for name, value in connection.items()))
 
-    def part(module: str, name: str, grace_s: float, **more: str) -> Member:
+    def part(module: str, name: str, grace_s: float, stop_stage: int, **more: str) -> Member:
         ready = {"api": gateway.is_up, "ui": lambda: answers(page_url), "worker": gateway.has_worker}[module]
         program = Program(
             name,
@@ -88,15 +90,14 @@ def compose(settings: LocalSettings) -> Stack:
             environment={**environment, **more},
             cwd=ROOT,
         )
-        return Member(program, grace_s, stage=2, echo=True)
+        return Member(program, grace_s, start_stage=2, stop_stage=stop_stage, echo=True)
 
     workers = (
-        # The worker ends first: handing its jobs back needs Valkey, not the gateway.
-        part("worker", f"worker-{number}" if number else "worker", WORKER_GRACE_S, **device)
+        part("worker", f"worker-{number}" if number else "worker", WORKER_GRACE_S, 1, **device)
         for number, device in enumerate(_devices(settings))
     )
-    members = (*servers, part("api", "gateway", SERVER_GRACE_S), part("ui", "page", SERVER_GRACE_S), *workers)
-    return Stack(members, gateway, page_url, attach_file)
+    pages = (part("api", "gateway", SERVER_GRACE_S, 2), part("ui", "page", SERVER_GRACE_S, 2))
+    return Stack((*servers, *pages, *workers), gateway, page_url, attach_file)
 
 
 def _servers(settings: LocalSettings) -> tuple[list[Member], dict[str, str]]:
@@ -108,7 +109,7 @@ def _servers(settings: LocalSettings) -> tuple[list[Member], dict[str, str]]:
     ports = _kept_ports(data / "ports.json")
     if "redis_url" not in settings.model_fields_set:
         valkey = Valkey(data / "valkey", ports["valkey"], keys.redis_password, log=logs / "valkey.log")
-        members.append(Member(valkey.program(), SERVER_GRACE_S, stage=1))
+        members.append(Member(valkey.program(), SERVER_GRACE_S, start_stage=1, stop_stage=3))
         connection["DARKROOM_REDIS_URL"] = valkey.url
     if "s3_endpoint" not in settings.model_fields_set:
         store = S3(
@@ -119,7 +120,7 @@ def _servers(settings: LocalSettings) -> tuple[list[Member], dict[str, str]]:
             bucket=settings.s3_bucket,
             log=logs / "s3.log",
         )
-        members.append(Member(store.program(), SERVER_GRACE_S, stage=1))
+        members.append(Member(store.program(), SERVER_GRACE_S, start_stage=1, stop_stage=3))
         connection |= {
             "DARKROOM_S3_ENDPOINT": store.endpoint,
             "DARKROOM_S3_BUCKET": store.bucket,

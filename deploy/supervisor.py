@@ -30,12 +30,14 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A program and how it ends."""
+    """A program, and its place among the others."""
 
     program: Program
     stop_grace_s: float
-    stage: int
-    """Lower stages start first, and the next waits until they are ready; they stop last."""
+    start_stage: int
+    """Lower stages start first; the next waits until they are ready."""
+    stop_stage: int
+    """Lower stages stop first; the next waits until they have ended."""
     echo: bool = False
     """Whether warnings and errors in its log are worth a line at the terminal."""
 
@@ -103,7 +105,8 @@ class Part:
             )
         wait_s = min(FIRST_BACKOFF_S * 2 ** (self._deaths - 1), MAX_BACKOFF_S)
         self.state, self._start_at = State.DOWN, now + wait_s
-        self._say(self.name, f"{how}; starting it again in {wait_s:g} s. Its log: {self.member.program.log}")
+        last_line = self.process.last_lines(1).strip()
+        self._say(self.name, f"{how} ({last_line}); starting it again in {wait_s:g} s. Log: {self.member.program.log}")
 
 
 class Supervisor:
@@ -146,13 +149,15 @@ class Supervisor:
 
     def _startable(self) -> list[Part]:
         """Those whose earlier stages have all been ready, and those that are already up."""
-        waiting = [part.member.stage for part in self.parts if part.state is not State.READY]
+        waiting = [part.member.start_stage for part in self.parts if part.state is not State.READY]
         stage = min(waiting, default=None)
-        return [part for part in self.parts if part.process.started or stage is None or part.member.stage <= stage]
+        return [
+            part for part in self.parts if part.process.started or stage is None or part.member.start_stage <= stage
+        ]
 
     def _end_all(self) -> None:
-        for stage in sorted({part.member.stage for part in self.parts}, reverse=True):
-            parts = [part for part in self.parts if part.member.stage == stage]
+        for stage in sorted({part.member.stop_stage for part in self.parts}):
+            parts = [part for part in self.parts if part.member.stop_stage == stage]
             for part in parts:
                 part.process.terminate()
             until = time.monotonic() + max(part.member.stop_grace_s for part in parts)

@@ -34,8 +34,7 @@ def model_notices(card: ModelBody) -> str:
         notices += _notice(
             "demo",
             "Demo model:",
-            "it draws simple shapes, so that everything can be tried without a GPU."
-            " For real pictures point it at SSD-1B: the README says how.",
+            "it draws simple shapes. For real pictures point it at SSD-1B; the README says how.",
         )
     return notices
 

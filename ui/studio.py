@@ -24,6 +24,13 @@ element.addEventListener("click", (event) => {
 DICE_JS: Final = f"() => Math.floor(Math.random() * {MAX_SEED + 1})"
 DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
 
+SHOW_JS: Final = """() => {
+  if (window.innerWidth > 760) return;
+  const target = document.querySelector(document.querySelector(".problems") ? "#problems" : "#watch");
+  target.scrollIntoView({ block: "start" });
+}"""
+"""On a phone the tray is below the form: bring what came of a press into sight."""
+
 BROWSER_KEY: Final = "darkroom"
 """Gradio scrambles what it keeps in the browser. With a key of our own a restarted page can read it;
 it is the visitor's own form and job, so nothing is hidden from them."""
@@ -66,10 +73,10 @@ class Studio:
 
     def _place_question(self) -> None:
         self._controls = controls.words()
-        self._problems = _html("problems")
         with gr.Row(elem_id="actions"):
             self._generate = gr.Button("Generate", variant="primary", interactive=False, elem_id="generate", scale=3)
             self._cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="cancel", scale=1)
+        self._problems = _html("problems")
         self._examples = _html("examples")
 
     def _place_settings(self) -> None:
@@ -100,7 +107,8 @@ class Studio:
         """Submit and cancel; `preprocess` is off so that the gateway, not Gradio, judges every value."""
         press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, **QUIET}
         outputs = [self._job_id, self._problems]
-        self._generate.click(self._on_generate, self._form, outputs, **press).then(**self._look)
+        submitted = self._generate.click(self._on_generate, self._form, outputs, **press)
+        submitted.then(**self._look).then(None, None, None, js=SHOW_JS, **QUIET)
         self._cancel.click(self._on_cancel, self._job_id, self._problems, **press).then(**self._look)
 
     def _wire_form(self) -> None:

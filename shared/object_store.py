@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 from typing import Final, NotRequired, Protocol, Self, TypedDict, cast, final
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ POOL_SIZE: Final = 32
 """Connections kept: at least as many as threads that call at once."""
 CHUNK_BYTES: Final = 256 * 1024
 
+_SESSION_LOCK: Final = Lock()
 _MISSING_BUCKET: Final = frozenset({"NoSuchBucket", "404", "NotFound"})
 _MISSING_KEY: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 
@@ -118,14 +121,19 @@ class ObjectStore:
             self._probe.head_bucket(Bucket=self._bucket)
 
     def ensure_bucket(self) -> None:
-        """Make the bucket unless it is there. Safe to run in several processes at once."""
+        """Make the bucket unless it is there, without retries: an answer in some 2 s at most.
+
+        Safe to run in several processes at once, and cheap enough to be the check of health.
+        """
         if self._bucket_exists():
             return
         try:
             # The oldest region is the one that must not be named.
             where = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
             with _translated(f"create the bucket {self._bucket}"):
-                self._s3.create_bucket(Bucket=self._bucket, **({"CreateBucketConfiguration": where} if where else {}))
+                self._probe.create_bucket(
+                    Bucket=self._bucket, **({"CreateBucketConfiguration": where} if where else {})
+                )
         except StoreUnavailable:
             # Another process may have been quicker, which servers report in several ways.
             if not self._bucket_exists():
@@ -134,7 +142,7 @@ class ObjectStore:
     def _bucket_exists(self) -> bool:
         with _translated(f"reach the bucket {self._bucket}"):
             try:
-                self._s3.head_bucket(Bucket=self._bucket)
+                self._probe.head_bucket(Bucket=self._bucket)
             except ClientError as error:
                 if _code(error) in _MISSING_BUCKET:
                     return False
@@ -201,14 +209,21 @@ def _connect(settings: Settings, endpoint: str | None, *, attempts: int, read_ti
         proxies={} if endpoint and urlsplit(endpoint).hostname in LOOPBACK else None,
     )
     access, secret = settings.s3_access_key, settings.s3_secret_key
-    return cast("_Session", Session()).client(
-        "s3",
-        endpoint_url=endpoint or None,
-        region_name=settings.s3_region,
-        aws_access_key_id=access.get_secret_value() if access else None,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=config,
-    )
+    with _SESSION_LOCK:
+        return _session().client(
+            "s3",
+            endpoint_url=endpoint or None,
+            region_name=settings.s3_region,
+            aws_access_key_id=access.get_secret_value() if access else None,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            config=config,
+        )
+
+
+@cache
+def _session() -> _Session:
+    """Make boto3's session once: it reads megabytes of models. It may not make two clients at a time."""
+    return cast("_Session", Session())
 
 
 def _code(error: ClientError) -> str:

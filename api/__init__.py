@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, jobs into the queue, pictures out. `python -m api` serves it."""

@@ -1,0 +1,78 @@
+"""The application: puts the rooms together and opens and closes what they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from fastapi import FastAPI
+
+import api.errors
+from api.deps import Gateway
+from api.edge import MAX_BODY_BYTES, Edge
+from api.openapi import document
+from api.routes import health, images, jobs, models
+from api.storage import Storage
+from api.upkeep import Upkeep, Waker
+from shared.broker import WakeUps
+from shared.connection import connect_async
+from shared.object_store import ObjectStore
+from shared.settings import LOOPBACK, Settings
+
+VERSION: Final = "0.1.0"
+
+DESCRIPTION: Final = """
+Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch its pictures. Every error
+has the same body (`application/problem+json`) with a stable `code`; a wrong request is told all that is
+wrong with it at once. `503` and `429` come with `Retry-After`, and nothing was accepted.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the gateway; it connects when it starts.
+
+    Raises ValueError if the settings would open it to the network without saying so.
+    """
+    if refusal := settings.open_network_refusal(settings.api_host, "DARKROOM_API_HOST"):
+        raise ValueError(refusal)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        redis = connect_async(settings)
+        store = await asyncio.to_thread(ObjectStore.from_settings, settings)
+        wake_ups = WakeUps(settings)
+        gateway = Gateway(settings, redis, Storage(store), Waker(wake_ups.send))
+        upkeep = asyncio.create_task(Upkeep(gateway.settings, redis, gateway.storage, gateway.waker).run())
+        app.state.gateway = gateway
+        try:
+            yield
+        finally:
+            upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await upkeep
+            await asyncio.to_thread(gateway.waker.close)
+            wake_ups.close()
+            store.close()
+            await redis.aclose()
+
+    app = FastAPI(
+        title="Darkroom",
+        summary="Text to image, on your own machines.",
+        description=DESCRIPTION,
+        version=VERSION,
+        lifespan=lifespan,
+        # Both pages would fetch their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=MAX_BODY_BYTES,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK)
+    api.errors.install(app)
+    for routes in (jobs, images, models, health):
+        app.include_router(routes.router)
+    app.openapi = document(app)
+    return app

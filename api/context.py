@@ -1,0 +1,27 @@
+"""The request that the running task answers: its id, for bodies and log lines."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from contextvars import ContextVar
+from typing import Final
+
+REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
+
+_SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+def choose_request_id(incoming: str | None) -> str:
+    """Keep the caller's id if it is safe in a header and a log line, else draw one."""
+    return incoming if incoming and _SANE.fullmatch(incoming) else secrets.token_hex(8)
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives each log record the `request_id` that a formatter prints; `-` outside of requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id; drop nothing."""
+        record.request_id = REQUEST_ID.get() or "-"
+        return True

@@ -1,0 +1,76 @@
+"""From a request's bytes to parameters that a model takes, or to all that is wrong with them at once.
+
+JSON is read by pydantic in strict mode: no `"5"` for 5, no NaN, no lone surrogates, no deep nesting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from api.catalog import card_for, default_card
+from api.errors import field_errors
+from shared.contract import JobRequest
+from shared.errors import FieldError, InvalidRequest
+from shared.generation import GenerationParams, ModelCard
+from shared.scripts import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A request as far as it could be read, and what could not."""
+
+    request: JobRequest
+    wrong: tuple[FieldError, ...]
+
+    def complete(self, fleet: Fleet, *, drawn_seed: int) -> tuple[ModelCard, GenerationParams]:
+        """Hold the request against its model. Raises InvalidRequest with every wrong field, NoModel."""
+        wrong = list(self.wrong)
+        unread = {error.field.split(".")[0] for error in wrong}
+        if unread & {"width", "height"}:
+            unread |= {"width", "height", "size"}
+        try:
+            card = card_for(fleet, self.request.model)
+        except InvalidRequest as error:
+            wrong += error.errors
+            card = default_card(fleet)
+        try:
+            params = self.request.resolve(card, drawn_seed=drawn_seed)
+        except InvalidRequest as error:
+            wrong += [one for one in error.errors if one.field not in unread]
+            raise InvalidRequest(tuple(wrong)) from None
+        if wrong:
+            raise InvalidRequest(tuple(wrong))
+        return card, params
+
+
+async def read_json(request: Request) -> bytes:
+    """Read a JSON request's body; its size is bounded by the application."""
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != "application/json":
+        # A web page can send any other type across origins without asking first.
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with the header Content-Type: application/json."
+        )
+    return await request.body()
+
+
+def draft(body: bytes) -> Draft:
+    """Read a body. Raises InvalidRequest if it is no JSON object at all."""
+    try:
+        return Draft(JobRequest.model_validate_json(body, strict=True), ())
+    except ValidationError as error:
+        wrong = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
+    if any(one.field == "body" for one in wrong):
+        raise InvalidRequest(wrong if body.strip() else (FieldError("body", "The body is empty: send JSON."),))
+    # The fields that were read are checked all the same, so that one answer tells everything.
+    said = cast("dict[str, Any]", from_json(body))
+    unread = {one.field.split(".")[0] for one in wrong}
+    kept = {name: value for name, value in said.items() if name in JobRequest.model_fields and name not in unread}
+    return Draft(JobRequest.model_validate_json(to_json({"prompt": "-", **kept}), strict=True), wrong)

@@ -1,0 +1,68 @@
+"""The object store as the gateway uses it: in threads, and asked for its health before a job is taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeVar, final
+
+from anyio import CapacityLimiter, Lock
+from anyio.to_thread import run_sync
+
+from shared.errors import StoreUnavailable
+from shared.object_store import POOL_SIZE, ObjectStore, OpenObject
+
+T = TypeVar("T")
+
+FRESH_S: Final = 0.5
+"""How long an answer about the store's health holds: at most two questions a second, however many submits."""
+
+
+@final
+class Storage:
+    """One object store, for one event loop."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._threads = CapacityLimiter(POOL_SIZE)
+        # Its own thread: a health check must not wait behind pictures that wait for the store.
+        self._probe_thread = CapacityLimiter(1)
+        self._probing = Lock()
+        self._probed_at = float("-inf")
+        self._trouble: str | None = None
+
+    async def require(self) -> None:
+        """Raise StoreUnavailable if the bucket can't be reached, as of at most `FRESH_S` ago."""
+        async with self._probing:
+            if time.monotonic() - self._probed_at > FRESH_S:
+                self._trouble = await self._probe()
+                self._probed_at = time.monotonic()
+        if self._trouble is not None:
+            raise StoreUnavailable(self._trouble)
+
+    async def _probe(self) -> str | None:
+        try:
+            # A store that was set up anew has no bucket: make it.
+            await run_sync(self._store.ensure_bucket, limiter=self._probe_thread)
+        except StoreUnavailable as error:
+            return str(error)
+        return None
+
+    async def open(self, key: str) -> OpenObject:
+        """Start to read an object; `stream` reads and closes it."""
+        return await self._in_thread(lambda: self._store.open(key))
+
+    async def stream(self, found: OpenObject) -> AsyncIterator[bytes]:
+        """Read an open object in chunks, and close it, also when its reader goes away."""
+        try:
+            while chunk := await self._in_thread(found.read):
+                yield chunk
+        finally:
+            found.close()
+
+    def presigned_url(self, key: str, *, media_type: str, disposition: str, expires_s: int) -> str:
+        """Sign a GET; computed here, so it needs no thread."""
+        return self._store.presigned_url(key, media_type=media_type, disposition=disposition, expires_s=expires_s)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await run_sync(call, limiter=self._threads)

@@ -1,0 +1,101 @@
+"""What the gateway does on its own: sweep the queue, send wake-ups, see that the bucket is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, final
+
+from redis.asyncio import Redis
+
+from api.storage import Storage
+from shared.connection import run_async
+from shared.errors import QueueUnavailable, StoreUnavailable
+from shared.scripts import reap
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SWEEPS_PER_LEASE: Final = 2
+WAKERS: Final = 4
+
+
+@final
+class Waker:
+    """Sends wake-ups from threads of its own; one that fails is made good by the next sweep."""
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        self._send = send
+        self._threads = ThreadPoolExecutor(WAKERS, thread_name_prefix="wake")
+
+    def wake(self, model: str) -> None:
+        """Tell the workers of `model` that there is work; returns at once and never fails."""
+        self._threads.submit(self._wake, model)
+
+    def _wake(self, model: str) -> None:
+        try:
+            self._send(model)
+        except QueueUnavailable as error:
+            log.warning("no wake-up was sent for %s; the next sweep sends one: %s", model, error)
+        except Exception:
+            log.exception("no wake-up was sent for %s", model)
+
+    def close(self) -> None:
+        """Send what is waiting, then end the threads."""
+        self._threads.shutdown()
+
+
+@final
+class Upkeep:
+    """A loop that runs while the gateway does."""
+
+    def __init__(self, settings: Settings, redis: Redis, storage: Storage, waker: Waker) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._storage = storage
+        self._waker = waker
+        self._trouble: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Sweep until canceled."""
+        while True:
+            try:
+                await self._look_at_store()
+                await self._sweep()
+            except Exception:
+                log.exception("a sweep failed; the next one comes")
+            await asyncio.sleep(self._settings.lease_s / SWEEPS_PER_LEASE)
+
+    async def _sweep(self) -> None:
+        try:
+            call = reap(lease_s=self._settings.lease_s, max_attempts=self._settings.max_attempts)
+            swept = await run_async(self._redis, call)
+        except QueueUnavailable as error:
+            self._note("queue", str(error))
+            return
+        self._note("queue", None)
+        for job_id in swept.requeued:
+            log.warning("job %s lost its worker and waits again", job_id)
+        for job_id in swept.failed:
+            log.error("job %s lost its worker too often and failed", job_id)
+        for model in swept.waiting_models:
+            self._waker.wake(model)
+
+    async def _look_at_store(self) -> None:
+        """Ask for it before a submit needs it: asking makes it where it is missing."""
+        try:
+            await self._storage.require()
+        except StoreUnavailable as error:
+            self._note("object store", str(error))
+        else:
+            self._note("object store", None)
+
+    def _note(self, what: str, trouble: str | None) -> None:
+        """Log a change for the worse or better once, not with every round."""
+        if trouble is not None and what not in self._trouble:
+            log.error("%s: %s", what, trouble)
+            self._trouble[what] = trouble
+        elif trouble is None and self._trouble.pop(what, None) is not None:
+            log.info("%s: answers again", what)

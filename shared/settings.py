@@ -66,18 +66,6 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
 
-    def require_loopback_or_consent(self, host: str) -> None:
-        """Refuse to serve other machines until the operator has said so.
-
-        Raises ValueError if `host` is no loopback address and `allow_open_network` is not set.
-        """
-        if host in LOOPBACK or self.allow_open_network:
-            return
-        raise ValueError(
-            f"{host} can be reached from other machines, and whoever reaches it may use it. "
-            "Set DARKROOM_ALLOW_OPEN_NETWORK=true if that is meant, or serve 127.0.0.1."
-        )
-
     def open_network_refusal(self, host: str, variable: str) -> str | None:
         """Say why a server without keys must not bind `host`, which `variable` set; None if it may."""
         if host in LOOPBACK or self.allow_open_network:

@@ -1,30 +1,45 @@
-"""`python -m ui`: serve the page at `DARKROOM_UI_HOST:DARKROOM_UI_PORT`."""
+"""Serve the page: `python -m ui`, set up by `DARKROOM_*`."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Final
 
 import httpx2
 import uvicorn
 
 from shared.client import Client
-from shared.settings import Settings
+from shared.settings import LOOPBACK, Settings
 from ui.app import create_app
 
 GATEWAY_TIMEOUT: Final = httpx2.Timeout(10.0, connect=2.0)
-"""A visitor waits for these requests: better to say that the gateway is away and look again."""
+"""A visitor waits for each of these requests: better to say that the gateway is away, and to look again."""
+
+GRACE_S: Final = 5
+"""For answers under way when the page is told to stop."""
 
 
 def main() -> None:
-    """Serve until interrupted."""
-    settings = Settings()
-    logging.basicConfig(level=settings.log_level)
+    """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
+    try:
+        settings = Settings()
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    except ValueError as error:
+        sys.exit(f"The page does not start: {error}")
+    if refusal := settings.open_network_refusal(settings.ui_host, "DARKROOM_UI_HOST"):
+        sys.exit(refusal)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise
-    settings.require_loopback_or_consent(settings.ui_host)
     with Client(settings.api_url, timeout=GATEWAY_TIMEOUT) as client:
-        app = create_app(client, loopback_only=not settings.allow_open_network)
-        uvicorn.run(app, host=settings.ui_host, port=settings.ui_port, access_log=False)
+        uvicorn.run(
+            create_app(client, loopback_only=settings.ui_host in LOOPBACK),
+            host=settings.ui_host,
+            port=settings.ui_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def seed() -> Controls:
     control = gr.Number(
         None,
         label=LABELS["seed"],
-        info="Same seed and settings, same picture. Empty: a new one each time.",
+        info="Same seed, same picture. Empty: random.",
         placeholder="random",
         precision=0,
         scale=4,

@@ -27,7 +27,8 @@ def make_row(model: Model, params: GenerationParams) -> Row:
 def break_unet(monkeypatch: pytest.MonkeyPatch, model: Model, raises: Raises) -> list[int]:
     """Let the UNet raise what `raises` returns for its input; collects the batch sizes of whole forwards."""
     unet = cast("Any", model.unet)
-    forward, batches = unet.forward, []
+    forward = unet.forward
+    batches: list[int] = []
 
     def guarded(sample: torch.Tensor, *args: object, **kwargs: object) -> object:
         error = raises(sample)

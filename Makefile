@@ -19,7 +19,7 @@ DEV_EXTRAS := $(RUN_EXTRAS),dev
 LOCKED := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)$(if $(TORCH_INDEX),-$(shell echo $(TORCH_INDEX) | cksum | cut -d' ' -f1))
 RUN_READY := $(VENV)/.run-$(LOCKED)
 DEV_READY := $(VENV)/.dev-$(LOCKED)
-DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
+DOCKERFILES := $(wildcard deploy/docker/*Dockerfile)
 COMPOSE_FILES := $(wildcard docker-compose*.yml)
 
 .PHONY: help

@@ -1,0 +1,52 @@
+"""A container's health check: exit code 0 if its service answers, else 1 and a sentence.
+
+python -m deploy.health http://127.0.0.1:8000/healthz
+python -m deploy.health worker      # whether this host's worker has sent a heartbeat lately
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import urllib.error
+import urllib.request
+from typing import Final
+
+from shared.connection import connect, run
+from shared.errors import DarkroomError
+from shared.scripts import fleet
+from shared.settings import Settings
+
+TIMEOUT_S: Final = 4.0
+
+
+def answers(url: str) -> str | None:
+    """Say what is wrong with a service of this container; None if nothing is."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S):  # noqa: S310 the image names the address
+            return None
+    except (urllib.error.URLError, TimeoutError) as error:
+        return f"{url}: {error}"
+
+
+def has_heartbeat(settings: Settings) -> str | None:
+    """Say what is wrong with this host's worker; None if it lives, be it warming, ready or draining."""
+    try:
+        with connect(settings) as client:
+            workers = run(client, fleet()).workers
+    except DarkroomError as error:
+        return str(error)
+    host = socket.gethostname()
+    if any(worker.id.startswith(f"{host}-") for worker in workers):
+        return None
+    return f"No worker on {host} has sent a heartbeat lately."
+
+
+def main() -> None:
+    """Check what the first argument names."""
+    wrong = has_heartbeat(Settings()) if sys.argv[1] == "worker" else answers(sys.argv[1])
+    sys.exit(wrong)
+
+
+if __name__ == "__main__":
+    main()

@@ -101,9 +101,9 @@ class Desk:
 
     def dump(self) -> dict[bytes, object]:
         """All that Redis holds, so that a test can see that nothing changed."""
-        return {key: self.client.dump(key) for key in self.keys()}
+        return {key: self.client.dump(key) for key in self.all_keys()}
 
-    def keys(self) -> list[bytes]:
+    def all_keys(self) -> list[bytes]:
         return cast("list[bytes]", self.client.keys())  # pyright: ignore[reportUnknownMemberType]: **kwargs
 
 
@@ -457,7 +457,7 @@ def test_only_what_has_ended_expires(desk: Desk) -> None:
     first, second = desk.submit(), desk.submit()
 
     def lives() -> dict[str, int]:
-        return {key.decode(): desk.client.ttl(key) for key in desk.keys()}
+        return {key.decode(): desk.client.ttl(key) for key in desk.all_keys()}
 
     index = f"{{darkroom}}:jobs:{TENANT}"
     assert set(lives().values()) == {-1}
@@ -504,7 +504,7 @@ def test_the_fleet_is_the_cards_announced_and_the_workers_that_live(desk: Desk) 
 def test_a_worker_that_falls_silent_is_forgotten(desk: Desk) -> None:
     desk(scripts.heartbeat(state(), life_s=0.001))
     wait_until(lambda: desk(scripts.fleet()).workers == (), limit_s=5, what="the worker lapses")
-    assert desk.keys() == []
+    assert desk.all_keys() == []
 
 
 def test_a_heartbeat_tells_when_the_card_is_gone(desk: Desk) -> None:

@@ -1,0 +1,54 @@
+"""`python -m worker`: serve one model until told to stop. Settings come from the environment."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from typing import Any, cast
+
+from celery import signals  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
+from pydantic import ValidationError
+
+from shared.errors import DarkroomError
+from shared.settings import Settings
+
+
+def main() -> int:
+    """Run a worker; the process' exit code."""
+    argparse.ArgumentParser(prog="python -m worker", description=__doc__).parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logging(settings.log_level)
+    from worker.app import Worker  # noqa: PLC0415 (torch takes seconds to import)
+
+    try:
+        worker = Worker(settings)
+    except DarkroomError as error:
+        logging.getLogger("worker").critical("%s", error)
+        return 1
+    return worker.run()
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr, one line an event, times in UTC; keep Celery from setting its own."""
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for name in ("celery", "kombu"):  # a line for each wake-up says nothing
+        logging.getLogger(name).setLevel(logging.WARNING)
+    cast("Any", signals).setup_logging.connect(_keep_logging, weak=False)
+
+
+def _keep_logging(**_: object) -> None:
+    """Celery configures logging only when nobody listens to this signal."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

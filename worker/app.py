@@ -1,0 +1,240 @@
+"""A worker's life: announce the model, load and warm it, work shifts, hand back what is left, leave.
+
+    source, card ──► heartbeat: warming ──► Celery worker
+                                              ├─ pool's thread: load, warm ──► ready ──► shift, shift, ...
+                                              └─ SIGTERM ──► draining ──► leave
+
+Celery gives the process its signals, its reconnecting and its one pool thread, which loads the model
+and then runs every shift: an engine belongs to the thread that made it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import socket
+import time
+from concurrent.futures import Executor
+from concurrent.futures import TimeoutError as NotYet
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, Literal, cast, final
+
+import redis
+import torch
+from celery import bootsteps, signals  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
+from celery.exceptions import WorkerShutdown  # pyright: ignore[reportMissingTypeStubs]
+from celery.worker import WorkController  # pyright: ignore[reportMissingTypeStubs]
+from celery.worker import state as celery_state  # pyright: ignore[reportMissingTypeStubs]
+
+from shared.broker import WakeUps, make_app, pool_queue
+from shared.connection import connect, run
+from shared.contract import WorkerState
+from shared.errors import DarkroomError, QueueUnavailable, StoreUnavailable
+from shared.generation import ModelCard
+from shared.jobs import WorkerId
+from shared.object_store import ObjectStore
+from shared.scripts import leave
+from shared.settings import Settings
+from worker.counter import Counter
+from worker.delivery import Delivery, Origin
+from worker.duty import Duty
+from worker.engine.card import card_of
+from worker.engine.engine import Engine
+from worker.engine.model import best_device, load_model
+from worker.engine.source import Source, choose_source, fetch
+from worker.engine.warmup import warm
+from worker.heartbeat import Heartbeat
+from worker.news import StopAsked
+from worker.reporter import Reporter
+from worker.shift import Shift
+from worker.sweeper import Sweeper
+from worker.tasks import register
+
+EX_OK: Final = 0
+EX_FAILURE: Final = 1
+EX_HUNG: Final = 70
+
+_logger = logging.getLogger(__name__)
+
+
+def software_version() -> str:
+    """The installed version of Darkroom."""
+    try:
+        return version("darkroom")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+def new_worker_id() -> WorkerId:
+    """Name this process; a restart is another worker."""
+    return WorkerId(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}")
+
+
+@final
+class Worker:
+    """One process that serves one model on one device."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Find the checkpoint, without loading it. Raises CheckpointUnavailable."""
+        self._settings = settings
+        self._source: Source = choose_source(
+            settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
+        )
+        self.card: ModelCard = card_of(self._source)
+        self.id = new_worker_id()
+        self._started_at_ms = time.time_ns() // 1_000_000
+        self._state: Literal["warming", "ready", "draining"] = "warming"
+        self._duty = Duty()
+        self._shift: Shift | None = None
+        self._failure: DarkroomError | None = None
+        self._exit_code = EX_OK
+        self._client: redis.Redis = connect(settings)
+        self._store = ObjectStore.from_settings(settings)
+        self._app = make_app(settings)
+        self._wake_ups = WakeUps(settings, app=self._app)
+        origin = Origin(self.card.id, self.card.revision, f"Darkroom {software_version()}")
+        self._delivery = Delivery(self._client, self._store, origin, self._duty, patience_s=settings.store_patience_s)
+        self._reporter = Reporter(self._client, self._duty.inbox)
+        self._heartbeat = Heartbeat(
+            self._client, settings, self._duty, card=self.card, state=self.state, on_hung=self._die_hung
+        )
+        self._sweeper = Sweeper(self._client, settings, self._wake_ups)
+
+    def state(self) -> WorkerState:
+        """Say what the fleet may know."""
+        return WorkerState(
+            id=self.id,
+            state="draining" if self._duty.stop.is_asked else self._state,
+            model=self.card.id,
+            device=_device_name(),
+            software_version=software_version(),
+            started_at_ms=self._started_at_ms,
+        )
+
+    def run(self) -> int:
+        """Work until a signal ends it; the process' exit code."""
+        _logger.info("starting worker=%s model=%s device=%s", self.id, self.card.id, _device_name())
+        helpers = (self._heartbeat, self._reporter, self._sweeper)
+        for helper in helpers:
+            helper.start()
+        try:
+            self._run_celery()
+        finally:
+            self._duty.stop.ask()
+            self._delivery.close()
+            for helper in helpers:
+                helper.close()
+            self._leave()
+        if self._failure is not None:
+            _logger.critical("%s", self._failure)
+        _logger.info("stopped worker=%s", self.id)
+        return self._exit_code
+
+    def _run_celery(self) -> None:
+        app = cast("Any", self._app)
+        app.conf.task_queues = [pool_queue(self.card.id)]
+        register(self._app, self._work_a_shift)
+        app.steps["worker"].add(_warm_up_step(self))
+        cast("Any", signals).worker_shutting_down.connect(self._on_shutting_down, weak=False)
+        worker = app.Worker(
+            hostname=f"{self.id}@{socket.gethostname()}",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        worker.start()
+        self._exit_code = self._exit_code or worker.exitcode or EX_OK
+
+    def warm_up(self, executor: Executor) -> None:
+        """Load the model in the pool's thread; return when it is ready. Raises WorkerShutdown if that fails."""
+        loading = executor.submit(self._load)
+        while True:
+            try:
+                loading.result(timeout=0.1)
+            except NotYet:
+                if celery_state.should_stop is not None:
+                    self._give_up_loading()
+                continue
+            except DarkroomError as error:
+                self._failure = error
+            except Exception:
+                _logger.critical("the model could not be loaded", exc_info=True)
+            else:
+                return
+            self._exit_code = EX_FAILURE
+            raise WorkerShutdown(EX_FAILURE)
+
+    def _load(self) -> None:
+        settings = self._settings
+        begun = time.monotonic()
+        engine = Engine(load_model(fetch(self._source, settings.model_cache), self.card), max_batch=settings.max_batch)
+        _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
+        _logger.info("warmed seconds=%.1f", warm(engine))
+        try:
+            self._store.ensure_bucket()
+        except StoreUnavailable as error:
+            _logger.warning("%s Uploads will be tried again.", error)
+        counter = Counter(self._client, self._wake_ups, model=self.card.id, worker=self.id, lease_s=settings.lease_s)
+        self._shift = Shift(
+            counter,
+            engine,
+            self._delivery,
+            self._reporter,
+            self._duty,
+            max_batch=settings.max_batch,
+            drain_s=settings.drain_s,
+        )
+        self._state = "ready"
+        _logger.info("ready worker=%s", self.id)
+
+    def _work_a_shift(self) -> None:
+        if self._shift is None:
+            return
+        try:
+            self._shift.run()
+        except Exception:
+            # The engine's device is lost, or our own code is wrong: nothing in this process can be trusted.
+            _logger.critical("the worker can't go on; its jobs go to others", exc_info=True)
+            os._exit(EX_FAILURE)
+
+    def _on_shutting_down(self, **_: object) -> None:
+        """Pass a signal on. Runs in its handler: takes no lock, does not log."""
+        self._duty.stop.ask()
+        self._duty.inbox.put(StopAsked())
+
+    def _give_up_loading(self) -> None:
+        """End at once: a load can't be interrupted, and nothing is held yet."""
+        self._leave()
+        os._exit(EX_OK)
+
+    def _die_hung(self) -> None:
+        _logger.critical("no step in %.0f s: the worker ends, its jobs go to others", self._settings.hung_step_s)
+        os._exit(EX_HUNG)
+
+    def _leave(self) -> None:
+        try:
+            run(self._client, leave(self.id))
+        except QueueUnavailable:
+            _logger.warning("the queue is away, so the fleet will miss this worker only when its state lapses")
+
+
+def _warm_up_step(owner: Worker) -> type:
+    """Make the boot step that runs between the pool's start and the first wake-up."""
+
+    class WarmUp(cast("Any", bootsteps).StartStopStep):
+        """Loads the model before the worker takes work."""
+
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, parent: WorkController) -> None:
+            owner.warm_up(cast("Any", parent).pool.executor)
+
+    return WarmUp
+
+
+def _device_name() -> str:
+    device = best_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

@@ -1,0 +1,52 @@
+"""The queue's counter: where a shift takes jobs and hands them back."""
+
+from __future__ import annotations
+
+import logging
+from typing import final
+from uuid import uuid4
+
+import redis
+
+from shared.broker import WakeUps
+from shared.connection import run
+from shared.errors import LeaseLost, QueueUnavailable
+from shared.jobs import LeaseToken, WorkerId
+from shared.scripts import Claimed, Lease, claim, release
+
+_logger = logging.getLogger(__name__)
+
+
+@final
+class Counter:
+    """Claims jobs of one model for one worker; for one thread."""
+
+    def __init__(self, client: redis.Redis, wake_ups: WakeUps, *, model: str, worker: WorkerId, lease_s: float) -> None:
+        self._client = client
+        self._wake_ups = wake_ups
+        self._model = model
+        self._worker = worker
+        self._lease_s = lease_s
+        self._unanswered: LeaseToken | None = None
+
+    def claim(self) -> Claimed | None:
+        """Take the job that goes next; None if none waits or the queue does not answer."""
+        is_repeated = self._unanswered is not None
+        token = self._unanswered or LeaseToken(uuid4().hex)
+        self._unanswered = token  # a claim that got no answer may have been heard: the next one repeats it
+        try:
+            claimed = run(self._client, claim(self._model, self._worker, token, lease_s=self._lease_s))
+        except QueueUnavailable:
+            return None
+        self._unanswered = None
+        return self.claim() if claimed is None and is_repeated else claimed
+
+    def release(self, lease: Lease) -> None:
+        """Hand a job back, not charged, and wake another worker for it. Never fails: at worst the lease ends."""
+        try:
+            run(self._client, release(lease))
+            self._wake_ups.send(self._model)
+        except LeaseLost:
+            return
+        except QueueUnavailable:
+            _logger.warning("the queue is away, so the job waits for its lease to end job=%s", lease.job_id)

@@ -1,0 +1,197 @@
+"""From pixels to an ended job, in threads beside the engine: encode, upload, record, finish.
+
+What can't be reached is tried again while the lease is held: Redis without limit, the object store
+for `store_patience_s`. The number of pictures under way is bounded; `has_room` tells the shift.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeVar, final
+
+import redis
+
+from shared.connection import run
+from shared.errors import LeaseLost, StoreUnavailable, Unavailable
+from shared.jobs import Image, Job, JobError, image_key
+from shared.object_store import ObjectStore
+from shared.scripts import Lease, add_image, fail, finish
+from worker.duty import Duty
+from worker.images import Pixels, Provenance, encode_image
+from worker.news import Broken, Ended, Lost, News, StoreAway
+
+T = TypeVar("T")
+
+THREADS: Final = 2
+MOST_PICTURES: Final = 8
+"""Under way at once: 3 MB each at 1024x1024."""
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a picture's file says of its maker."""
+
+    model: str
+    model_revision: str
+    software: str
+
+
+@final
+class Delivery:
+    """Delivers pictures and ends their jobs; what comes of it is put into the shift's inbox."""
+
+    def __init__(
+        self, client: redis.Redis, store: ObjectStore, origin: Origin, duty: Duty, *, patience_s: float
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._origin = origin
+        self._leases = duty.leases
+        self._inbox = duty.inbox
+        self._patience_s = patience_s
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
+        self._lock = threading.Lock()
+        self._missing: dict[Lease, set[int]] = {}
+        self._under_way = 0
+        self._closing = threading.Event()
+        self._store_failed = False
+
+    @property
+    def has_room(self) -> bool:
+        """False while so many pictures are under way that the engine should wait."""
+        with self._lock:
+            return self._under_way < MOST_PICTURES
+
+    def store_answers(self) -> bool:
+        """False if uploads failed lately and the store still does not answer: new work would be in vain."""
+        if self._store_failed:
+            try:
+                self._store.check()
+            except StoreUnavailable:
+                return False
+            self._store_failed = False
+        return True
+
+    def expect(self, lease: Lease, indices: Iterable[int]) -> None:
+        """Finish the job when these pictures are delivered; at once if there are none."""
+        missing = set(indices)
+        with self._lock:
+            self._missing[lease] = missing
+        if not missing:
+            self._submit(lease, lambda: self._finish(lease))
+
+    def deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
+        """Take a finished picture. Returns at once; holds the pixels until they are stored."""
+        with self._lock:
+            self._under_way += 1
+
+        def work() -> None:
+            try:
+                self._deliver(job, lease, index, pixels)
+            finally:
+                with self._lock:
+                    self._under_way -= 1
+
+        self._submit(lease, work)
+
+    def fail(self, lease: Lease, error: JobError) -> None:
+        """End a job without its pictures."""
+        self._submit(lease, lambda: self._fail(lease, error))
+
+    def close(self) -> None:
+        """Give up what is not yet delivered and end the threads."""
+        self._closing.set()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
+        if lease not in self._leases:
+            return
+        origin, params = self._origin, job.params
+        provenance = Provenance.of(
+            params,
+            index,
+            job_id=job.id,
+            model=origin.model,
+            model_revision=origin.model_revision,
+            software=origin.software,
+        )
+        encoded = encode_image(pixels, provenance)
+        key = image_key(job.tenant, job.id, index, encoded.output_format)
+        image = Image(
+            index=index,
+            seed=params.seed_of(index),
+            key=key,
+            size=encoded.size,
+            output_format=encoded.output_format,
+            num_bytes=len(encoded.data),
+            sha256=hashlib.sha256(encoded.data).hexdigest(),
+        )
+        media_type = encoded.output_format.media_type
+        self._insist(lease, lambda: self._store.put(key, encoded.data, media_type), self._patience_s)
+        self._insist(lease, lambda: run(self._client, add_image(lease, image)))
+        with self._lock:
+            missing = self._missing.get(lease, set())
+            missing.discard(index)
+            is_last = not missing
+        if is_last:
+            self._finish(lease)
+
+    def _finish(self, lease: Lease) -> None:
+        self._insist(lease, lambda: run(self._client, finish(lease)))
+        self._end(lease, Ended(lease))
+
+    def _fail(self, lease: Lease, error: JobError) -> None:
+        self._insist(lease, lambda: run(self._client, fail(lease, error)))
+        self._end(lease, Ended(lease))
+
+    def _end(self, lease: Lease, news: News) -> None:
+        """Be done with a job. StoreAway and Broken leave the lease to the shift."""
+        with self._lock:
+            self._missing.pop(lease, None)
+        if isinstance(news, Ended | Lost):
+            self._leases.let_go(lease)
+        self._inbox.put(news)
+
+    def _submit(self, lease: Lease, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except LeaseLost:
+                self._end(lease, Lost(lease))
+            except StoreUnavailable:
+                self._store_failed = True
+                self._end(lease, StoreAway(lease))
+            except Unavailable:  # only when closing: the lease ends by itself
+                _logger.warning("left undone, the queue is away job=%s", lease.job_id)
+            except Exception:
+                _logger.exception("a picture could not be delivered job=%s", lease.job_id)
+                message = (
+                    "The picture could not be made into a file. The worker's log says why; another format may work."
+                )
+                self._end(lease, Broken(lease, JobError(code="internal_error", message=message)))
+
+        self._threads.submit(guarded)
+
+    def _insist(self, lease: Lease, attempt: Callable[[], T], patience_s: float = float("inf")) -> T:
+        """Try until it succeeds, patience ends, the lease is lost or the worker stops."""
+        give_up_at = time.monotonic() + patience_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                return attempt()
+            except Unavailable as error:
+                if time.monotonic() >= give_up_at or self._closing.wait(pause_s):
+                    raise
+                if lease not in self._leases:
+                    raise LeaseLost(f"Job {lease.job_id} was lost meanwhile.") from error
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

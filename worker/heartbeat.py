@@ -1,0 +1,94 @@
+"""Keeps a worker's leases and its place in the fleet, from a thread of its own.
+
+It stops when the shift makes no progress: a worker that hangs must lose its jobs to others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, final
+
+import redis
+
+from shared.connection import run
+from shared.contract import WorkerState
+from shared.errors import QueueUnavailable
+from shared.generation import ModelCard
+from shared.scripts import announce, heartbeat, renew
+from shared.settings import Settings
+from worker.duty import Duty
+from worker.news import Lost
+
+BEATS_PER_LEASE: Final = 5
+
+_logger = logging.getLogger(__name__)
+
+
+@final
+class Heartbeat:
+    """Renews the leases and publishes the worker's state, five times a lease."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        settings: Settings,
+        duty: Duty,
+        *,
+        card: ModelCard,
+        state: Callable[[], WorkerState],
+        on_hung: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._card = card
+        self._state = state
+        self._leases = duty.leases
+        self._pulse = duty.pulse
+        self._inbox = duty.inbox
+        self._on_hung = on_hung
+        self._is_away = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Beat no more."""
+        self._closing.set()
+        self._thread.join()
+
+    def beat(self) -> None:
+        """Renew the leases, tell the shift of those that are lost, and publish the state and the card."""
+        lease_s = self._settings.lease_s
+        held = self._leases.held()
+        if held:
+            for lost in run(self._client, renew(held, lease_s=lease_s)):
+                self._inbox.put(Lost(lost))
+        if not run(self._client, heartbeat(self._state(), life_s=lease_s)):
+            run(self._client, announce(self._card))
+
+    def _loop(self) -> None:
+        while True:
+            if self._leases.held() and self._pulse.age_s > self._settings.hung_step_s:
+                self._on_hung()
+                return
+            try:
+                self.beat()
+                self._note(is_away=False)
+            except QueueUnavailable:
+                self._note(is_away=True)
+            except Exception:
+                _logger.exception("a heartbeat failed; the next one comes")
+            if self._closing.wait(self._settings.lease_s / BEATS_PER_LEASE):
+                return
+
+    def _note(self, *, is_away: bool) -> None:
+        if is_away and not self._is_away:
+            _logger.warning("the queue does not answer; work goes on, leases may be lost")
+        elif self._is_away and not is_away:
+            _logger.info("the queue answers again")
+        self._is_away = is_away

@@ -1,0 +1,61 @@
+"""A job in a worker's hands: which of its pictures are drawn, how far it is, what there is to say of it."""
+
+from __future__ import annotations
+
+from typing import final
+
+from shared.generation import GenerationParams
+from shared.jobs import Job, JobWarning
+from shared.scripts import Claimed, Lease
+from worker.engine.events import RowId
+
+
+@final
+class HeldJob:
+    """One job under one lease. Pictures that an earlier attempt delivered count as done."""
+
+    def __init__(self, claimed: Claimed) -> None:
+        self.job: Job = claimed.job
+        self.lease: Lease = claimed.lease
+        self.warnings: tuple[JobWarning, ...] = ()
+        kept = {image.index for image in self.job.images}
+        self.missing: tuple[int, ...] = tuple(n for n in range(self.params.num_images) if n not in kept)
+        self._index_of = {RowId(f"{self.job.id}/{index}"): index for index in self.missing}
+        self._steps = dict.fromkeys(kept, self.params.num_inference_steps)
+        self._drawing = set(self._index_of)
+
+    @property
+    def params(self) -> GenerationParams:
+        """What is to be drawn."""
+        return self.job.params
+
+    @property
+    def rows(self) -> dict[RowId, int]:
+        """The index of each picture that is still being drawn, by its row."""
+        return {row_id: index for row_id, index in self._index_of.items() if row_id in self._drawing}
+
+    @property
+    def step(self) -> int:
+        """Denoising steps done, over all pictures."""
+        return sum(self._steps.values())
+
+    @property
+    def steps_to_draw(self) -> int:
+        """Denoising steps that the engine has still to take."""
+        return self.params.num_inference_steps * self.params.num_images - self.step
+
+    def stepped(self, row_id: RowId, step: int, of: int) -> None:
+        """Note a row's step; a sampler that takes two evaluations a step counts `of` of them."""
+        self._steps[self._index_of[row_id]] = self.params.num_inference_steps * step // of
+
+    def drawn(self, row_id: RowId) -> int:
+        """Note that a row left the engine; the index of its picture."""
+        self._drawing.discard(row_id)
+        index = self._index_of[row_id]
+        self._steps[index] = self.params.num_inference_steps
+        return index
+
+
+def row_owner(row_id: RowId) -> str:
+    """The id of the job that a row belongs to."""
+    return row_id.rpartition("/")[0]

@@ -1,0 +1,49 @@
+"""What a shift is told by the threads around it: small messages, read between two steps."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from shared.jobs import JobError
+from shared.scripts import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A lease is worth nothing any more: the job was canceled, has ended, or went to another worker."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job's last picture was delivered and the job has ended."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A picture of the job can't be made into a file, so the job fails."""
+
+    lease: Lease
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAway:
+    """The object store was away for longer than a worker waits for it."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The worker was told to stop; `Stop` knows the rest. Wakes a shift that waits."""
+
+
+News: TypeAlias = Lost | Ended | Broken | StoreAway | StopAsked
+Inbox: TypeAlias = queue.SimpleQueue[News]
+"""Where a shift finds its news. Signal handlers may put some there too: `put` is reentrant."""

@@ -1,0 +1,262 @@
+"""A shift: from a wake-up until the queue is empty, claim jobs, have them drawn, hand the pictures on.
+
+    claim ──► engine ──► delivery ──► ended
+      ▲         │  rows, a step at a time, in this thread
+      └─ inbox ◄┘  what the other threads found out, read between two steps
+
+Runs in the one thread that the engine belongs to and never waits for the object store; for Redis
+only to claim and to release. Knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol, final
+
+from shared.errors import GenerationFailed
+from shared.generation import GenerationParams
+from shared.jobs import JobError, JobId, JobWarning
+from worker.counter import Counter
+from worker.delivery import Delivery
+from worker.duty import Duty
+from worker.engine.events import Event, Pixels, RowFailed, RowFinished, RowId, RowStepped
+from worker.held import HeldJob, row_owner
+from worker.news import Broken, Ended, Lost, News, StopAsked, StoreAway
+from worker.reporter import Report, Reporter, Sketch
+
+CLAIM_PAUSE_S: Final = 0.1
+"""Between two claims of a shift that has other work: the second picture of a batch can wait that long."""
+PREVIEW_PAUSE_S: Final = 0.3
+MOST_JOBS_BESIDE_ENGINE: Final = 4
+"""Jobs whose pictures are being delivered while the next one is drawn."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Measure(Protocol):
+    """How much of a text the encoders see."""
+
+    @property
+    def cut(self) -> str:
+        """The text beyond the window; empty if all of it is seen."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Tokens that are seen."""
+        ...
+
+
+class Drawing(Protocol):
+    """The engine, as a shift sees it: `worker.engine.engine.Engine`, or one that fails in a test."""
+
+    @property
+    def row_ids(self) -> tuple[RowId, ...]:
+        """The rows held."""
+        ...
+
+    def measure(self, text: str) -> Measure:
+        """Find what the encoders won't see of a text."""
+        ...
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
+        """Take picture `index` of a job."""
+        ...
+
+    def drop(self, row_id: RowId) -> bool:
+        """Forget a row."""
+        ...
+
+    def step(self) -> Sequence[Event]:
+        """Take one denoising step; raises only if the device is lost."""
+        ...
+
+    def preview(self, row_id: RowId) -> Pixels | None:
+        """Show what a row is about to become."""
+        ...
+
+
+@final
+class Shift:
+    """Works through a model's queue with one engine; run it as often as there is a wake-up."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        engine: Drawing,
+        delivery: Delivery,
+        reporter: Reporter,
+        duty: Duty,
+        *,
+        max_batch: int,
+        drain_s: float,
+    ) -> None:
+        self._counter = counter
+        self._engine = engine
+        self._delivery = delivery
+        self._reporter = reporter
+        self._duty = duty
+        self._max_batch = max_batch
+        self._drain_s = drain_s
+        self._jobs: dict[JobId, HeldJob] = {}
+        self._claim_again_at = 0.0
+        self._sketch_again_at = 0.0
+        self._step_s = 0.0
+
+    def run(self) -> None:
+        """Work until no job waits or the worker is told to stop.
+
+        Raises what the engine raises when its device is lost. The jobs then stay leased and charged:
+        they go to others when the leases end, and if one of them is to blame, not for ever.
+        """
+        while True:
+            self._duty.pulse.beat()
+            self._read_inbox()
+            if self._duty.stop.is_asked:
+                self._drain()
+            else:
+                self._take_jobs()
+            if not self._jobs:
+                return
+            if self._engine.row_ids and self._delivery.has_room:
+                self._draw()
+            else:
+                self._read_inbox(wait_s=CLAIM_PAUSE_S)
+
+    def _take_jobs(self) -> None:
+        """Claim while the engine has room for another row, but not again and again from an empty queue."""
+        while (
+            len(self._engine.row_ids) < self._max_batch
+            and len(self._jobs) < self._max_batch + MOST_JOBS_BESIDE_ENGINE
+            and time.monotonic() >= self._claim_again_at
+        ):
+            claimed = self._counter.claim() if self._delivery.store_answers() else None
+            if claimed is None:
+                self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S if self._jobs else 0.0
+                return
+            self._admit(HeldJob(claimed))
+
+    def _admit(self, held: HeldJob) -> None:
+        job = held.job
+        self._duty.leases.hold(held.lease)
+        self._jobs[job.id] = held
+        _logger.info("claimed job=%s attempt=%d pictures=%d", job.id, job.attempt, len(held.missing))
+        self._delivery.expect(held.lease, held.missing)
+        try:
+            held.warnings = self._warnings(held.params)
+            for row_id, index in held.rows.items():
+                self._engine.admit(row_id, held.params, index)
+        except Exception as error:
+            _logger.exception("could not be begun job=%s", job.id)
+            self._fail(held, _unforeseen(error))
+
+    def _warnings(self, params: GenerationParams) -> tuple[JobWarning, ...]:
+        """Say what the encoders won't see."""
+        texts = {"prompt": params.prompt}
+        if params.guidance_scale > 1:
+            texts["negative_prompt"] = params.negative_prompt
+        return tuple(
+            JobWarning(
+                code=f"{name}_truncated",
+                message=f"The model reads {measure.window} tokens of the {name}; it did not see: {measure.cut}",
+            )
+            for name, text in texts.items()
+            if (measure := self._engine.measure(text)).cut
+        )
+
+    def _draw(self) -> None:
+        begun = time.monotonic()
+        events = self._engine.step()
+        took_s = time.monotonic() - begun
+        self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
+        stepped: dict[JobId, RowId] = {}
+        for event in events:
+            held = self._jobs.get(JobId(row_owner(event.row_id)))
+            if held is None:
+                continue
+            match event:
+                case RowStepped():
+                    held.stepped(event.row_id, event.step, event.of)
+                    stepped[held.job.id] = event.row_id
+                case RowFinished():
+                    index = held.drawn(event.row_id)
+                    self._delivery.deliver(held.job, held.lease, index, event.pixels)
+                case RowFailed():
+                    _logger.warning("failed job=%s: %s", held.job.id, event.error, exc_info=event.error)
+                    self._fail(held, JobError(code=event.error.code, message=str(event.error)))
+        for job_id, row_id in stepped.items():
+            if job_id in self._jobs:
+                self._report(self._jobs[job_id], row_id)
+
+    def _report(self, held: HeldJob, row_id: RowId) -> None:
+        sketch = None
+        if time.monotonic() >= self._sketch_again_at and row_id in held.rows:
+            try:
+                pixels = self._engine.preview(row_id)
+            except Exception as error:  # noqa: BLE001 (a preview is not worth a job)
+                _logger.warning("no preview job=%s: %r", held.job.id, error)
+                pixels = None
+            sketch = None if pixels is None else Sketch(pixels, held.params.size)
+            self._sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
+        self._reporter.report(Report(held.lease, held.step, held.warnings, sketch))
+
+    def _read_inbox(self, wait_s: float = 0.0) -> None:
+        try:
+            news = self._duty.inbox.get(timeout=wait_s) if wait_s else self._duty.inbox.get_nowait()
+            while True:
+                self._take_in(news)
+                news = self._duty.inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _take_in(self, news: News) -> None:
+        if isinstance(news, StopAsked):
+            return
+        held = self._jobs.get(news.lease.job_id)
+        if held is None or held.lease != news.lease:
+            return  # of an attempt that is over
+        match news:
+            case Ended():
+                self._forget(held)
+                _logger.info("ended job=%s", held.job.id)
+            case Lost():
+                self._forget(held)
+                self._duty.leases.let_go(held.lease)
+                _logger.info("canceled, or another's by now job=%s", held.job.id)
+            case Broken():
+                self._fail(held, news.error)
+            case StoreAway():
+                _logger.warning("handed back, the object store is away job=%s", held.job.id)
+                self._release(held)
+
+    def _fail(self, held: HeldJob, error: JobError) -> None:
+        self._forget(held)
+        self._delivery.fail(held.lease, error)  # which lets the lease go
+
+    def _drain(self) -> None:
+        """End what is nearly done; hand the rest back."""
+        left_s = self._duty.stop.time_left_s(self._drain_s)
+        for held in tuple(self._jobs.values()):
+            if left_s < 0 or (held.rows and held.steps_to_draw * self._step_s > left_s):
+                _logger.info("handed back, the worker stops job=%s step=%d", held.job.id, held.step)
+                self._release(held)
+
+    def _release(self, held: HeldJob) -> None:
+        self._forget(held)
+        self._duty.leases.let_go(held.lease)
+        self._counter.release(held.lease)
+
+    def _forget(self, held: HeldJob) -> None:
+        for row_id in held.rows:
+            self._engine.drop(row_id)
+        self._jobs.pop(held.job.id, None)
+
+
+def _unforeseen(error: Exception) -> JobError:
+    if isinstance(error, GenerationFailed):
+        return JobError(code=error.code, message=str(error))
+    message = "Something went wrong that nobody foresaw. The worker's log says what; other parameters may work."
+    return JobError(code="internal_error", message=message)

@@ -7,15 +7,15 @@ style marks a wrong field by it, and tests find a control by it.
 from __future__ import annotations
 
 import gradio as gr
-from gradio.components import Component
 
 from ui.form import LABELS
 
-Controls = dict[str, Component]
+Widget = gr.Textbox | gr.Number | gr.Slider | gr.Radio | gr.Dropdown
+Widgets = dict[str, Widget]
 """Controls by field."""
 
 
-def words() -> Controls:
+def words() -> Widgets:
     """Place what says what to draw."""
     prompt = gr.Textbox(
         label=LABELS["prompt"],
@@ -34,16 +34,23 @@ def words() -> Controls:
     return {"prompt": prompt, "negative_prompt": negative}
 
 
-def picture() -> Controls:
+def picture() -> Widgets:
     """Place what says which picture, and how many."""
     size = gr.Radio(label=LABELS["size"], info="Width to height, and pixels.", elem_id="size")
     count = gr.Slider(
-        1, 4, 1, step=1, label=LABELS["num_images"], info="Each one takes the next seed.", elem_id="num_images", buttons=[]
+        1,
+        4,
+        1,
+        step=1,
+        label=LABELS["num_images"],
+        info="Each one takes the next seed.",
+        elem_id="num_images",
+        buttons=[],
     )
     return {"size": size, "num_images": count}
 
 
-def seed() -> Controls:
+def seed() -> Widgets:
     """Place the seed; the dice beside it is the room's."""
     control = gr.Number(
         None,
@@ -58,7 +65,7 @@ def seed() -> Controls:
     return {"seed": control}
 
 
-def craft() -> Controls:
+def craft() -> Widgets:
     """Place what says how it is drawn."""
     steps = gr.Slider(
         1,
@@ -83,7 +90,7 @@ def craft() -> Controls:
     return {"num_inference_steps": steps, "guidance_scale": guidance}
 
 
-def file() -> Controls:
+def file() -> Widgets:
     """Place what says which method and what kind of file."""
     sampler = gr.Dropdown(
         [],
@@ -102,7 +109,7 @@ def file() -> Controls:
     return {"scheduler": sampler, "output_format": file_format, "output_size": resize}
 
 
-def model() -> Controls:
+def model() -> Widgets:
     """Place the choice of model; it shows only where there is one."""
     choice = gr.Dropdown([], label=LABELS["model"], filterable=False, visible=False, elem_id="model")
     return {"model": choice}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import ValidationError
@@ -18,8 +19,8 @@ from shared.generation import Scheduler, Size
 Form = Mapping[str, object]
 """Values by field, raw as the browser sent them."""
 
-Props = dict[str, object]
-"""What a control shows: its value and, where it has them, choices or bounds."""
+Choices = tuple[tuple[str, str], ...]
+"""What people read, and the value behind it."""
 
 FIELDS: Final = (
     "model",
@@ -53,8 +54,9 @@ LABELS: Final = {
 }
 """What people read for a field; the API's `width` and `height` are one control here."""
 
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
 FORMATS: Final = (("PNG", "png"), ("JPEG", "jpeg"), ("WebP", "webp"))
-OUTPUT_SIZES: Final = (("As drawn", ""), ("Resize to 512 × 512", "512x512"))  # noqa: RUF001 (a true times sign, for people)
+OUTPUT_SIZES: Final = (("As drawn", ""), (f"512 {TIMES} 512", "512x512"))
 
 SAMPLERS: Final = {
     Scheduler.EULER: "Euler",
@@ -69,6 +71,28 @@ _MODELS_OWN: Final = frozenset({"negative_prompt", "size", "num_inference_steps"
 """Fields whose values mean nothing to another model: there they start from its defaults."""
 
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What a control says, and what it may say: one of the choices, or a number within bounds."""
+
+    value: str | float | None
+    choices: Choices | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def with_value(self, value: object) -> Control:
+        """Say this instead, if the control may say it."""
+        if self.choices is not None:
+            fits = any(value == choice for _, choice in self.choices)
+        elif self.minimum is not None and self.maximum is not None:
+            fits = isinstance(value, int | float) and self.minimum <= value <= self.maximum
+        elif isinstance(self.value, str):
+            fits = isinstance(value, str)
+        else:
+            fits = value is None or isinstance(value, int)
+        return replace(self, value=value) if fits else self
 
 
 def request_of(form: Form) -> JobRequest:
@@ -96,39 +120,32 @@ def request_of(form: Form) -> JobRequest:
         raise InvalidRequest(tuple(wrong)) from error
 
 
-def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> dict[str, Props]:
+def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> dict[str, Control]:
     """Make every control fit the card, with the draft's values where this model takes them."""
-    sizes = [(f"{ratio.name}\n{ratio.size.width} × {ratio.size.height}", str(ratio.size)) for ratio in card.aspect_ratios]  # noqa: RUF001 (as above)
     defaults = card.defaults
-    controls: dict[str, Props] = {
-        "model": {"choices": [(model.title, model.id) for model in models], "value": card.id},
-        "prompt": {"value": ""},
-        "negative_prompt": {"value": defaults.negative_prompt},
-        "size": {"choices": sizes, "value": str(defaults.size)},
-        "num_inference_steps": {"minimum": 1, "maximum": card.max_steps, "value": defaults.num_inference_steps},
-        "guidance_scale": {"minimum": 0, "maximum": card.max_guidance, "value": defaults.guidance_scale},
-        "seed": {"value": None},
-        "num_images": {"minimum": 1, "maximum": card.max_images, "value": 1},
-        "scheduler": {"choices": [(SAMPLERS[name], name.value) for name in card.schedulers], "value": defaults.scheduler.value},
-        "output_format": {"choices": list(FORMATS), "value": "png"},
-        "output_size": {"choices": list(OUTPUT_SIZES), "value": ""},
+    sizes = (
+        (f"{ratio.name}\n{ratio.size.width} {TIMES} {ratio.size.height}", ratio.size) for ratio in card.aspect_ratios
+    )
+    controls = {
+        "model": Control(card.id, tuple((model.title, model.id) for model in models)),
+        "prompt": Control(""),
+        "negative_prompt": Control(defaults.negative_prompt),
+        "size": Control(str(defaults.size), tuple((words, str(size)) for words, size in sizes)),
+        "num_inference_steps": Control(defaults.num_inference_steps, minimum=1, maximum=card.max_steps),
+        "guidance_scale": Control(defaults.guidance_scale, minimum=0, maximum=card.max_guidance),
+        "seed": Control(None),
+        "num_images": Control(1, minimum=1, maximum=card.max_images),
+        "scheduler": Control(defaults.scheduler, tuple((SAMPLERS[name], name.value) for name in card.schedulers)),
+        "output_format": Control("png", FORMATS),
+        "output_size": Control("", OUTPUT_SIZES),
     }
     is_same_model = draft.get("model") == card.id
-    for field, props in controls.items():
-        keeps = is_same_model or field not in _MODELS_OWN
-        if field in draft and keeps and _fits(draft[field], props):
-            props["value"] = draft[field]
-    return controls
-
-
-def _fits(value: object, props: Props) -> bool:
-    """True if a control with these choices or bounds can show the value."""
-    choices, minimum, maximum = props.get("choices"), props.get("minimum"), props.get("maximum")
-    if isinstance(choices, list):
-        return any(value == choice[1] for choice in choices)
-    if isinstance(minimum, int | float) and isinstance(maximum, int | float):
-        return isinstance(value, int | float) and minimum <= value <= maximum
-    return isinstance(value, str) if isinstance(props["value"], str) else value is None or isinstance(value, int)
+    return {
+        name: control.with_value(draft[name])
+        if name in draft and (is_same_model or name not in _MODELS_OWN)
+        else control
+        for name, control in controls.items()
+    }
 
 
 def _size(text: object) -> Size | None:

@@ -14,7 +14,7 @@ from shared.client import Client
 from shared.contract import JobBody, ModelBody
 from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
 from shared.jobs import JobId, JobStatus
-from ui.form import Form, Props, controls_of, request_of
+from ui.form import Control, Form, controls_of, request_of
 from ui.notices import away_notice, example_chips, model_notices, nothing_served, problem_list, refusal, served
 from ui.tray import empty_tray, job_tray
 
@@ -35,7 +35,7 @@ class View:
     """Of the model that the form is for; None until a worker has named one."""
     is_away: bool = True
     """The gateway, or what it needs, does not answer, or nobody has named a model."""
-    controls: dict[str, Props] = field(default_factory=dict[str, Props])
+    controls: dict[str, Control] = field(default_factory=dict[str, Control])
     served: str = field(default_factory=nothing_served)
     notices: str = ""
     examples: str = ""

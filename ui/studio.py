@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from shared.generation import MAX_SEED
 from ui import controls
-from ui.form import FIELDS, Form
+from ui.form import FIELDS, Control, Form
 from ui.handlers import IDLE_POLL_S, Handlers, View
 
 PICK_JS: Final = """
@@ -127,7 +127,7 @@ class Studio:
         view = self._handlers.look(seen, job_id, draft)
         updates: Updates = {self._seen: view}
         if view.controls != seen.controls:
-            updates |= {self._controls[name]: gr.update(**props) for name, props in view.controls.items()}
+            updates |= {self._controls[name]: _shown(control) for name, control in view.controls.items()}
             updates[self._controls["model"]]["visible"] = len(view.models) > 1
         for component, before, now in (
             (self._served, seen.served, view.served),
@@ -153,6 +153,16 @@ class Studio:
 
     def _on_cancel(self, job_id: str | None) -> str:
         return self._handlers.cancel(job_id).problems
+
+
+def _shown(control: Control) -> dict[str, Any]:
+    """Say to Gradio what a control shows."""
+    update: dict[str, Any] = gr.update(value=control.value)
+    if control.choices is not None:
+        update["choices"] = list(control.choices)
+    if control.maximum is not None:
+        update |= {"minimum": control.minimum, "maximum": control.maximum}
+    return update
 
 
 def _html(elem_id: str, value: str = "") -> gr.HTML:

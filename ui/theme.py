@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import gradio as gr
+from gradio.themes.base import Base
 from gradio.themes.utils import colors, fonts, sizes
 
 SAFELIGHT: Final = colors.Color(
@@ -37,9 +37,9 @@ PAPER: Final = colors.Color(
 )
 
 
-def darkroom_theme() -> gr.themes.Base:
+def darkroom_theme() -> Base:
     """Make the theme; it is dark whatever the browser prefers."""
-    theme = gr.themes.Base(
+    theme = Base(
         primary_hue=SAFELIGHT,
         secondary_hue=SAFELIGHT,
         neutral_hue=PAPER,
@@ -47,7 +47,7 @@ def darkroom_theme() -> gr.themes.Base:
         font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
         font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"),
     )
-    theme.set(
+    theme.set(  # pyright: ignore[reportUnknownMemberType]: its parameters have no types
         body_background_fill_dark="*neutral_950",
         body_text_color_dark="*neutral_100",
         body_text_color_subdued_dark="*neutral_300",
@@ -74,7 +74,7 @@ def darkroom_theme() -> gr.themes.Base:
     return theme
 
 
-def _darken(theme: gr.themes.Base) -> None:
+def _darken(theme: Base) -> None:
     """Make the dark palette the only one: Gradio follows the browser's preference otherwise."""
     for name, value in list(vars(theme).items()):
         if name.endswith("_dark"):

@@ -125,7 +125,7 @@ def _finished(job: JobBody, image: ImageBody, ratio: str) -> str:
         f'<img src="{path}" alt="{alt}" width="{image.width}" height="{image.height}"></a></div>'
         f'<div class="caption"><button type="button" class="seed" data-pick="seed" data-value="{image.seed}"'
         f' title="Put this seed into the form: the same settings then draw the same picture">'
-        f'Use seed {image.seed}</button>'
+        f"Use seed {image.seed}</button>"
         f'<a class="download" href="{path}" download="{name}" title="The original file, with its parameters inside">'
         f"Download {image.output_format.value.upper()}</a></div></li>"
     )

@@ -67,12 +67,12 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=MAX_BODY_BYTES,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK)
     api.errors.install(app)
     for routes in (jobs, images, models, health):
-        app.include_router(routes.router)
+        # On the routes, inside of Edge: around the application its answer would be no Problem.
+        app.include_router(routes.router, max_body_size=MAX_BODY_BYTES)
     app.openapi = document(app)
     return app

@@ -106,9 +106,19 @@ def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schemas = made.setdefault("components", {}).setdefault("schemas", {})
             for name, schema in extra["$defs"].items():
                 schemas.setdefault(name, schema)
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
+            _drop_fastapi_errors(made)
             app.openapi_schema = made
         return app.openapi_schema
 
     return openapi
+
+
+def _drop_fastapi_errors(made: dict[str, Any]) -> None:
+    """Take out the 422 that FastAPI adds to each route with parameters: ours have another body."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if MEDIA_TYPE not in content:
+                operation["responses"].pop("422", None)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(unused, None)

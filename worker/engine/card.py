@@ -2,12 +2,13 @@
 
 A folder may carry a `darkroom.json` beside its `model_index.json`: any fields of
 `shared.generation.ModelCard` except `revision`, which replace what is found here. So a fine-tune
-brings its own defaults and sizes, and the demo model its own words.
+brings its own defaults and sizes. The demo model's card comes from `worker.demo_model.catalog`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from shared.errors import CheckpointUnavailable
 from shared.generation import AspectRatio, Defaults, ModelCard, Scheduler, Size, SizeRule
+from worker.demo_model.catalog import DEMO_MODEL
 from worker.engine.source import SSD_1B, Source
 
 OVERRIDES: Final = "darkroom.json"
@@ -66,6 +68,8 @@ def card_of(source: Source) -> ModelCard:
 
     Raises CheckpointUnavailable if its `darkroom.json` is no valid card.
     """
+    if source.is_demo:
+        return _demo_card(source.revision)
     card = _card(source)
     if source.folder is None or not (source.folder / OVERRIDES).is_file():
         return card
@@ -89,13 +93,45 @@ def _card(source: Source) -> ModelCard:
         title=title,
         revision=source.revision,
         description=description,
-        is_demo=source.is_demo,
         aspect_ratios=SDXL_RATIOS,
         custom_sizes=SDXL_CUSTOM_SIZES,
         schedulers=SCHEDULERS,
         defaults=SSD_1B_DEFAULTS if is_ssd_1b else SDXL_DEFAULTS,
         example_prompts=EXAMPLES,
     )
+
+
+def _demo_card(revision: str) -> ModelCard:
+    """Only the sizes that it was trained on: from 192 pixels up objects repeat, at 64 they break."""
+    ratios = tuple(
+        AspectRatio(name=_ratio_name(width, height), size=Size(width=width, height=height))
+        for width, height in DEMO_MODEL.sizes
+    )
+    return ModelCard(
+        id=DEMO_MODEL.name,
+        title=DEMO_MODEL.title,
+        revision=revision,
+        description=(
+            "A tiny model that draws plain shapes on plain grounds, so that everything can be tried without a GPU. "
+            "It shows how Darkroom works, not what SSD-1B draws."
+        ),
+        is_demo=True,
+        aspect_ratios=ratios,
+        schedulers=SCHEDULERS,
+        defaults=Defaults(
+            size=ratios[0].size,
+            num_inference_steps=DEMO_MODEL.num_inference_steps,
+            guidance_scale=DEMO_MODEL.guidance_scale,
+            scheduler=Scheduler.EULER,
+        ),
+        example_prompts=DEMO_MODEL.example_prompts,
+    )
+
+
+def _ratio_name(width: int, height: int) -> str:
+    shape = "Square" if width == height else "Landscape" if width > height else "Portrait"
+    divisor = math.gcd(width, height)
+    return f"{shape} {width // divisor}:{height // divisor}"
 
 
 def _is_of_ssd_1b(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from shared.errors import CheckpointUnavailable
@@ -78,7 +79,7 @@ def load_model(
             add_watermarker=False,
             dtype={"default": dtype, "vae": _vae_dtype(folder, dtype)},
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointUnavailable(f"{folder} can't be loaded: {error}") from error
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise CheckpointUnavailable(

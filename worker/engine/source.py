@@ -19,12 +19,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from shared.errors import CheckpointUnavailable
+from worker.demo_model.catalog import DEMO_MODEL
 
 SSD_1B: Final = "segmind/SSD-1B"
 SSD_1B_REVISION: Final = "60987f37e94cd59c36b1cba832b9f97b57395a10"
-
-DEMO_ID: Final = "darkroom/demo"
-DEMO_FOLDER: Final = Path(__file__).parents[1] / "demo_model" / "weights"
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -57,9 +55,9 @@ def choose_source(setting: str, *, cuda: bool, cache_dir: Path | None = None) ->
     if setting == "auto":
         setting = SSD_1B if cuda else "demo"
     if setting == "demo":
-        return Source(DEMO_ID, digest_of(DEMO_FOLDER), DEMO_FOLDER, is_demo=True)
+        return Source(DEMO_MODEL.name, digest_of(DEMO_MODEL.folder), DEMO_MODEL.folder, is_demo=True)
     folder = Path(setting).expanduser()
-    if folder.is_dir():
+    if setting and folder.is_dir():
         return Source(folder.resolve().name, digest_of(folder), folder.resolve())
     found = _HUB_ID.fullmatch(setting)
     if found is None or setting.startswith((".", "~")):

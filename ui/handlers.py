@@ -12,10 +12,19 @@ from typing import Final
 
 from shared.client import Client
 from shared.contract import JobBody, ModelBody
-from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
+from shared.errors import DarkroomError, InvalidRequest, JobNotFound, NoModel
 from shared.jobs import JobId, JobStatus
 from ui.form import Control, Form, controls_of, request_of
-from ui.notices import away_notice, example_chips, model_notices, nothing_served, problem_list, refusal, served
+from ui.notices import (
+    away_notice,
+    example_chips,
+    model_notices,
+    nothing_served,
+    plain_words,
+    problem_list,
+    refusal,
+    served,
+)
 from ui.tray import empty_tray, job_tray
 
 BUSY_POLL_S: Final = 0.3
@@ -82,7 +91,7 @@ class Handlers:
             return Answer(problems=problem_list(error.errors))
         except DarkroomError as error:
             _log.warning("Submit refused: %s", error)
-            return Answer(problems=refusal(error.code, _in_plain_words(error)))
+            return Answer(problems=refusal(error))
 
     def cancel(self, job_id: str | None) -> Answer:
         """Cancel the visitor's job; one that has ended meanwhile stays as it is."""
@@ -93,7 +102,7 @@ class Handlers:
             pass  # it is gone, as asked
         except DarkroomError as error:
             _log.warning("Cancel refused: %s", error)
-            return Answer(problems=refusal(error.code, _in_plain_words(error)))
+            return Answer(problems=refusal(error))
         return Answer()
 
     def look(self, seen: View, job_id: str | None, draft: Form) -> View:
@@ -108,7 +117,7 @@ class Handlers:
                 view = self._look_at_models(view, draft)
         except DarkroomError as error:
             _log.info("Looking again: %s", error)
-            return replace(view, is_away=True, notices=away_notice("Out of reach.", _in_plain_words(error)))
+            return replace(view, is_away=True, notices=away_notice("Out of reach.", plain_words(error)))
         return view
 
     def _look_at_job(self, seen: View, job_id: str | None) -> View:
@@ -143,10 +152,3 @@ class Handlers:
 def _without_workers(models: tuple[ModelBody, ...]) -> list[ModelBody]:
     """Leave out what changes with every worker that comes or goes: the form does not depend on it."""
     return [model.model_copy(update={"ready_workers": 0}) for model in models]
-
-
-def _in_plain_words(error: DarkroomError) -> str:
-    """Say an error to a visitor, to whom the gateway's address means nothing."""
-    if isinstance(error, GatewayUnavailable):
-        return "The gateway does not answer. What it has accepted is kept."
-    return str(error)

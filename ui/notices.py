@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from shared.contract import ModelBody
-from shared.errors import FieldError
+from shared.errors import DarkroomError, FieldError, GatewayUnavailable
 from ui.form import LABELS
 
 
@@ -54,12 +54,20 @@ def problem_list(errors: Sequence[FieldError]) -> str:
     return f'<ul class="problems" role="alert">{items}</ul>' if items else ""
 
 
-def refusal(code: str, message: str) -> str:
-    """Say why nothing was sent though nothing in the form is wrong."""
+def refusal(error: DarkroomError) -> str:
+    """Say what stood against a press on a button though nothing in the form is wrong."""
+    headline = "No answer" if isinstance(error, GatewayUnavailable) else "Not now"
     return (
-        f'<ul class="problems" role="alert"><li data-code="{escape(code)}"><strong>Not sent</strong>'
-        f" {escape(message)}</li></ul>"
+        f'<ul class="problems" role="alert"><li data-code="{error.code}"><strong>{headline}</strong>'
+        f" {escape(plain_words(error))}</li></ul>"
     )
+
+
+def plain_words(error: DarkroomError) -> str:
+    """Say an error to a visitor, to whom the gateway's address means nothing."""
+    if isinstance(error, GatewayUnavailable):
+        return "The gateway does not answer. What it has accepted is kept."
+    return str(error)
 
 
 def example_chips(prompts: Sequence[str]) -> str:

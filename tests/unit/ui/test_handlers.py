@@ -45,7 +45,7 @@ class TestOpening:
     def test_the_form_has_the_models_sizes_limits_and_defaults(self, first: View) -> None:
         controls = first.controls
 
-        assert controls["size"].choices == (("Square 1:1\n64 × 64", "64x64"),)  # noqa: RUF001: as people read it
+        assert controls["size"].choices == (("Square 1:1\n64 \N{MULTIPLICATION SIGN} 64", "64x64"),)
         assert (controls["num_inference_steps"].value, controls["num_inference_steps"].maximum) == (4, 50)
         assert (controls["guidance_scale"].value, controls["guidance_scale"].maximum) == (2.0, 30.0)
         assert controls["scheduler"].choices == (("Euler", "euler"), ("DDIM", "ddim"))

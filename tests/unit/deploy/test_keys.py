@@ -1,0 +1,64 @@
+"""Keys: random, kept, private."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import astuple
+from pathlib import Path
+
+from deploy.keys import EXAMPLE, Keys, env_file_text, kept_keys, write_private
+from deploy.parts import LocalSettings
+
+LONG_ENOUGH = 16
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_keys_are_made_once_and_readable_to_their_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "keys.json"
+
+    first, second = kept_keys(path), kept_keys(path)
+
+    assert first == second
+    assert len(set(astuple(first))) == 3
+    assert all(len(key) >= LONG_ENOUGH for key in astuple(first))
+    assert mode(path) == 0o600
+
+
+def test_keys_are_no_part_of_a_listing() -> None:
+    keys = Keys()
+
+    assert not any(key in repr(keys) for key in astuple(keys))
+
+
+def test_a_file_that_others_could_read_is_private_once_written(tmp_path: Path) -> None:
+    path = tmp_path / "attach.env"
+    path.write_text("old")
+    path.chmod(0o644)
+
+    write_private(path, "new")
+
+    assert (path.read_text(), mode(path)) == ("new", 0o600)
+
+
+def test_the_env_file_is_the_example_with_every_key_filled_in() -> None:
+    keys = Keys("r", "a", "s")
+
+    text = env_file_text(EXAMPLE.read_text(), keys)
+
+    lines = text.splitlines()
+    assert {"DARKROOM_REDIS_PASSWORD=r", "DARKROOM_S3_ACCESS_KEY=a", "DARKROOM_S3_SECRET_KEY=s"} <= set(lines)
+    assert not [line for line in lines if line.startswith("DARKROOM_") and line.endswith("=")]
+    assert len(lines) == len(EXAMPLE.read_text().splitlines())
+
+
+def test_the_example_names_every_setting() -> None:
+    text = EXAMPLE.read_text()
+
+    missing = [
+        name for name in LocalSettings.model_fields if f"DARKROOM_{name.upper()}=" not in text and name != "gpus"
+    ]
+
+    assert missing == []

@@ -168,8 +168,9 @@ class Problem(Body):
 
 def job_body(job: Job, *, now_ms: int) -> JobBody:
     """Say a job in JSON's terms; `now_ms` closes the clocks of a job that goes on."""
-    end_ms = job.completed_at_ms or now_ms
     start_ms = job.started_at_ms
+    # This machine's clock may be behind that of Redis.
+    end_ms = job.completed_at_ms or max(now_ms, start_ms or job.created_at_ms)
     base = f"/v1/jobs/{job.id}"
     return JobBody(
         id=job.id,

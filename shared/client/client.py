@@ -134,9 +134,10 @@ class Client:
                 seen = mark
                 if job.status.is_terminal:
                     return job
-            if deadline is not None and time.monotonic() + poll_s > deadline:
+            left_s = float("inf") if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
                 raise WaitTimeout(f"Job {job_id} was not done after {timeout_s:g} s. It goes on.")
-            time.sleep(poll_s)
+            time.sleep(min(poll_s, left_s))
 
     def generate(
         self,

@@ -6,7 +6,7 @@ Knows neither Gradio nor HTTP. A control is named by its field.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -139,13 +139,15 @@ def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> di
         "output_format": Control("png", FORMATS),
         "output_size": Control("", OUTPUT_SIZES),
     }
-    is_same_model = draft.get("model") == card.id
-    return {
-        name: control.with_value(draft[name])
-        if name in draft and (is_same_model or name not in _MODELS_OWN)
-        else control
-        for name, control in controls.items()
-    }
+    kept = _kept(draft, card)
+    return {name: control.with_value(draft[name]) if name in kept else control for name, control in controls.items()}
+
+
+def _kept(draft: Form, card: ModelBody) -> Set[str]:
+    """Say which of the draft's fields mean something to this model."""
+    if not draft.get("model"):
+        return draft.keys() & {"prompt"}  # it was written before there was a model: the rest are placeholders
+    return draft.keys() if draft["model"] == card.id else draft.keys() - _MODELS_OWN
 
 
 def _size(text: object) -> Size | None:

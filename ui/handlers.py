@@ -116,8 +116,10 @@ class Handlers:
             if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
                 view = self._look_at_models(view, draft)
         except DarkroomError as error:
-            _log.info("Looking again: %s", error)
-            return replace(view, is_away=True, notices=away_notice("Out of reach.", plain_words(error)))
+            notices = away_notice("Out of reach.", plain_words(error))
+            if notices != seen.notices:  # once an outage, not once a look
+                _log.warning("%s", error)
+            return replace(view, is_away=True, notices=notices)
         return view
 
     def _look_at_job(self, seen: View, job_id: str | None) -> View:

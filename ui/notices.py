@@ -22,7 +22,7 @@ def served(card: ModelBody) -> str:
 
 def nothing_served() -> str:
     """Say in the same place that there is no model, or no way to know."""
-    return '<p class="model"><span class="lamp off"></span><strong>No model</strong> <span>looking for one</span></p>'
+    return '<p class="model"><span class="lamp none"></span><strong>No model</strong> <span>looking for one</span></p>'
 
 
 def model_notices(card: ModelBody) -> str:

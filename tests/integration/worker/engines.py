@@ -1,0 +1,103 @@
+"""Stand-ins for the engine, named for how they fail; the queue and the store around them are real."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.errors import ModelError
+from shared.generation import GenerationParams
+from worker.engine.events import Event, Pixels, RowFailed, RowFinished, RowId, RowStepped
+
+PIXELS: Pixels = np.full((64, 64, 3), 128, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class AllSeen:
+    """A text that the encoders see whole."""
+
+    cut: str = ""
+    window: int = 75
+
+
+class SteadyEngine:
+    """Draws one row at a time, all of the same grey; steps when it is let."""
+
+    def __init__(self) -> None:
+        self.rows: dict[RowId, tuple[GenerationParams, int]] = {}
+        self.drawn: list[RowId] = []
+        self.steps = 0
+        self.may_step = threading.Event()
+        self.may_step.set()
+
+    @property
+    def row_ids(self) -> tuple[RowId, ...]:
+        return tuple(self.rows)
+
+    def measure(self, text: str) -> AllSeen:
+        del text
+        return AllSeen()
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
+        del index
+        self.rows[row_id] = (params, 0)
+
+    def drop(self, row_id: RowId) -> bool:
+        return self.rows.pop(row_id, None) is not None
+
+    def preview(self, row_id: RowId) -> Pixels | None:
+        del row_id
+        return PIXELS[:8, :8]
+
+    def step(self) -> Sequence[Event]:
+        assert self.may_step.wait(60)
+        self.steps += 1
+        row_id, (params, step) = next(iter(self.rows.items()))
+        step += 1
+        self.rows[row_id] = (params, step)
+        events: list[Event] = [RowStepped(row_id, step, params.num_inference_steps)]
+        if step == params.num_inference_steps:
+            del self.rows[row_id]
+            self.drawn.append(row_id)
+            events.append(RowFinished(row_id, PIXELS))
+        return events
+
+
+class EngineThatFailsFoxes(SteadyEngine):
+    """Can't draw a fox; draws all else."""
+
+    def step(self) -> Sequence[Event]:
+        row_id, (params, _) = next(iter(self.rows.items()))
+        if "fox" in params.prompt:
+            del self.rows[row_id]
+            return [RowFailed(row_id, ModelError("No foxes today."))]
+        return super().step()
+
+
+class EngineThatChokesOnFoxes(SteadyEngine):
+    """Raises what nobody foresaw when a fox is admitted."""
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
+        if "fox" in params.prompt:
+            raise ZeroDivisionError("fox")
+        super().admit(row_id, params, index)
+
+
+class EngineThatLosesItsDevice(SteadyEngine):
+    """Fails for good at its first step."""
+
+    def step(self) -> Sequence[Event]:
+        raise RuntimeError("the device is gone")
+
+
+class EngineThatDrawsNonsense(SteadyEngine):
+    """Hands on pixels that no file can hold."""
+
+    def step(self) -> Sequence[Event]:
+        return [
+            RowFinished(event.row_id, np.zeros((2, 2, 7), np.uint8)) if isinstance(event, RowFinished) else event
+            for event in super().step()
+        ]

@@ -1,0 +1,151 @@
+"""A whole queue for a test: real servers, real worker processes, and the shortest words to speak to them."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+import redis
+from PIL import Image
+
+from shared import scripts
+from shared.broker import WakeUps
+from shared.call import Call
+from shared.connection import connect, run
+from shared.generation import GenerationRequest, ModelCard
+from shared.jobs import LOCAL_TENANT, Job, NewJob, new_job_id
+from shared.object_store import ObjectStore
+from shared.settings import Settings
+from tests.servers import wait_until
+
+T = TypeVar("T")
+
+ROOT: Final = Path(__file__).parents[3]
+LIMIT_S: Final = 300.0
+"""For anything that a busy machine may take long for; nothing waits so long unless it fails."""
+
+
+@final
+class WorkerProcess:
+    """`python -m worker` as a child."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log_file = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the worker ended with {self.process.returncode}:\n{self.log}")
+        return "ready worker=" in self.log
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: self.is_ready, limit_s=LIMIT_S, what="the worker is ready")
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(LIMIT_S)
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        print(f"---- {self.log_file.name}\n{self.log}")  # noqa: T201 (pytest shows it when the test fails)
+
+
+@final
+class System:
+    """Redis, an object store and any number of workers of one tiny model."""
+
+    def __init__(self, settings: Settings, checkpoint: Path, folder: Path) -> None:
+        self.settings = settings
+        self.client: redis.Redis = connect(settings)
+        self.store = ObjectStore.from_settings(settings)
+        self.wake_ups = WakeUps(settings)
+        self._checkpoint = checkpoint
+        self._folder = folder
+        self._workers: list[WorkerProcess] = []
+
+    def __call__(self, call: Call[T]) -> T:
+        return run(self.client, call)
+
+    def start_worker(self, **changes: object) -> WorkerProcess:
+        """Start a worker; `changes` are settings that differ from the system's."""
+        settings = self.settings.model_copy(update=changes)
+        environment = os.environ | {
+            "DARKROOM_MODEL": str(self._checkpoint) if settings.model == "auto" else settings.model,
+            "DARKROOM_REDIS_URL": settings.redis_url.get_secret_value(),
+            "OMP_NUM_THREADS": "1",  # several workers share few cores
+        }
+        for name in ("s3_endpoint", "s3_bucket", "lease_s", "max_attempts", "drain_s", "store_patience_s"):
+            environment[f"DARKROOM_{name.upper()}"] = str(getattr(settings, name))
+        for name, secret in (("S3_ACCESS_KEY", settings.s3_access_key), ("S3_SECRET_KEY", settings.s3_secret_key)):
+            if secret is not None:
+                environment[f"DARKROOM_{name}"] = secret.get_secret_value()
+        worker = WorkerProcess(environment, self._folder / f"worker-{len(self._workers)}.log")
+        self._workers.append(worker)
+        return worker
+
+    def ready_worker(self, **changes: object) -> WorkerProcess:
+        worker = self.start_worker(**changes)
+        worker.wait_ready()
+        return worker
+
+    @property
+    def card(self) -> ModelCard:
+        return self(scripts.fleet()).cards[0]
+
+    def submit(
+        self, *, wake: bool = True, steps: int = 3, num_images: int = 1, seed: int = 1, prompt: str = "x"
+    ) -> Job:
+        card = self.card
+        request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images, seed=seed)
+        new = NewJob(new_job_id(), LOCAL_TENANT, card.id, request.resolve(card, drawn_seed=0), {})
+        job = self(scripts.submit(new, max_waiting=100, keep_s=3600))
+        if wake:
+            self.wake_ups.send(card.id)
+        return job
+
+    def read(self, job: Job) -> Job:
+        return self(scripts.read(job.id, job.tenant))
+
+    def wait_for(self, job: Job, holds: Callable[[Job], bool], what: str) -> Job:
+        """Wait until the job is so; the job as it is then."""
+        wait_until(lambda: holds(self.read(job)), limit_s=LIMIT_S, what=what)
+        return self.read(job)
+
+    def wait_ended(self, job: Job) -> Job:
+        return self.wait_for(job, lambda now: now.status.is_terminal, "the job ends")
+
+    def wait_drawing(self, job: Job, step: int = 2) -> Job:
+        return self.wait_for(job, lambda now: now.step >= step, f"step {step} is taken")
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.clean_up()
+        self.wake_ups.close()
+        self.store.close()
+        self.client.close()
+
+
+def pixels_of(data: bytes) -> bytes:
+    """The picture without what its file says of itself: that names the job."""
+    return Image.open(io.BytesIO(data)).tobytes()

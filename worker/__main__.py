@@ -6,9 +6,11 @@ import argparse
 import logging
 import sys
 import time
+import warnings
 from typing import Any, cast
 
 from celery import signals  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
+from celery.platforms import SecurityWarning  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import ValidationError
 
 from shared.errors import DarkroomError
@@ -41,6 +43,8 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # Celery warns a worker of root's that pickles could take over the machine: we accept JSON alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     for name in ("celery", "kombu"):  # a line for each wake-up says nothing
         logging.getLogger(name).setLevel(logging.WARNING)
     cast("Any", signals).setup_logging.connect(_keep_logging, weak=False)

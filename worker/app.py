@@ -21,8 +21,10 @@ from concurrent.futures import TimeoutError as NotYet
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Literal, cast, final
 
+import diffusers.utils.logging
 import redis
 import torch
+import transformers.utils.logging
 from celery import bootsteps, signals  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
 from celery.exceptions import WorkerShutdown  # pyright: ignore[reportMissingTypeStubs]
 from celery.worker import WorkController  # pyright: ignore[reportMissingTypeStubs]
@@ -169,6 +171,8 @@ class Worker:
 
     def _load(self) -> None:
         settings = self._settings
+        for library in (diffusers.utils.logging, transformers.utils.logging):
+            cast("Any", library).disable_progress_bar()  # a log has no use for moving bars
         begun = time.monotonic()
         engine = Engine(load_model(fetch(self._source, settings.model_cache), self.card), max_batch=settings.max_batch)
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)

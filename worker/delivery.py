@@ -108,6 +108,11 @@ class Delivery:
         """End a job without its pictures."""
         self._submit(lease, lambda: self._fail(lease, error))
 
+    def forget(self, lease: Lease) -> None:
+        """Don't finish this job any more; what is under way finds its lease lost."""
+        with self._lock:
+            self._missing.pop(lease, None)
+
     def close(self) -> None:
         """Give up what is not yet delivered and end the threads."""
         self._closing.set()
@@ -140,9 +145,10 @@ class Delivery:
         self._insist(lease, lambda: self._store.put(key, encoded.data, media_type), self._patience_s)
         self._insist(lease, lambda: run(self._client, add_image(lease, image)))
         with self._lock:
-            missing = self._missing.get(lease, set())
-            missing.discard(index)
-            is_last = not missing
+            missing = self._missing.get(lease)
+            if missing is not None:
+                missing.discard(index)
+            is_last = missing is not None and not missing
         if is_last:
             self._finish(lease)
 
@@ -156,8 +162,7 @@ class Delivery:
 
     def _end(self, lease: Lease, news: News) -> None:
         """Be done with a job. StoreAway and Broken leave the lease to the shift."""
-        with self._lock:
-            self._missing.pop(lease, None)
+        self.forget(lease)
         if isinstance(news, Ended | Lost):
             self._leases.let_go(lease)
         self._inbox.put(news)

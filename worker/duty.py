@@ -44,16 +44,21 @@ class Pulse:
     """When the shift last made progress, by the monotonic clock."""
 
     def __init__(self) -> None:
-        self._at = time.monotonic()
+        self._at: float | None = None
 
     def beat(self) -> None:
         """Progress was made."""
         self._at = time.monotonic()
 
+    def rest(self) -> None:
+        """The shift is over: no progress is expected."""
+        self._at = None
+
     @property
     def age_s(self) -> float:
-        """Seconds without progress."""
-        return time.monotonic() - self._at
+        """Seconds without progress; 0 between shifts."""
+        at = self._at
+        return 0.0 if at is None else time.monotonic() - at
 
 
 @final

@@ -49,6 +49,7 @@ class Heartbeat:
         self._inbox = duty.inbox
         self._on_hung = on_hung
         self._is_away = False
+        self._is_announced = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 
@@ -68,12 +69,14 @@ class Heartbeat:
         if held:
             for lost in run(self._client, renew(held, lease_s=lease_s)):
                 self._inbox.put(Lost(lost))
-        if not run(self._client, heartbeat(self._state(), life_s=lease_s)):
+        is_known = run(self._client, heartbeat(self._state(), life_s=lease_s))
+        if not (is_known and self._is_announced):  # the card that is known may be of an older revision
             run(self._client, announce(self._card))
+            self._is_announced = True
 
     def _loop(self) -> None:
         while True:
-            if self._leases.held() and self._pulse.age_s > self._settings.hung_step_s:
+            if self._pulse.age_s > self._settings.hung_step_s:
                 self._on_hung()
                 return
             try:

@@ -120,6 +120,7 @@ class Shift:
             else:
                 self._take_jobs()
             if not self._jobs:
+                self._duty.pulse.rest()
                 return
             if self._engine.row_ids and self._delivery.has_room:
                 self._draw()
@@ -252,6 +253,7 @@ class Shift:
     def _forget(self, held: HeldJob) -> None:
         for row_id in held.rows:
             self._engine.drop(row_id)
+        self._delivery.forget(held.lease)
         self._jobs.pop(held.job.id, None)
 
 

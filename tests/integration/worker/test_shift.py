@@ -300,6 +300,16 @@ def test_a_worker_that_hangs_stops_renewing(bench_of: Callable[..., Bench]) -> N
     wait_until(lambda: job.id in run(bench.client, sweep).requeued, limit_s=LIMIT_S, what="the lease ends")
 
 
+def test_a_card_that_redis_lost_is_announced_again(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(SteadyEngine())
+    bench.client.flushdb()  # pyright: ignore[reportUnknownMemberType]: **kwargs
+    wait_until(
+        lambda: run(bench.client, scripts.fleet()) == scripts.Fleet((CARD,), (state(),)),
+        limit_s=LIMIT_S,
+        what="card and worker are back",
+    )
+
+
 def test_a_running_job_shows_a_preview(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of(SteadyEngine())
     job = bench.submit(steps=100, num_images=8)

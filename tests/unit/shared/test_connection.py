@@ -1,0 +1,114 @@
+"""Redis away, frozen, restarted or asked nonsense: what callers of the queue are told, and how soon."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+import redis
+from redis.exceptions import ResponseError
+
+from shared import scripts
+from shared.broker import WakeUps, queue_of
+from shared.call import Call
+from shared.connection import connect, connect_async, run, run_async
+from shared.errors import QueueUnavailable
+from shared.settings import Settings
+from tests.conftest import settings_for
+from tests.servers import RedisServer
+
+T = TypeVar("T")
+
+SOON_S = 10.0
+"""Far above the time-outs, far below what redis-py and kombu do by themselves: wait for ever."""
+
+
+def run_sync(settings: Settings, call: Call[T]) -> T:
+    with connect(settings) as client:
+        return run(client, call)
+
+
+def run_in_loop(settings: Settings, call: Call[T]) -> T:
+    async def main() -> T:
+        client = connect_async(settings)
+        try:
+            return await run_async(client, call)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(main())
+
+
+Runner = Callable[[Settings, Call[scripts.Fleet]], scripts.Fleet]
+both_ways = pytest.mark.parametrize("runner", [run_sync, run_in_loop])
+
+
+@both_ways
+def test_a_call_runs_on_a_redis_that_has_never_seen_its_script(redis_settings: Settings, runner: Runner) -> None:
+    with connect(redis_settings) as client:
+        client.script_flush()
+    assert runner(redis_settings, scripts.fleet()) == scripts.Fleet((), ())
+
+
+@both_ways
+def test_a_redis_that_is_away_is_told_at_once(own_redis_server: RedisServer, runner: Runner) -> None:
+    settings = settings_for(own_redis_server)
+    own_redis_server.kill()
+    begun = time.monotonic()
+    with pytest.raises(QueueUnavailable):
+        runner(settings, scripts.fleet())
+    assert time.monotonic() - begun < SOON_S
+
+
+@both_ways
+def test_a_redis_that_is_frozen_is_told_soon(own_redis_server: RedisServer, runner: Runner) -> None:
+    settings = settings_for(own_redis_server)
+    own_redis_server.signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    with pytest.raises(QueueUnavailable):
+        runner(settings, scripts.fleet())
+    assert time.monotonic() - begun < SOON_S
+    own_redis_server.signal(signal.SIGCONT)
+
+
+def test_connections_of_before_a_restart_are_replaced(own_redis_server: RedisServer) -> None:
+    with connect(settings_for(own_redis_server)) as client:
+        run(client, scripts.fleet())
+        own_redis_server.kill()
+        own_redis_server.start()
+        run(client, scripts.fleet())
+
+
+def test_a_wrong_call_is_not_taken_for_an_outage(queue: redis.Redis) -> None:
+    queue.set("{darkroom}:workers", "not a sorted set")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        run(queue, scripts.fleet())
+
+
+def test_a_wake_up_waits_in_the_queue_of_its_model(queue: redis.Redis, redis_settings: Settings) -> None:
+    wake_ups = WakeUps(redis_settings)
+    wake_ups.send("segmind/SSD-1B")
+    wake_ups.close()
+    assert queue_of("segmind/SSD-1B") == "gpu.segmind-ssd-1b"
+    assert queue.llen("gpu.segmind-ssd-1b") == 1
+
+
+def test_a_wake_up_that_can_not_be_sent_is_told_soon(own_redis_server: RedisServer) -> None:
+    wake_ups = WakeUps(settings_for(own_redis_server))
+    wake_ups.send("a/model")
+    own_redis_server.signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    with pytest.raises(QueueUnavailable):
+        wake_ups.send("a/model")
+    assert time.monotonic() - begun < SOON_S
+    own_redis_server.signal(signal.SIGCONT)
+    own_redis_server.kill()
+    with pytest.raises(QueueUnavailable):
+        wake_ups.send("a/model")
+    own_redis_server.start()
+    wake_ups.send("a/model")
+    wake_ups.close()

@@ -18,6 +18,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors import torch as safetensors_torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 MODEL_ID: Final = "darkroom/tiny"
@@ -92,8 +93,8 @@ def make_tiny_checkpoint(folder: Path, *, prediction_type: str = "epsilon", late
         random.manual_seed(0)
         _save(_unet(latent_channels), folder / "unet")
         _save(_vae(latent_channels), folder / "vae")
-        _save(CLIPTextModel(_text_config()), folder / "text_encoder")
-        _save(CLIPTextModelWithProjection(_text_config()), folder / "text_encoder_2")
+        _save_text_encoder(CLIPTextModel(_text_config()), folder / "text_encoder")
+        _save_text_encoder(CLIPTextModelWithProjection(_text_config()), folder / "text_encoder_2")
     write_tokenizer(folder / "tokenizer", pad_token=_END)
     write_tokenizer(folder / "tokenizer_2", pad_token="!")
     write_json(folder / "scheduler" / "scheduler_config.json", {**_SCHEDULER, "prediction_type": prediction_type})
@@ -127,20 +128,31 @@ def _save(model: torch.nn.Module, folder: Path) -> None:
     cast("Any", model.half()).save_pretrained(folder, variant="fp16", safe_serialization=True)
 
 
+def _save_text_encoder(model: torch.nn.Module, folder: Path) -> None:
+    """Save with transformers 4's names, which the hub's files have: all under `text_model`, but the projection."""
+    state = {
+        f"text_model.{name.removeprefix('text_model.')}": value.half() for name, value in model.state_dict().items()
+    }
+    if "text_model.text_projection.weight" in state:
+        state["text_projection.weight"] = state.pop("text_model.text_projection.weight")
+    write_json(folder / "config.json", cast("Any", model).config.to_dict())
+    cast("Any", safetensors_torch).save_file(state, folder / "model.fp16.safetensors", metadata={"format": "pt"})
+
+
 def _unet(latent_channels: int) -> UNet2DConditionModel:
     return cast("Any", UNet2DConditionModel)(
         sample_size=8,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2D",
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(16, 32, 32),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(16, 32),
         layers_per_block=1,
         norm_num_groups=8,
-        attention_head_dim=(2, 4, 4),
-        transformer_layers_per_block=(1, 1, 1),
-        reverse_transformer_layers_per_block=[[1, 2], [1, 1], 1],
+        attention_head_dim=(2, 4),
+        transformer_layers_per_block=(1, 1),
+        reverse_transformer_layers_per_block=[[1, 2], 1],
         cross_attention_dim=2 * _TEXT_WIDTH,
         use_linear_projection=True,
         addition_embed_type="text_time",

@@ -132,7 +132,7 @@ def predict_noise(model: Model, rows: list[Row]) -> list[tuple[torch.Tensor, tor
     """
     inputs = [row.model_input() for row in rows]
     copies = 2 if rows[0].conditioning.is_guided else 1
-    timesteps = torch.stack([row.timestep for row in rows]).to(model.device, torch.float32)
+    timesteps = torch.stack([row.timestep for row in rows]).to(torch.float32).to(model.device, non_blocking=True)
 
     def side_by_side(tensors: list[torch.Tensor]) -> torch.Tensor:
         """Interleave (copies, ...) of each row to (copies * B, ...), copy by copy."""

@@ -34,9 +34,12 @@ def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
         settings = Settings()
-        app = create_app(settings)
         logging.config.dictConfig(log_config(settings.log_level.upper()))
-    except (ValidationError, ValueError) as error:
+        app = create_app(settings)
+    except ValidationError as error:
+        wrong = (f"DARKROOM_{one['loc'][0]}".upper() + f": {one['msg']}" for one in error.errors())
+        sys.exit("The gateway does not start:\n" + "\n".join(wrong))
+    except ValueError as error:
         sys.exit(f"The gateway does not start: {error}")
     uvicorn.run(
         app,

@@ -18,8 +18,9 @@ from api.storage import Storage
 from api.upkeep import Upkeep, Waker
 from shared.broker import WakeUps
 from shared.connection import connect_async
+from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
-from shared.settings import LOOPBACK, Settings
+from shared.settings import Settings
 
 VERSION: Final = "0.1.0"
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.context import REQUEST_ID, choose_request_id
 from api.errors import http_problem
 from shared.errors import DarkroomError
-from shared.settings import LOOPBACK
+from shared.network import LOOPBACK
 
 log = logging.getLogger(__name__)
 

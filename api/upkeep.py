@@ -43,8 +43,8 @@ class Waker:
             log.exception("no wake-up was sent for %s", model)
 
     def close(self) -> None:
-        """Send what is waiting, then end the threads."""
-        self._threads.shutdown()
+        """End what is being sent; what waits is the sweeps' of others."""
+        self._threads.shutdown(cancel_futures=True)
 
 
 @final

@@ -20,7 +20,8 @@ from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 
 from shared.errors import ImageNotFound, StoreUnavailable
-from shared.settings import LOOPBACK, Settings
+from shared.network import LOOPBACK
+from shared.settings import Settings
 
 ATTEMPTS: Final = 3
 CONNECT_TIMEOUT_S: Final = 2.0

@@ -6,12 +6,11 @@ settings = Settings()          # raises pydantic.ValidationError, one line a wro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+from shared.network import LOOPBACK
 
 
 class Settings(BaseSettings):

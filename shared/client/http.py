@@ -20,7 +20,7 @@ from shared.errors import (
     UnexpectedAnswer,
     leaf_of,
 )
-from shared.settings import LOOPBACK
+from shared.network import LOOPBACK
 
 TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 RETRY_DELAYS_S: Final = (0.1, 0.4)

@@ -1,0 +1,94 @@
+"""`python -m api` as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from shared.settings import Settings
+from tests.integration.serving import Hand
+from tests.servers import free_port, wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    assert settings.s3_access_key is not None
+    assert settings.s3_secret_key is not None
+    return {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")} | {
+        "DARKROOM_REDIS_URL": settings.redis_url.get_secret_value(),
+        "DARKROOM_S3_ENDPOINT": settings.s3_endpoint or "",
+        "DARKROOM_S3_BUCKET": settings.s3_bucket,
+        "DARKROOM_S3_ACCESS_KEY": settings.s3_access_key.get_secret_value(),
+        "DARKROOM_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+        **more,
+    }
+
+
+@contextmanager
+def process(env: dict[str, str], log: Path) -> Generator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out:
+        started = subprocess.Popen([sys.executable, "-m", "api"], cwd=ROOT, env=env, stdout=out, stderr=out)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def test_it_serves_and_ends_answering_what_it_has_begun(settings: Settings, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "api.log"
+    with (
+        process(environment(settings, DARKROOM_API_PORT=str(port)), log) as gateway,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http,
+        Hand(settings) as hand,
+    ):
+
+        def answers() -> bool:
+            try:
+                return http.get("/readyz").status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        wait_until(answers, limit_s=120, what="the gateway is ready")
+        http.post("/v1/jobs", json={"prompt": "my secret garden"}, headers={"X-Request-ID": "req-7"}).raise_for_status()
+        taken = hand.take()
+        hand.draw(taken, 0, bytes(8_000_000))
+
+        with http.stream("GET", f"/v1/jobs/{taken.job.id}/images/0") as begun:
+            chunks = begun.iter_raw(65536)
+            num_bytes = len(next(chunks))
+            gateway.send_signal(signal.SIGTERM)
+            num_bytes += sum(map(len, chunks))
+
+        assert num_bytes == 8_000_000
+        assert gateway.wait(20) in {0, -signal.SIGTERM}
+    lines = log.read_text()
+    assert "[req-7] POST /v1/jobs 202" in lines
+    assert "garden" not in lines
+    assert "Traceback" not in lines
+
+
+def test_it_does_not_start_on_an_open_network_unasked(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    with process(environment(settings, DARKROOM_API_HOST="0.0.0.0"), log) as gateway:  # noqa: S104 - is refused
+        assert gateway.wait(120) == 1
+
+    assert "DARKROOM_ALLOW_OPEN_NETWORK=true" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_it_names_a_wrong_setting(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    with process(environment(settings, DARKROOM_API_PORT="many"), log) as gateway:
+        assert gateway.wait(120) == 1
+
+    assert "DARKROOM_API_PORT: " in log.read_text()
+    assert "Traceback" not in log.read_text()

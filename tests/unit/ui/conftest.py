@@ -33,12 +33,12 @@ def hand(worker: Hand) -> Hand:
     return worker
 
 
-@pytest.fixture
-def client(gateway: Serving) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def gateway_client(gateway: Serving) -> Iterator[Client]:
     with Client(gateway.url) as one:
         yield one
 
 
 @pytest.fixture
-def handlers(client: Client) -> Handlers:
-    return Handlers(client)
+def handlers(gateway_client: Client) -> Handlers:
+    return Handlers(gateway_client)

@@ -1,0 +1,143 @@
+"""The page as a browser gets it: headers, pictures, what it refuses, how it looks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from shared.client import Client
+from shared.generation import OutputFormat
+from shared.jobs import new_job_id
+from tests.integration.serving import Hand
+from tests.servers import free_port
+from ui.__main__ import main
+from ui.app import create_app
+from ui.theme import darkroom_theme
+
+PICTURE = b"\x89PNG\r\n not a picture, but these very bytes \x00\xff"
+
+
+@pytest.fixture(scope="module")
+def page_client(gateway_client: Client) -> Iterator[TestClient]:
+    with TestClient(create_app(gateway_client), base_url="http://127.0.0.1:7860") as browser:
+        yield browser
+
+
+class TestPictures:
+    @pytest.mark.parametrize("output_format", list(OutputFormat))
+    def test_are_the_gateways_bytes(
+        self, hand: Hand, gateway_client: Client, page_client: TestClient, output_format: OutputFormat
+    ) -> None:
+        job = gateway_client.submit("a cube", output_format=output_format)
+        hand.draw(hand.take(), 0, PICTURE)
+
+        answer = page_client.get(f"/pictures/{job.id}/0.{output_format.suffix}")
+
+        assert answer.content == PICTURE
+        assert answer.headers["Content-Type"] == output_format.media_type
+        assert "immutable" in answer.headers["Cache-Control"]
+
+    @pytest.mark.parametrize("path", [f"{new_job_id()}/0.png", "nonsense/0.png", "../../v1/models/0.png"])
+    @pytest.mark.usefixtures("hand")
+    def test_of_nobody_are_not_found(self, page_client: TestClient, path: str) -> None:
+        assert page_client.get(f"/pictures/{path}").status_code == 404
+
+    def test_have_no_other_ending(self, page_client: TestClient) -> None:
+        assert page_client.get(f"/pictures/{new_job_id()}/0.svg").status_code == 422
+
+    def test_come_later_when_the_gateway_is_away(self) -> None:
+        with (
+            Client(f"http://127.0.0.1:{free_port()}") as nobody,
+            TestClient(create_app(nobody), base_url="http://127.0.0.1:7860") as browser,
+        ):
+            answer = browser.get(f"/pictures/{new_job_id()}/0.png")
+
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "2"
+
+
+class TestPage:
+    def test_lets_a_browser_load_from_here_only(self, page_client: TestClient) -> None:
+        policy = page_client.get("/").headers["Content-Security-Policy"]
+
+        assert policy.startswith("default-src 'self'")
+        assert "http" not in policy
+        assert "*" not in policy
+
+    def test_fetches_its_fonts_from_here(self, page_client: TestClient) -> None:
+        style = page_client.get("/theme.css").text
+        fonts = re.findall(r"url\('([^']+)'\)", style)
+
+        assert fonts
+        assert not [font for font in fonts if font.startswith(("http", "//"))]
+        assert {page_client.get(f"/{font}").status_code for font in fonts} == {200}
+
+    def test_has_no_api_of_its_own(self, page_client: TestClient) -> None:
+        assert page_client.get("/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+    def test_takes_no_files(self, page_client: TestClient) -> None:
+        answer = page_client.post("/gradio_api/upload", files={"files": ("big.txt", b"more than a byte")})
+
+        assert answer.status_code >= 400
+
+    def test_refuses_another_hosts_name(self, page_client: TestClient) -> None:
+        assert page_client.get("/", headers={"Host": "evil.example"}).status_code == 400
+        for name in ("localhost:7860", "127.0.0.1", "[::1]:7860", "darkroom.localhost"):
+            assert page_client.get("/theme.css", headers={"Host": name}).status_code == 200
+
+    def test_serves_any_name_once_the_network_is_open(self, gateway_client: Client) -> None:
+        app = create_app(gateway_client, loopback_only=False)
+        with TestClient(app, base_url="http://studio.example") as browser:
+            assert browser.get("/theme.css").status_code == 200
+
+    def test_does_not_start_on_an_open_network_unasked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DARKROOM_UI_HOST", "0.0.0.0")  # noqa: S104 what must be refused
+
+        with pytest.raises(SystemExit, match="DARKROOM_ALLOW_OPEN_NETWORK"):
+            main()
+
+
+class TestTheme:
+    @pytest.mark.parametrize(
+        ("text", "ground"),
+        [
+            ("body_text_color", "body_background_fill"),
+            ("body_text_color", "block_background_fill"),
+            ("block_info_text_color", "block_background_fill"),
+            ("block_title_text_color", "block_background_fill"),
+            ("input_placeholder_color", "input_background_fill"),
+            ("button_primary_text_color", "button_primary_background_fill"),
+            ("button_primary_text_color", "button_primary_background_fill_hover"),
+            ("button_secondary_text_color", "button_secondary_background_fill"),
+            ("button_cancel_text_color", "button_cancel_background_fill"),
+            ("neutral_300", "neutral_950"),
+            ("neutral_400", "neutral_800"),
+            ("primary_300", "neutral_900"),
+            ("neutral_100", "primary_950"),
+        ],
+    )
+    def test_text_stands_out_as_wcag_aa_asks(self, text: str, ground: str) -> None:
+        lighter, darker = sorted((luminance(colour(text)), luminance(colour(ground))), reverse=True)
+
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+    def test_is_dark_whatever_the_browser_prefers(self) -> None:
+        assert not [name for name in vars(darkroom_theme()) if name.endswith("_dark")]
+
+
+def colour(name: str) -> str:
+    """Follow the theme's references (`*neutral_900`) to a colour."""
+    value = str(getattr(darkroom_theme(), name))
+    while value.startswith("*"):
+        value = str(getattr(darkroom_theme(), value[1:]))
+    return {"white": "#ffffff"}.get(value, value)
+
+
+def luminance(hexadecimal: str) -> float:
+    """Relative luminance of `#rrggbb`, https://www.w3.org/TR/WCAG21/#dfn-relative-luminance."""
+    channels = [int(hexadecimal[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -20,7 +20,7 @@ from tests.e2e.visitor import Visitor
 from tests.servers import RedisServer, S3Server, free_port
 
 ROOT: Final = Path(__file__).parents[2]
-STARTS_WITHIN_S: Final = 240
+STARTS_WITHIN_S: Final = 400
 GRACE_S: Final = 30
 
 CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

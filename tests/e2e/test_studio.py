@@ -11,12 +11,12 @@ from playwright.sync_api import expect
 
 from shared.client import Client
 from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom
-from tests.e2e.visitor import WITHIN_MS, Visitor
+from tests.e2e.visitor import MANY, Visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import FloatRect
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 Come = Callable[..., Visitor]
 RED_CIRCLE = "a red circle on a blue background"
@@ -48,11 +48,11 @@ def test_progress_previews_and_each_picture_as_it_is_done(visitor: Visitor) -> N
     visitor.ask_for_much(RED_CIRCLE)
 
     visitor.expect_tray("running")
-    expect(visitor.page.locator("#tray .headline")).to_contain_text("Drawing: step", timeout=WITHIN_MS)
-    expect(visitor.page.locator("#tray img.preview")).to_be_visible(timeout=WITHIN_MS)
-    expect(visitor.pictures.first).to_be_visible(timeout=WITHIN_MS)
+    expect(visitor.page.locator("#tray .headline")).to_contain_text("Drawing: step")
+    expect(visitor.page.locator("#tray img.preview")).to_be_visible()
+    expect(visitor.pictures.first).to_be_visible()
     visitor.expect_tray("succeeded")
-    expect(visitor.pictures).to_have_count(8)
+    expect(visitor.pictures).to_have_count(MANY)
 
 
 def test_an_example_fills_the_prompt(visitor: Visitor) -> None:
@@ -76,7 +76,7 @@ def test_the_same_seed_draws_the_same_file_again(visitor: Visitor, tmp_path: Pat
     visitor.page.locator("#tray button.seed").click()
     expect(visitor.number("seed")).not_to_have_value("")
     visitor.generate.click()
-    expect(visitor.page.locator(f'#tray img[src*="{first_id}"]')).to_have_count(0, timeout=WITHIN_MS)
+    expect(visitor.page.locator(f'#tray img[src*="{first_id}"]')).to_have_count(0)
     visitor.expect_tray("succeeded")
     (_, second), second_id = visitor.download(0, tmp_path), visitor.job_id()
 
@@ -91,8 +91,8 @@ def test_a_running_job_is_canceled(visitor: Visitor) -> None:
     visitor.cancel.click()
 
     visitor.expect_tray("canceled")
-    expect(visitor.generate).to_be_enabled(timeout=WITHIN_MS)
-    expect(visitor.cancel).to_be_disabled(timeout=WITHIN_MS)
+    expect(visitor.generate).to_be_enabled()
+    expect(visitor.cancel).to_be_disabled()
 
 
 def test_two_visitors_have_their_own_jobs_and_a_waiting_one_is_canceled(new_visitor: Come) -> None:
@@ -101,7 +101,7 @@ def test_two_visitors_have_their_own_jobs_and_a_waiting_one_is_canceled(new_visi
     one.expect_tray("running")
     other.ask_for_much("a green square")
     other.expect_tray("queued")
-    expect(other.page.locator("#tray .headline")).to_contain_text("You are next", timeout=WITHIN_MS)
+    expect(other.page.locator("#tray .headline")).to_contain_text("You are next")
 
     other.cancel.click()
 
@@ -117,7 +117,7 @@ def test_what_is_wrong_stands_under_the_form_and_nothing_is_sent(visitor: Visito
 
     visitor.generate.click()
 
-    expect(visitor.problems).to_have_count(2, timeout=WITHIN_MS)
+    expect(visitor.problems).to_have_count(2)
     expect(visitor.problems.nth(0)).to_contain_text("Prompt")
     expect(visitor.problems.nth(1)).to_contain_text("Seed")
     visitor.expect_tray("empty")
@@ -135,9 +135,9 @@ def test_a_reload_in_the_middle_loses_neither_the_job_nor_what_was_typed(visitor
 
     visitor.page.reload()
 
-    expect(visitor.prompt).to_have_value("typed meanwhile", timeout=WITHIN_MS)
-    expect(visitor.number("num_images")).to_have_value("8")
-    expect(visitor.page.locator("#tray .parameters")).to_contain_text(RED_CIRCLE, timeout=WITHIN_MS)
+    expect(visitor.prompt).to_have_value("typed meanwhile")
+    expect(visitor.number("num_images")).to_have_value(str(MANY))
+    expect(visitor.page.locator("#tray .parameters")).to_contain_text(RED_CIRCLE)
     visitor.expect_tray("succeeded")
 
 
@@ -170,14 +170,14 @@ def test_the_keyboard_is_enough(visitor: Visitor) -> None:
 def test_a_gateway_that_restarts_is_seen_to_go_and_to_return(visitor: Visitor, darkroom: Darkroom) -> None:
     visitor.mark()
     darkroom.gateway.stop(GRACE_S)
-    expect(visitor.notices).to_contain_text("The gateway does not answer.", timeout=WITHIN_MS)
+    expect(visitor.notices).to_contain_text("The gateway does not answer.")
     visitor.prompt.fill(RED_CIRCLE)
     visitor.generate.click()
-    expect(visitor.problems).to_contain_text("No answer", timeout=WITHIN_MS)
+    expect(visitor.problems).to_contain_text("No answer")
 
     darkroom.start(darkroom.gateway)
 
-    expect(visitor.notices).not_to_contain_text("does not answer", timeout=WITHIN_MS)
+    expect(visitor.notices).not_to_contain_text("does not answer")
     visitor.generate.click()
     visitor.expect_tray("succeeded")
     assert visitor.is_marked(), "the page was not reloaded"

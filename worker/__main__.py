@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 import warnings
@@ -55,4 +56,8 @@ def _keep_logging(**_: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # All is handed back by now. An upload that hangs in its socket must not keep the process.
+    os._exit(exit_code)

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, TypeVar, final
 
@@ -33,6 +33,7 @@ MOST_PICTURES: Final = 8
 """Under way at once: 3 MB each at 1024x1024."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
+CLOSE_LIMIT_S: Final = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Delivery:
         self._inbox = duty.inbox
         self._patience_s = patience_s
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
+        self._futures: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._missing: dict[Lease, set[int]] = {}
         self._under_way = 0
@@ -114,9 +116,10 @@ class Delivery:
             self._missing.pop(lease, None)
 
     def close(self) -> None:
-        """Give up what is not yet delivered and end the threads."""
+        """Give up what is not yet delivered; an upload that does not answer is left behind."""
         self._closing.set()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        wait(tuple(self._futures), CLOSE_LIMIT_S)
 
     def _deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
         if lease not in self._leases:
@@ -185,7 +188,9 @@ class Delivery:
                 )
                 self._end(lease, Broken(lease, JobError(code="internal_error", message=message)))
 
-        self._threads.submit(guarded)
+        future = self._threads.submit(guarded)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
 
     def _insist(self, lease: Lease, attempt: Callable[[], T], patience_s: float = float("inf")) -> T:
         """Try until it succeeds, patience ends, the lease is lost or the worker stops."""

@@ -141,13 +141,17 @@ class Handlers:
         models = self._client.models()
         if not models:
             return replace(seen, is_away=True, notices=away_notice("No model yet.", str(NoModel())))
-        wanted = seen.card.id if seen.card and "model" not in draft else draft.get("model")
-        card = next((model for model in models if model.id == wanted), None) or next(
-            (model for model in models if model.is_default), models[0]
-        )
+        by_choice = sorted(models, key=lambda model: (model.id != draft.get("model"), not model.is_default))
+        card = by_choice[0]
         view = replace(seen, is_away=False, models=models, card=card, served=served(card), notices=model_notices(card))
-        if _without_workers(seen.models) == _without_workers(models) and seen.card and seen.card.id == card.id:
+        if (
+            seen.card is not None
+            and seen.card.id == card.id
+            and _without_workers(seen.models) == _without_workers(models)
+        ):
             return view
+        if seen.card is not None:
+            draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
         return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
 
 

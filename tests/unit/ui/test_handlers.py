@@ -100,6 +100,24 @@ class TestOpening:
         assert later.controls == first.controls
         assert later.can_generate, "what is sent waits for a worker"
 
+    def test_another_choice_of_model_brings_its_limits_and_keeps_the_words(
+        self, first: View, gateway: Serving, handlers: Handlers
+    ) -> None:
+        defaults = CARD.defaults.model_copy(update={"num_inference_steps": 8})
+        bigger = CARD.model_copy(update={"id": "test/bigger", "title": "Bigger", "defaults": defaults})
+        draft = {"model": CARD.id, "prompt": "kept", "num_inference_steps": 9, "seed": 3}
+        with Hand(gateway.settings, bigger):
+            both = handlers.look(first, None, draft)
+            chosen = handlers.look(both, None, {**draft, "model": bigger.id})
+            stays = handlers.look(chosen, None, {**draft, "model": bigger.id, "num_inference_steps": 11})
+
+        assert set(both.controls["model"].choices or ()) == {("Tiny", CARD.id), ("Bigger", bigger.id)}
+        assert both.controls["num_inference_steps"].value == 9
+        assert (chosen.controls["prompt"].value, chosen.controls["seed"].value) == ("kept", 3)
+        assert chosen.controls["num_inference_steps"].value == 8
+        assert "Bigger" in chosen.served
+        assert stays.controls == chosen.controls
+
     def test_a_job_that_is_gone_leaves_an_empty_tray(self, first: View, handlers: Handlers) -> None:
         view = handlers.look(first, new_job_id(), {})
 

@@ -101,16 +101,16 @@ def test_a_step_does_not_wait_for_the_device(
 def test_a_picture_too_large_for_the_device_fails_alone(model: Model) -> None:
     engine = Engine(model)
     warm(engine)
-    torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(model.device).total_memory
-    allowed = (torch.cuda.memory_reserved(model.device) + 64 * 2**20) / total
-    torch.cuda.set_per_process_memory_fraction(allowed, model.device)
+    cuda = cast("Any", torch.cuda)
+    cuda.empty_cache()
+    total = cuda.get_device_properties(model.device).total_memory
+    cuda.set_per_process_memory_fraction((cuda.memory_reserved(model.device) + 64 * 2**20) / total, model.device)
     try:
         engine.admit(ROW, _huge(), 0)
         engine.admit(RowId("small"), PARAMS, 0)
         events = run(engine)
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, model.device)
+        cuda.set_per_process_memory_fraction(1.0, model.device)
     failed = [event for event in events if isinstance(event, RowFailed)]
     assert [event.row_id for event in failed] == [ROW]
     assert isinstance(failed[0].error, OutOfMemory)

@@ -18,7 +18,6 @@ import socket
 import time
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as NotYet
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Literal, cast, final
 
 import diffusers.utils.logging
@@ -39,6 +38,7 @@ from shared.jobs import WorkerId
 from shared.object_store import ObjectStore
 from shared.scripts import leave
 from shared.settings import Settings
+from shared.version import software_version
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
 from worker.duty import Duty
@@ -59,14 +59,6 @@ EX_FAILURE: Final = 1
 EX_HUNG: Final = 70
 
 _logger = logging.getLogger(__name__)
-
-
-def software_version() -> str:
-    """The installed version of Darkroom."""
-    try:
-        return version("darkroom")
-    except PackageNotFoundError:
-        return "0.1.0"
 
 
 def new_worker_id() -> WorkerId:

@@ -84,6 +84,7 @@ class Reporter:
                 self._inbox.put(Lost(report.lease))
             except QueueUnavailable:
                 with self._changed:
+                    self._latest.setdefault(report.lease, report)  # unless there is newer news
                     self._changed.wait_for(lambda: self._closing, PAUSE_AFTER_ERROR_S)
             except Exception:
                 _logger.exception("a report was not sent job=%s", report.lease.job_id)

@@ -128,15 +128,15 @@ class Shift:
                 self._read_inbox(wait_s=CLAIM_PAUSE_S)
 
     def _take_jobs(self) -> None:
-        """Claim while the engine has room for another row, but not again and again from an empty queue."""
+        """Claim while the engine has room for another row; from an empty queue again after a pause, or to end the shift."""
         while (
             len(self._engine.row_ids) < self._max_batch
             and len(self._jobs) < self._max_batch + MOST_JOBS_BESIDE_ENGINE
-            and time.monotonic() >= self._claim_again_at
+            and (not self._jobs or time.monotonic() >= self._claim_again_at)
         ):
             claimed = self._counter.claim() if self._delivery.store_answers() else None
             if claimed is None:
-                self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S if self._jobs else 0.0
+                self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S
                 return
             self._admit(HeldJob(claimed))
 
@@ -150,6 +150,8 @@ class Shift:
             held.warnings = self._warnings(held.params)
             for row_id, index in held.rows.items():
                 self._engine.admit(row_id, held.params, index)
+            if held.warnings:  # now, and with every step: a job of one step may end before it is heard
+                self._reporter.report(Report(held.lease, held.step, held.warnings))
         except Exception as error:
             _logger.exception("could not be begun job=%s", job.id)
             self._fail(held, _unforeseen(error))

@@ -16,8 +16,8 @@ PIXELS: Pixels = np.full((64, 64, 3), 128, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
-class AllSeen:
-    """A text that the encoders see whole."""
+class Seen:
+    """How much of a text the encoders see: all of it, unless told otherwise."""
 
     cut: str = ""
     window: int = 75
@@ -37,9 +37,9 @@ class SteadyEngine:
     def row_ids(self) -> tuple[RowId, ...]:
         return tuple(self.rows)
 
-    def measure(self, text: str) -> AllSeen:
+    def measure(self, text: str) -> Seen:
         del text
-        return AllSeen()
+        return Seen()
 
     def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
         del index
@@ -84,6 +84,13 @@ class EngineThatChokesOnFoxes(SteadyEngine):
         if "fox" in params.prompt:
             raise ZeroDivisionError("fox")
         super().admit(row_id, params, index)
+
+
+class EngineThatReadsLittle(SteadyEngine):
+    """Sees nothing of any text."""
+
+    def measure(self, text: str) -> Seen:
+        return Seen(cut=text)
 
 
 class EngineThatLosesItsDevice(SteadyEngine):

@@ -25,6 +25,7 @@ from tests.integration.worker.engines import (
     EngineThatDrawsNonsense,
     EngineThatFailsFoxes,
     EngineThatLosesItsDevice,
+    EngineThatReadsLittle,
     SteadyEngine,
 )
 from tests.servers import RedisServer, S3Server, wait_until
@@ -156,6 +157,15 @@ def test_what_nobody_foresaw_fails_that_job_alone(bench_of: Callable[..., Bench]
     failed = bench.wait_for(fox, lambda now: now.status.is_terminal, "the fox fails")
     assert failed.error is not None
     assert (failed.status, failed.error.code) == (JobStatus.FAILED, "internal_error")
+
+
+def test_a_text_that_is_cut_is_told_even_of_a_job_of_one_step(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(EngineThatReadsLittle())
+    job = bench.submit("a cat", steps=1)
+    bench.shift.run()
+    ended = bench.read(job)
+    assert ended.status is JobStatus.SUCCEEDED
+    assert [(warning.code, "a cat" in warning.message) for warning in ended.warnings] == [("prompt_truncated", True)]
 
 
 def test_a_lost_device_ends_the_shift_and_keeps_the_attempt_charged(bench_of: Callable[..., Bench]) -> None:

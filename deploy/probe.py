@@ -1,4 +1,4 @@
-"""Asks running servers how they are."""
+"""Asks servers that may not be up yet how they are: once, in little time; `shared.client` would try again."""
 
 from __future__ import annotations
 

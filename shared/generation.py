@@ -98,6 +98,10 @@ class GenerationParams(Frozen):
         """The seed that draws picture `index` (0-based) alone: `seed + index`, in 32 bits."""
         return (self.seed + index) % (MAX_SEED + 1)
 
+    def alone(self, index: int) -> GenerationParams:
+        """What draws picture `index` by itself: its seed, one picture."""
+        return self.model_copy(update={"seed": self.seed_of(index), "num_images": 1})
+
 
 class AspectRatio(Frozen):
     """A named size that the model draws well."""

@@ -128,7 +128,6 @@ class Delivery:
         provenance = Provenance.of(
             params,
             index,
-            job_id=job.id,
             model=origin.model,
             model_revision=origin.model_revision,
             software=origin.software,

@@ -56,35 +56,24 @@ _XMP_JSON: Final = re.compile(r"<darkroom:parameters>(.*?)</darkroom:parameters>
 
 
 class Provenance(BaseModel):
-    """Everything that is needed to draw one picture again, and whose it is."""
+    """Everything that is needed to draw one picture again, and nothing else: not whose it is, nor when.
+
+    So the same request gives the same bytes, and a file that is passed on tells of no job.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    job_id: str
-    index: int
-    """Which of the job's pictures."""
-    seed: int
-    """Of this picture: a job for one picture with this seed draws it again."""
     model: str
     model_revision: str
     software: str
     """Such as `Darkroom 0.1.0`."""
     params: GenerationParams
+    """Of this picture alone: its own seed, one picture."""
 
     @classmethod
-    def of(
-        cls, params: GenerationParams, index: int, *, job_id: str, model: str, model_revision: str, software: str
-    ) -> Provenance:
+    def of(cls, params: GenerationParams, index: int, *, model: str, model_revision: str, software: str) -> Provenance:
         """Tell the provenance of picture `index` of a job."""
-        return cls(
-            job_id=job_id,
-            index=index,
-            seed=params.seed_of(index),
-            model=model,
-            model_revision=model_revision,
-            software=software,
-            params=params,
-        )
+        return cls(model=model, model_revision=model_revision, software=software, params=params.alone(index))
 
     def infotext(self) -> str:
         """Say it in AUTOMATIC1111's way."""
@@ -93,7 +82,7 @@ class Provenance(BaseModel):
             "Steps": str(params.num_inference_steps),
             "Sampler": SAMPLERS[params.scheduler],
             "CFG scale": f"{params.guidance_scale:g}",
-            "Seed": str(self.seed),
+            "Seed": str(params.seed),
             "Size": str(params.size),
             "Model hash": self.model_revision[:10],
             "Model": self.model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Final, TypeVar, final
 
 import redis
-from PIL import Image
 
 from shared import scripts
 from shared.broker import WakeUps
@@ -144,8 +142,3 @@ class System:
         self.wake_ups.close()
         self.store.close()
         self.client.close()
-
-
-def pixels_of(data: bytes) -> bytes:
-    """The picture without what its file says of itself: that names the job."""
-    return Image.open(io.BytesIO(data)).tobytes()

@@ -10,7 +10,7 @@ import pytest
 from shared import scripts
 from shared.jobs import JobStatus
 from shared.settings import Settings
-from tests.integration.worker.system import LIMIT_S, System, pixels_of
+from tests.integration.worker.system import LIMIT_S, System
 from tests.servers import RedisServer, wait_until
 from worker.sweeper import Sweeper
 
@@ -102,7 +102,7 @@ def test_the_same_seed_draws_the_same_bytes_after_a_restart(system: System) -> N
     for _ in range(2):
         worker = system.ready_worker()
         ended = system.wait_ended(system.submit(seed=11))
-        pictures.append(pixels_of(system.store.get(ended.images[0].key)))
+        pictures.append(system.store.get(ended.images[0].key))
         assert worker.stop() == 0
     assert pictures[0] == pictures[1]
 

@@ -98,11 +98,19 @@ class Engine:
     def preview(self, row_id: RowId) -> Pixels | None:
         """Show what a row is about to become: (h, w, 3) uint8, one pixel a latent; None before its first step.
 
-        Cheap, but it waits for the device: call it a few times a second, not every step.
+        Cheap, but it waits for the device: call it a few times a second, not every step. None too if
+        it can't be made just now: no picture fails for want of a preview.
         """
         row = self._rows.get(row_id)
-        estimate = row.estimate() if isinstance(row, Row) else None
-        return None if estimate is None else self.prepare_previews()(estimate)
+        if not isinstance(row, Row):
+            return None
+
+        def show() -> Pixels | None:
+            estimate = row.estimate()
+            return None if estimate is None else self.prepare_previews()(estimate)
+
+        outcome = _attempt(show)
+        return None if isinstance(outcome, GenerationFailed) else outcome
 
     def prepare_previews(self) -> LatentsToRgb:
         """Fit the preview's map, once."""
@@ -183,7 +191,7 @@ def _attempt(work: Callable[[], Result]) -> Result | GenerationFailed:
         return work()
     except Exception as error:  # a model may raise anything, and the other rows go on
         failure = as_failure(error)
-        _logger.warning("A row failed: %s", failure, exc_info=True)
+        _logger.warning("%s", failure, exc_info=True)
         failure.__cause__ = error.with_traceback(None)  # a traceback's frames would keep the tensors
     if isinstance(failure, OutOfMemory) and torch.cuda.is_available():
         torch.cuda.empty_cache()

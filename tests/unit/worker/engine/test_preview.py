@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from shared.generation import Scheduler
-from tests.unit.worker.engine.drawing import PARAMS, ROW, params_with
+from tests.unit.worker.engine.drawing import PARAMS, ROW, params_with, run
 from worker.engine.engine import Engine
+from worker.engine.events import RowFinished
 from worker.engine.model import Model
 from worker.engine.preview import LatentsToRgb
 from worker.engine.prompts import PromptEncoder
@@ -92,3 +93,14 @@ def test_previews_leave_the_picture_alone(model: Model) -> None:
             if engine.is_idle:
                 pictures.append(cast("Any", events[-1]).pixels)
     assert np.array_equal(cast("Any", pictures[0]), cast("Any", pictures[1]))
+
+
+def test_no_picture_fails_for_want_of_a_preview(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    engine.admit(ROW, PARAMS, 0)
+    engine.step()
+    monkeypatch.setattr(LatentsToRgb, "fit", no_room)
+    assert engine.preview(ROW) is None
+    assert isinstance(run(engine)[-1], RowFinished)

@@ -128,7 +128,7 @@ class Shift:
                 self._read_inbox(wait_s=CLAIM_PAUSE_S)
 
     def _take_jobs(self) -> None:
-        """Claim while the engine has room for another row. An empty queue is asked again after a pause, or at the end."""
+        """Claim while the engine has room for another row. An empty queue is asked again later, or at the end."""
         while (
             len(self._engine.row_ids) < self._max_batch
             and len(self._jobs) < self._max_batch + MOST_JOBS_BESIDE_ENGINE

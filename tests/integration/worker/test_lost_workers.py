@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +113,16 @@ def test_a_worker_without_its_model_says_what_to_do(system: System) -> None:
     worker = system.start_worker(model="./nowhere")
     assert worker.process.wait(LIMIT_S) == 1
     assert "DARKROOM_MODEL" in worker.log.splitlines()[-1]
+
+
+def test_a_worker_whose_model_is_broken_says_so_and_leaves(
+    system: System, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_checkpoint, broken)
+    for weights in (broken / "vae").glob("*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:100])
+    worker = system.start_worker(model=str(broken))
+    assert worker.process.wait(LIMIT_S) == 1
+    assert "CRITICAL" in worker.log
+    assert system(scripts.fleet()).workers == ()

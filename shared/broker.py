@@ -11,6 +11,7 @@ one for each model that jobs wait for. None carries an expiry: a gateway's clock
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Any, Final, cast, final
 
 from celery import Celery  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
@@ -59,8 +60,12 @@ def queue_of(model: str) -> str:
 
 def make_app(settings: Settings) -> Celery:
     """Make the Celery app. Does not connect."""
-    app = cast("Any", Celery("darkroom", broker=settings.redis_url.get_secret_value()))
+    url = settings.redis_url.get_secret_value()
+    app = cast("Any", Celery("darkroom", broker=url))
     app.conf.update(_CONFIG)
+    if url.startswith("rediss://") and "ssl_" not in url:
+        # kombu would take any certificate; with `ssl_...` in the URL it does as that says.
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return cast("Celery", app)
 
 

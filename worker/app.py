@@ -155,7 +155,8 @@ class Worker:
             except DarkroomError as error:
                 self._failure = error
             except Exception:
-                _logger.critical("the model could not be loaded", exc_info=True)
+                advice = "If its files are damaged or cut short, fetch them again"
+                _logger.critical("%s can't be loaded. %s.", self._source.name, advice, exc_info=True)
             else:
                 return
             self._exit_code = EX_FAILURE

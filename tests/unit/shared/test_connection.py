@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import redis
+from pydantic import SecretStr
 from redis.exceptions import ResponseError
 
 from shared import scripts
-from shared.broker import WakeUps, queue_of
+from shared.broker import WakeUps, make_app, queue_of
 from shared.call import Call
 from shared.connection import connect, connect_async, run, run_async
 from shared.errors import QueueUnavailable
@@ -95,6 +97,12 @@ def test_a_wake_up_waits_in_the_queue_of_its_model(queue: redis.Redis, redis_set
     wake_ups.close()
     assert queue_of("segmind/SSD-1B") == "gpu.segmind-ssd-1b"
     assert queue.llen("gpu.segmind-ssd-1b") == 1
+
+
+@pytest.mark.parametrize("query", ["", "?ssl_ca_certs=ca.pem"])
+def test_wake_ups_over_tls_check_the_certificate(query: str) -> None:
+    app = cast("Any", make_app(Settings(redis_url=SecretStr(f"rediss://redis.example:6380/0{query}"))))
+    assert app.connection().ssl.get("ssl_cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_REQUIRED
 
 
 def test_a_wake_up_that_can_not_be_sent_is_told_soon(own_redis_server: RedisServer) -> None:

@@ -137,7 +137,7 @@ def new_visitor(browser: Browser, darkroom: Darkroom) -> Iterator[Callable[..., 
         foreign, errors = visitor.foreign_requests, visitor.script_errors
         context.close()
         assert foreign == []
-        assert errors == []
+        assert errors == [], visitor.failed_requests
 
 
 @pytest.fixture

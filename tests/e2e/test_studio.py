@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from shared.client import Client
@@ -20,6 +22,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 Come = Callable[..., Visitor]
 RED_CIRCLE = "a red circle on a blue background"
+
+
+def infotext(png: bytes) -> str:
+    """Read the parameters that a PNG carries."""
+    with Image.open(io.BytesIO(png)) as image:
+        return str(image.info["parameters"])
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL_PHONE], ids=["desktop", "phone", "small_phone"])
@@ -81,6 +89,7 @@ def test_the_same_seed_draws_the_same_file_again(visitor: Visitor, tmp_path: Pat
     (_, second), second_id = visitor.download(0, tmp_path), visitor.job_id()
 
     assert first_id != second_id
+    assert infotext(first) == infotext(second)
     assert first == second
 
 

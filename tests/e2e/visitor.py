@@ -21,15 +21,21 @@ class Visitor:
         self._url = url
         self.foreign_requests: list[str] = []
         self.script_errors: list[str] = []
+        self.failed_requests: list[str] = []
+        """For whoever reads a failed test: a page that went away leaves some too."""
         page.set_default_timeout(WITHIN_MS)
         expect.set_options(timeout=WITHIN_MS)
         page.on("request", self._note_request)
+        page.on("requestfailed", self._note_failure)
         page.on("console", self._note_console)
         page.on("pageerror", self._note_error)
 
     def _note_request(self, request: Request) -> None:
         if not request.url.startswith((self._url, "data:", "blob:")):
             self.foreign_requests.append(request.url)
+
+    def _note_failure(self, request: Request) -> None:
+        self.failed_requests.append(f"{request.url}: {request.failure}")
 
     def _note_console(self, message: ConsoleMessage) -> None:
         if message.type == "error" and "Failed to load resource" not in message.text:

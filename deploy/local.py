@@ -90,7 +90,7 @@ def report(stack: Stack, data: Path, took_s: float) -> str:
         f"  Darkroom is ready, after {took_s:.0f} s.",
         "",
         f"  page      {stack.page_url}",
-        f"  gateway   {stack.gateway.url}   (its documentation: {stack.gateway.url}/docs)",
+        f"  gateway   {stack.gateway.url}",
         f"  model     {served}",
     ]
     if model is not None and model.is_demo:

@@ -58,7 +58,7 @@ class _Phase:
 def train_autoencoder(team: Team, plan: AutoencoderPlan, work: Path) -> None:
     """Train the autoencoder, going on from its checkpoints, and whiten its latents."""
     folder = work / "autoencoder"
-    if (folder / "finished.pt").exists():
+    if finished_autoencoder(work).exists():
         return
     torch.manual_seed(plan.seed)
     autoencoder = build_autoencoder().to(memory_format=torch.channels_last)
@@ -73,14 +73,19 @@ def train_autoencoder(team: Team, plan: AutoencoderPlan, work: Path) -> None:
     for phase in phases:
         if phase.decoder_only:
             whiten(autoencoder, pictures[0][:: max(1, len(pictures[0]) // 512)])
-        _train(team, autoencoder, pictures, plan, phase, folder / f"{phase.name}.pt")
+        _train(team, autoencoder, pictures, plan, phase, checkpoint=folder / f"{phase.name}.pt")
     if team.leads:
-        save_checkpoint(folder / "finished.pt", {"model": autoencoder.state_dict()})
+        save_checkpoint(finished_autoencoder(work), {"model": autoencoder.state_dict()})
+
+
+def finished_autoencoder(work: Path) -> Path:
+    """Return where the trained autoencoder lies."""
+    return work / "autoencoder" / "finished.pt"
 
 
 def trained_autoencoder(work: Path) -> AutoencoderKL:
     """Load the autoencoder that `train_autoencoder` finished."""
-    state = load_checkpoint(work / "autoencoder" / "finished.pt")
+    state = load_checkpoint(finished_autoencoder(work))
     if state is None:
         raise FileNotFoundError("no trained autoencoder yet: run the autoencoder stage first")
     autoencoder = build_autoencoder().to(memory_format=torch.channels_last)
@@ -94,6 +99,7 @@ def _train(
     pictures: list[NDArray[np.uint8]],
     plan: AutoencoderPlan,
     phase: _Phase,
+    *,
     checkpoint: Path,
 ) -> None:
     autoencoder.encoder.requires_grad_(not phase.decoder_only)
@@ -170,7 +176,7 @@ def crops(pictures: NDArray[np.uint8], count: int, side: int, rng: np.random.Gen
 
 def pixels_to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """Turn (B, H, W, 3) bytes into (B, 3, H, W), -1 to 1, channels last in memory."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class _WholeObjective(nn.Module):

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR2004, the shares of wordings say what they are where they stand
 """What is said about a scene.
 
 Owns the wordings. A caption is one of many true ways to describe a scene; what it leaves out is
@@ -109,10 +110,8 @@ def _worded_pair(scene: Scene, rng: random.Random) -> str:
         first, second, relation = second, first, _OPPOSITE[relation]
     one = with_article(f"{_colour(first.colour, rng)} {_shape(first, rng)}")
     two = with_article(f"{_colour(second.colour, rng)} {_shape(second, rng)}")
-    if rng.random() < 0.1:
-        described = f"{one} and {two}"
-    else:
-        described = f"{one} {rng.choice(_RELATION_WORDINGS[relation])} {two}"
+    between = "and" if rng.random() < 0.1 else rng.choice(_RELATION_WORDINGS[relation])
+    described = f"{one} {between} {two}"
     if rng.random() < 0.06:
         return described
     ground = _colour(scene.ground, rng)

@@ -30,6 +30,9 @@ _LEAST_AREA: Final = 0.004
 _LEAST_OVERLAP: Final = 0.72
 """Overlap (intersection over union) from which a piece counts as the shape it is most like."""
 
+_COVERED: Final = 0.5
+"""Share of a pixel from which an outline covers it."""
+
 _TILTS: Final = (-9, -6, -3, 0, 3, 6, 9)
 
 
@@ -138,7 +141,7 @@ def _outlines() -> tuple[list[str], NDArray[np.float32]]:
     for shape in SHAPES:
         for tilt in _TILTS:
             thing = SceneObject(shape, "red", "large", "", (0, 0, 0), 64.0, 64.0, 90.0, math.radians(tilt))
-            mask = coverage(thing, 128, 128) > 0.5
+            mask = coverage(thing, 128, 128) > _COVERED
             rows, columns = np.nonzero(mask)
             cut = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
             names.append(shape)

@@ -20,11 +20,14 @@ from worker.demo_model.captions import caption
 from worker.demo_model.checkpoint import learning_rate, load_checkpoint, save_checkpoint
 from worker.demo_model.data import Canvas, DataPlan
 from worker.demo_model.fastpath import use_fast_norms
-from worker.demo_model.latents import LatentSet, open_latents
+from worker.demo_model.latents import EDGE, OBJECT, LatentSet, open_latents
 from worker.demo_model.team import Team
 from worker.demo_model.text import TextEncoders, load_text_encoders
 
 _ALPHAS: Final = build_scheduler().alphas_cumprod
+
+_ODD_ORIGINALS: Final = 0.1
+"""Share of pictures said to come from another original size, so that a caller's does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class DenoiserPlan:
     peak_rate: float = 1.2e-3
     text_rate: float = 0.3
     """The text encoders' rate over the denoiser's."""
+    text_until: float = 0.5
+    """Share of the steps after which the text encoders stay as they are."""
     pairs_begin: float = 0.10
     pairs_end: float = 0.35
     """Share of scenes with two objects, at the beginning and from half of the steps on."""
@@ -120,8 +125,8 @@ class Lessons:
         ]
         latents, importance = part.batch(np.array(chosen))
         weights = torch.ones(importance.shape)
-        weights[importance == 1] = plan.object_weight
-        weights[importance == 2] = plan.edge_weight
+        weights[importance == OBJECT] = plan.object_weight
+        weights[importance == EDGE] = plan.edge_weight
         return Batch(
             latents=latents,
             weights=weights,
@@ -132,13 +137,10 @@ class Lessons:
 
 
 def _time_ids(canvas: Canvas, rng: random.Random) -> list[float]:
-    """Return SDXL's six numbers: original height, width, crop top, left, target height, width.
-
-    A tenth get another original size, so that a caller's odd choice of it does no harm.
-    """
+    """Return SDXL's six numbers: original height, width, crop top, left, target height, width."""
     width, height = (float(pixels) for pixels in canvas)
     original = [height, width]
-    if rng.random() < 0.1:
+    if rng.random() < _ODD_ORIGINALS:
         original = [float(rng.randrange(64, 1025, 8)), float(rng.randrange(64, 1025, 8))]
     return [*original, 0.0, 0.0, height, width]
 
@@ -168,10 +170,13 @@ def velocity_loss(learner: Learner, batch: Batch, plan: DenoiserPlan) -> Tensor:
 
 
 def build_learner(work: Path) -> Learner:
-    """Build the learner from the text encoders trained alone and a new denoiser."""
+    """Build the learner: text encoders trained alone and a new denoiser, or an earlier learner."""
     encoders = load_text_encoders(work)
     torch.manual_seed(0)
     learner = Learner(encoders)
+    earlier = load_checkpoint(earlier_learner(work))
+    if earlier is not None:
+        learner.load_state_dict(earlier["model"])
     learner.denoiser.to(memory_format=torch.channels_last)
     use_fast_norms(learner.denoiser)
     return learner
@@ -201,6 +206,7 @@ def train_denoiser(team: Team, plan: DenoiserPlan, data: DataPlan, work: Path) -
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(step, plan.steps, plan.peak_rate)
+        learner.encoders.requires_grad_(step < plan.text_until * plan.steps)
         batch = lessons.at(step, team)
         torch.manual_seed((plan.seed * 1_000_003 + step) * 64 + team.rank)
         loss = velocity_loss(learner, batch, plan)
@@ -228,6 +234,11 @@ def _follow(averages: dict[str, Tensor], learner: Learner, keep: float) -> None:
 def denoiser_checkpoint(work: Path) -> Path:
     """Return where the denoiser's checkpoint lies."""
     return work / "denoiser" / "learner.pt"
+
+
+def earlier_learner(work: Path) -> Path:
+    """Return where the weights lie that the denoiser's training begins from, if any."""
+    return work / "denoiser" / "earlier.pt"
 
 
 def trained_learner(work: Path) -> Learner:

@@ -5,6 +5,7 @@ classifier look at them, and first has the classifier itself looked at.
 """
 
 import argparse
+import itertools
 import random
 import sys
 import time
@@ -18,20 +19,19 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from worker.demo_model.catalog import DEMO_MODEL
-from worker.demo_model.classifier import Seen, classify
+from worker.demo_model.classifier import classify
 from worker.demo_model.contact_sheet import contact_sheet
 from worker.demo_model.evaluation_prompts import (
-    PairPrompt,
-    SinglePrompt,
     pair_prompts,
     placed_prompt,
     single_prompts,
     sized_prompt,
 )
 from worker.demo_model.export import folder_bytes, load_pipeline
+from worker.demo_model.judging import accuracies, area, lies_at, pair_colours, pair_lies, pair_shapes, share
 from worker.demo_model.sampling import Request, draw_requests
 from worker.demo_model.scene import draw, single_scene
-from worker.demo_model.vocabulary import PICTURE_SIZES, PLACES, SHAPES
+from worker.demo_model.vocabulary import PICTURE_SIZES, SHAPES
 
 BAR: Final = {"colour": 0.95, "shape": 0.90, "background": 0.95}
 """What single objects have to reach. It is fixed: a recipe that falls short is what changes."""
@@ -84,7 +84,7 @@ class Evaluation:
             ("classifier after the autoencoder", [self._round_trip(p) for p in drawn]),
         ):
             seen = [classify(picture) for picture in pictures]
-            shape, colour, ground = _accuracies(prompts, seen)
+            shape, colour, ground = accuracies(prompts, seen)
             text = f"shape {shape:.1%}, colour {colour:.1%}, background {ground:.1%}"
             self.measures.append(Measure(name, len(pictures), text))
 
@@ -101,7 +101,7 @@ class Evaluation:
         requests = [Request(p.text, 1000 + n, *p.canvas) for n, p in enumerate(self._singles)]
         pictures = self.draw(requests)
         seen = [classify(picture) for picture in pictures]
-        shape, colour, ground = _accuracies(self._singles, seen)
+        shape, colour, ground = accuracies(self._singles, seen)
         self.scores = {"shape": shape, "colour": colour, "background": ground}
         for name, score in self.scores.items():
             text = f"{score:.1%} (bar {BAR[name]:.0%})"
@@ -115,7 +115,7 @@ class Evaluation:
         self.measures.append(Measure("shapes", len(seen), ", ".join(by_shape)))
         for canvas in PICTURE_SIZES:
             pairs = [(p, s) for p, s in zip(self._singles, seen, strict=True) if p.canvas == canvas]
-            shape, colour, ground = _accuracies([p for p, _ in pairs], [s for _, s in pairs])
+            shape, colour, ground = accuracies([p for p, _ in pairs], [s for _, s in pairs])
             text = f"shape {shape:.1%}, colour {colour:.1%}, background {ground:.1%}"
             self.measures.append(Measure(f"{canvas[0]}x{canvas[1]}", len(pairs), text))
         return pictures
@@ -126,7 +126,7 @@ class Evaluation:
         means: list[str] = []
         for word in ("small", "", "large"):
             requests = [Request(sized_prompt(p, word) if word else p.text, 2000 + n) for n, p in enumerate(prompts)]
-            areas = [_area(classify(picture)) for picture in self.draw(requests)]
+            areas = [area(classify(picture)) for picture in self.draw(requests)]
             means.append(f"{word or 'plain'} {sum(areas) / len(areas):.1%}")
         self.measures.append(Measure("area covered", 3 * len(prompts), ", ".join(means)))
 
@@ -139,7 +139,7 @@ class Evaluation:
             for n, (p, name) in enumerate(zip(prompts, names, strict=True))
         ]
         seen = [classify(picture) for picture in self.draw(requests)]
-        hits = sum(_lies_at(s, name) for s, name in zip(seen, names, strict=True))
+        hits = sum(lies_at(s, name) for s, name in zip(seen, names, strict=True))
         self.measures.append(Measure("place", len(seen), f"{hits / len(seen):.1%}"))
 
     def relations(self) -> list[Image.Image]:
@@ -147,9 +147,9 @@ class Evaluation:
         prompts = pair_prompts(48)
         pictures = self.draw([Request(p.text, 4000 + n) for n, p in enumerate(prompts)])
         seen = [classify(picture) for picture in pictures]
-        colours = [_pair_colours(p, s) for p, s in zip(prompts, seen, strict=True)]
-        lying = [_pair_lies(p, s) for p, s in zip(prompts, seen, strict=True)]
-        whole = [_pair_shapes(p, s) for p, s in zip(prompts, seen, strict=True)]
+        colours = [pair_colours(p, s) for p, s in zip(prompts, seen, strict=True)]
+        lying = [pair_lies(p, s) for p, s in zip(prompts, seen, strict=True)]
+        whole = [pair_shapes(p, s) for p, s in zip(prompts, seen, strict=True)]
         count = len(prompts)
         add = self.measures.append
         add(Measure("two objects: both colours", count, f"{sum(colours) / count:.1%}"))
@@ -162,16 +162,16 @@ class Evaluation:
         shape_prompt, named = "a heart on a white background", "red"
         plain = [classify(p) for p in self.draw([Request(shape_prompt, 5000 + n) for n in range(32)])]
         # Which colour an unnamed one gets is chance; naming it must make it rarer.
-        common = max((c for c in {s.colour for s in plain} if c), key=lambda c: _share(plain, c))
+        common = max((c for c in {s.colour for s in plain} if c), key=lambda c: share(plain, c))
         named = common
         fewer = self.draw([Request(shape_prompt, 5000 + n, 128, 128, named) for n in range(32)])
-        after = _share([classify(p) for p in fewer], named)
-        text = f'"{named}" in hearts without a colour: {_share(plain, named):.0%} to {after:.0%}'
+        after = share([classify(p) for p in fewer], named)
+        text = f'"{named}" in hearts without a colour: {share(plain, named):.0%} to {after:.0%}'
         self.measures.append(Measure("negative prompt names a colour", 32, text))
         prompts = self._singles[:32]
         for negative, name in ((None, "none"), (_ADVICE, _ADVICE)):
             requests = [Request(p.text, 5100 + n, 128, 128, negative) for n, p in enumerate(prompts)]
-            scores = _accuracies(prompts, [classify(p) for p in self.draw(requests)])
+            scores = accuracies(prompts, [classify(p) for p in self.draw(requests)])
             text = f"shape {scores[0]:.1%}, colour {scores[1]:.1%}, background {scores[2]:.1%}"
             self.measures.append(Measure(f'negative prompt "{name}"', len(prompts), text))
 
@@ -180,7 +180,7 @@ class Evaluation:
         prompts = self._singles[:40]
         requests = [Request(p.text, 6000 + n) for n, p in enumerate(prompts)]
         for scale in (1.0, 2.0, DEMO_MODEL.guidance_scale, 7.0, 10.0):
-            scores = _accuracies(prompts, [classify(p) for p in self.draw(requests, scale)])
+            scores = accuracies(prompts, [classify(p) for p in self.draw(requests, scale)])
             text = f"shape {scores[0]:.1%}, colour {scores[1]:.1%}, background {scores[2]:.1%}"
             self.measures.append(Measure(f"guidance {scale:g}", len(prompts), text))
 
@@ -192,7 +192,7 @@ class Evaluation:
         right = sum((s.shape, s.colour, s.background) == ("circle", "red", "blue") for s in seen)
         self.measures.append(Measure(f'"{prompt}", 48 seeds', 48, f"{right / 48:.1%}"))
         arrays = [np.asarray(picture, np.float32) for picture in pictures]
-        apart = [float(np.abs(a - b).mean()) for a, b in zip(arrays, arrays[1:], strict=False)]
+        apart = [float(np.abs(a - b).mean()) for a, b in itertools.pairwise(arrays)]
         again = self.draw([Request(prompt, 7)])[0]
         twice = self.draw([Request(prompt, 7)])[0]
         same = "same bytes" if again.tobytes() == twice.tobytes() else "DIFFERENT bytes"
@@ -213,58 +213,6 @@ class Evaluation:
     def passes(self) -> bool:
         """Tell whether single objects reach the bar."""
         return all(self.scores[name] >= least for name, least in BAR.items())
-
-
-def _accuracies(prompts: list[SinglePrompt], seen: list[Seen]) -> tuple[float, float, float]:
-    """Return the shares with the right shape, colour and background."""
-    pairs = list(zip(prompts, seen, strict=True))
-    count = max(1, len(pairs))
-    return (
-        sum(s.shape == p.shape for p, s in pairs) / count,
-        sum(s.colour == p.colour for p, s in pairs) / count,
-        sum(s.background == p.ground for p, s in pairs) / count,
-    )
-
-
-def _share(seen: list[Seen], colour: str) -> float:
-    return sum(picture.colour == colour for picture in seen) / len(seen)
-
-
-def _area(seen: Seen) -> float:
-    return sum(thing.area for thing in seen.objects)
-
-
-def _lies_at(seen: Seen, place: str) -> bool:
-    if not seen.objects:
-        return False
-    x, y = PLACES[place]
-    found = seen.objects[0].x, seen.objects[0].y
-    thirds = [0 if at < 0.44 else 1 if at > 0.56 else 0.5 for at in found]
-    return thirds == [x, y]
-
-
-def _pair_colours(prompt: PairPrompt, seen: Seen) -> bool:
-    drawn = sorted(thing.colour for thing in seen.objects)
-    return drawn == sorted((prompt.first[1], prompt.second[1]))
-
-
-def _pair_lies(prompt: PairPrompt, seen: Seen) -> bool:
-    if not _pair_colours(prompt, seen):
-        return False
-    first = next(thing for thing in seen.objects if thing.colour == prompt.first[1])
-    second = next(thing for thing in seen.objects if thing.colour == prompt.second[1])
-    return {
-        "left of": first.x < second.x - 0.1,
-        "right of": first.x > second.x + 0.1,
-        "above": first.y < second.y - 0.1,
-        "below": first.y > second.y + 0.1,
-    }[prompt.relation]
-
-
-def _pair_shapes(prompt: PairPrompt, seen: Seen) -> bool:
-    drawn = {(thing.shape, thing.colour) for thing in seen.objects}
-    lies = _pair_lies(prompt, seen) and seen.background == prompt.ground
-    return lies and drawn == {prompt.first, prompt.second}
 
 
 def table(measures: list[Measure]) -> str:
@@ -298,14 +246,14 @@ def main() -> None:
     size = f"{folder_bytes(given.folder) / 1e6:.2f} MB"
     evaluation.measures.append(Measure("folder", 1, size))
     text = table(evaluation.measures)
-    print(text)
+    print(text)  # noqa: T201, the table is what the command is for
     if given.report is not None:
         given.report.mkdir(parents=True, exist_ok=True)
         (given.report / "table.md").write_text(text + "\n")
         sheet = contact_sheet([demo[:8], *(singles[n : n + 8] for n in (0, 8, 16)), pairs[:8]])
         sheet.save(given.report / "contact-sheet.png", optimize=True)
     if not evaluation.passes():
-        print("below the bar:", {n: f"{s:.1%}" for n, s in evaluation.scores.items()})
+        print("below the bar:", {n: f"{s:.1%}" for n, s in evaluation.scores.items()})  # noqa: T201
         sys.exit(1)
 
 

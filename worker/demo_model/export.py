@@ -10,10 +10,13 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from worker.demo_model.architecture import build_scheduler
-from worker.demo_model.autoencoder import trained_autoencoder
-from worker.demo_model.denoiser import trained_learner
+from worker.demo_model.autoencoder import finished_autoencoder, trained_autoencoder
+from worker.demo_model.checkpoint import save_checkpoint
+from worker.demo_model.denoiser import earlier_learner, trained_learner
+from worker.demo_model.text import finished_text_encoders
 
 _INDEX: Final[dict[str, Any]] = {
     "_class_name": "StableDiffusionXLPipeline",
@@ -45,7 +48,7 @@ def export_checkpoint(work: Path, folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
 
 
-def _write_part(part: Any, folder: Path, name: str) -> None:
+def _write_part(part: diffusers.ModelMixin | PreTrainedModel, folder: Path, name: str) -> None:
     """Write one network's configuration and its weights as an fp16 variant."""
     folder.mkdir()
     if isinstance(part, diffusers.ModelMixin):
@@ -61,6 +64,29 @@ def _write_part(part: Any, folder: Path, name: str) -> None:
 
 def _halves(part: nn.Module) -> dict[str, Tensor]:
     return {name: value.half().contiguous() for name, value in part.state_dict().items()}
+
+
+def begin_from(folder: Path, work: Path) -> None:
+    """Let a new training run go on from an exported folder.
+
+    The autoencoder and the text encoders then count as finished, and the denoiser begins from the
+    folder's weights, with a new optimizer. Raises FileExistsError where `work` has these already.
+    """
+    for path in (finished_autoencoder(work), finished_text_encoders(work), earlier_learner(work)):
+        if path.exists():
+            raise FileExistsError(f"{path} is there: give --begin-from with a new --work only")
+    pipeline = load_pipeline(folder)
+    for name in ("tokenizer", "tokenizer_2"):
+        shutil.copytree(folder / name, work / "text" / name, dirs_exist_ok=True)
+    parts = {"encoders.one": pipeline.text_encoder, "encoders.two": pipeline.text_encoder_2}
+    encoders = {
+        f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()
+    }
+    denoiser = {f"denoiser.{name}": value for name, value in pipeline.unet.state_dict().items()}
+    save_checkpoint(finished_autoencoder(work), {"model": pipeline.vae.state_dict()})
+    alone = {name.removeprefix("encoders."): value for name, value in encoders.items()}
+    save_checkpoint(finished_text_encoders(work), {"model": alone})
+    save_checkpoint(earlier_learner(work), {"model": {**encoders, **denoiser}})
 
 
 def load_pipeline(folder: Path, *, dtype: torch.dtype = torch.float32) -> StableDiffusionXLPipeline:

@@ -22,6 +22,10 @@ from worker.demo_model.fastpath import use_fast_norms
 from worker.demo_model.team import Team
 from worker.demo_model.vocabulary import PICTURE_SIZES
 
+OBJECT: Final = 1
+EDGE: Final = 2
+"""Importance of a place on or beside an object, and on or beside its edge."""
+
 _CHUNK: Final = 32
 _VISIBLE: Final = 20
 """A channel's distance from the ground, 0 to 255, from which a pixel belongs to an object."""
@@ -31,7 +35,7 @@ _VISIBLE: Final = 20
 class LatentSet:
     """All latents of one picture size, (N, 8, h, w) fp16, and their `importance`, (N, h, w).
 
-    Importance is 0 on the plain ground, 1 on and beside an object, 2 on and beside its edge.
+    Importance is 0 on the plain ground, else `OBJECT` or `EDGE`.
     """
 
     canvas: Canvas
@@ -93,7 +97,7 @@ def importance_of(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     edge = ((cover > 0) & (cover < 1)).float()
     thing = functional.max_pool2d((cover > 0).float(), 3, stride=1, padding=1)
     near_edge = functional.max_pool2d(edge, 3, stride=1, padding=1)
-    return torch.maximum(thing, 2 * near_edge)[:, 0].to(torch.uint8).numpy()
+    return torch.maximum(OBJECT * thing, EDGE * near_edge)[:, 0].to(torch.uint8).numpy()
 
 
 def open_latents(work: Path) -> list[LatentSet]:

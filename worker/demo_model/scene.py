@@ -31,6 +31,9 @@ _SUPERSAMPLING: Final = 4
 _TILT: Final = 6.0
 """Largest turn of an object from upright, in degrees."""
 
+_CENTERED: Final = 0.6
+"""Share of single objects that lie in the center."""
+
 _PAIR_SIZE: Final = 0.36
 """Diameter of each of two objects over the picture's shorter side: both fit side by side."""
 
@@ -74,7 +77,9 @@ def _near(channel: int, rng: random.Random) -> int:
     return min(255, max(0, channel + rng.randint(-COLOUR_JITTER, COLOUR_JITTER)))
 
 
-def _placed(shape: str, colour: str, size: str, place: str, canvas: tuple[int, int], rng: random.Random) -> SceneObject:
+def _placed(
+    shape: str, colour: str, size: str, place: str, canvas: tuple[int, int], *, rng: random.Random
+) -> SceneObject:
     """Choose where exactly in `canvas` (width, height) an object of one size and place lies."""
     width, height = canvas
     diameter = SIZES[size] * min(canvas) * rng.uniform(0.93, 1.07)
@@ -106,7 +111,7 @@ def single_scene(
     place: str = "center",
 ) -> Scene:
     """Make a scene of one object on a `canvas` of (width, height) pixels."""
-    thing = _placed(shape, colour, size, place, canvas, rng)
+    thing = _placed(shape, colour, size, place, canvas, rng=rng)
     return Scene(*canvas, ground, _jittered(ground, rng), (thing,))
 
 
@@ -116,6 +121,7 @@ def pair_scene(
     relation: str,
     ground: str,
     canvas: tuple[int, int],
+    *,
     rng: random.Random,
 ) -> Scene:
     """Make a scene of two objects, each a (shape, colour), the first `relation` the second."""
@@ -151,10 +157,10 @@ def _random_scene(canvas: tuple[int, int], rng: random.Random, *, pairs: float) 
     if rng.random() < pairs:
         ground, one, two = rng.sample(colours, 3)
         first, second = (rng.choice(shapes), one), (rng.choice(shapes), two)
-        return pair_scene(first, second, rng.choice(RELATIONS), ground, canvas, rng)
+        return pair_scene(first, second, rng.choice(RELATIONS), ground, canvas, rng=rng)
     ground, colour = rng.sample(colours, 2)
     size = rng.choices(list(SIZES), (1, 2, 1))[0]
-    place = "center" if size == "large" or rng.random() < 0.6 else rng.choice(list(PLACES))
+    place = "center" if size == "large" or rng.random() < _CENTERED else rng.choice(list(PLACES))
     return single_scene(rng.choice(shapes), colour, ground, canvas, rng, size=size, place=place)
 
 
@@ -192,24 +198,24 @@ def _on_canvas(point: Point, thing: SceneObject, scale: int) -> Point:
     )
 
 
-def _disc(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int, middle: Point, radius: float, fill: int) -> None:
+def _disc(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int, middle: Point, radius: float, *, fill: int) -> None:
     x, y = _on_canvas(middle, thing, scale)
     r = radius * thing.diameter / 2 * scale
     pen.ellipse((x - r, y - r, x + r, y + r), fill=fill)
 
 
 def _circle(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int) -> None:
-    _disc(pen, thing, scale, (0, 0), 1.0, 255)
+    _disc(pen, thing, scale, (0, 0), 1.0, fill=255)
 
 
 def _ring(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int) -> None:
-    _disc(pen, thing, scale, (0, 0), 1.0, 255)
-    _disc(pen, thing, scale, (0, 0), 0.52, 0)
+    _disc(pen, thing, scale, (0, 0), 1.0, fill=255)
+    _disc(pen, thing, scale, (0, 0), 0.52, fill=0)
 
 
 def _moon(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int) -> None:
-    _disc(pen, thing, scale, (0, 0), 1.0, 255)
-    _disc(pen, thing, scale, (0.52, -0.10), 0.82, 0)
+    _disc(pen, thing, scale, (0, 0), 1.0, fill=255)
+    _disc(pen, thing, scale, (0.52, -0.10), 0.82, fill=0)
 
 
 def _square(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int) -> None:

@@ -44,7 +44,7 @@ class Team:
             gradient.copy_(part.view_as(gradient))
 
 
-def work_together(size: int, task: Callable[..., None], *arguments: Any) -> None:
+def work_together(size: int, task: Callable[..., None], *arguments: object) -> None:
     """Call `task(team, *arguments)` in `size` processes and wait for all of them."""
     if size == 1:
         task(Team(), *arguments)

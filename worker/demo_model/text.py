@@ -99,7 +99,10 @@ def prepare_text_encoders(work: Path) -> TextEncoders:
 
 
 def train_text_encoders(team: Team, plan: TextPlan, data: DataPlan, work: Path) -> None:
-    """Train the encoders to answer questions about the scene, or go on from their checkpoint."""
+    """Train the encoders to answer questions about the scene, going on from their checkpoint."""
+    finished = finished_text_encoders(work)
+    if finished.exists():
+        return
     encoders = prepare_text_encoders(work)
     width = sum(TEXT_WIDTHS) + TEXT_WIDTHS[1]
     heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in _QUESTIONS.items()})
@@ -135,16 +138,22 @@ def train_text_encoders(team: Team, plan: TextPlan, data: DataPlan, work: Path) 
         if team.leads and ((step + 1) % plan.save_every == 0 or step + 1 == plan.steps):
             weights = {"model": both.state_dict(), "optimizer": optimizer.state_dict()}
             save_checkpoint(checkpoint, {**weights, "step": step + 1})
+    if team.leads:
+        save_checkpoint(finished, {"model": encoders.state_dict()})
+
+
+def finished_text_encoders(work: Path) -> Path:
+    """Return where the text encoders lie that were trained alone."""
+    return work / "text" / "finished.pt"
 
 
 def load_text_encoders(work: Path) -> TextEncoders:
-    """Load the encoders that `train_text_encoders` trained, without their heads."""
-    state = load_checkpoint(work / "text" / "encoders.pt")
+    """Load the encoders that `train_text_encoders` finished."""
+    state = load_checkpoint(finished_text_encoders(work))
     if state is None:
         raise FileNotFoundError("no trained text encoders yet: run the text stage first")
     encoders = prepare_text_encoders(work)
-    own = {n.removeprefix("0."): w for n, w in state["model"].items() if n.startswith("0.")}
-    encoders.load_state_dict(own)
+    encoders.load_state_dict(state["model"])
     return encoders
 
 

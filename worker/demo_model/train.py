@@ -12,7 +12,7 @@ from typing import Final
 from worker.demo_model.autoencoder import AutoencoderPlan, train_autoencoder
 from worker.demo_model.data import DataPlan, draw_pictures
 from worker.demo_model.denoiser import DenoiserPlan, train_denoiser
-from worker.demo_model.export import export_checkpoint, folder_bytes
+from worker.demo_model.export import begin_from, export_checkpoint, folder_bytes
 from worker.demo_model.latents import encode_pictures
 from worker.demo_model.team import work_together
 from worker.demo_model.text import TextPlan, prepare_text_encoders, train_text_encoders
@@ -56,7 +56,7 @@ def train(plan: TrainingPlan, work: Path, output: Path, stages: list[str]) -> No
         if name in stages:
             run()
     if "export" in stages:
-        print(f"{output}: {folder_bytes(output) / 1e6:.2f} MB")
+        print(f"{output}: {folder_bytes(output) / 1e6:.2f} MB")  # noqa: T201, the command's result
 
 
 STAGES: Final = ("data", "autoencoder", "text", "denoiser", "export")
@@ -76,6 +76,7 @@ def _arguments() -> argparse.ArgumentParser:
     add("--work", type=Path, default=Path("data/demo_model_training"), help="checkpoints' folder")
     add("--output", type=Path, default=WEIGHTS, help="folder of the exported checkpoint")
     add("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run")
+    add("--begin-from", type=Path, help="exported folder whose weights a new --work begins with")
     add("--processes", type=int, default=plan.processes, help="processes, one for each core")
     add("--seed", type=int, default=0, help="seed of the drawn pictures and of the training")
     add("--pictures", type=int, default=plan.data.square, help="square pictures to draw")
@@ -110,6 +111,8 @@ def main() -> None:
             seed=plan.denoiser.seed + given.seed,
         ),
     )
+    if given.begin_from is not None:
+        begin_from(given.begin_from, given.work)
     train(plan, given.work, given.output, given.stages)
 
 

@@ -82,7 +82,7 @@ def test_objects_are_not_cut_off_at_the_edge(place: str) -> None:
 @pytest.mark.parametrize("canvas", PICTURE_SIZES)
 def test_a_pair_lies_as_its_relation_says(canvas: tuple[int, int], relation: str) -> None:
     rng = random.Random(relation)
-    scene = pair_scene(("star", "yellow"), ("square", "green"), relation, "white", canvas, rng)
+    scene = pair_scene(("star", "yellow"), ("square", "green"), relation, "white", canvas, rng=rng)
     seen = {thing.colour: thing for thing in classify(draw(scene)).objects}
     star, square = seen["yellow"], seen["green"]
     assert (star.shape, square.shape) == ("star", "square")
@@ -109,7 +109,7 @@ def test_a_caption_says_only_what_is_in_the_scene() -> None:
 def test_a_caption_puts_the_first_object_where_its_relation_says() -> None:
     rng = random.Random(6)
     canvas = (128, 128)
-    scene = pair_scene(("star", "red"), ("ring", "blue"), "left of", "white", canvas, rng)
+    scene = pair_scene(("star", "red"), ("ring", "blue"), "left of", "white", canvas, rng=rng)
     for _ in range(200):
         text = caption(scene, rng)
         if "left of" in text:

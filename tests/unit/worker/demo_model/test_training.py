@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from worker.demo_model.architecture import SCALING_FACTOR, build_autoencoder
 from worker.demo_model.autoencoder import AutoencoderPlan, latents_of, whiten
 from worker.demo_model.checkpoint import learning_rate, load_checkpoint
 from worker.demo_model.data import DataPlan, draw_pictures, open_pictures
 from worker.demo_model.denoiser import DenoiserPlan, denoiser_checkpoint
-from worker.demo_model.export import export_checkpoint, folder_bytes, load_pipeline
+from worker.demo_model.export import begin_from, export_checkpoint, folder_bytes, load_pipeline
 from worker.demo_model.fastpath import use_fast_norms
 from worker.demo_model.latents import importance_of
 from worker.demo_model.text import TextPlan
@@ -40,7 +41,7 @@ def test_the_exported_folder_loads_and_draws(trained: tuple[Path, Path]) -> None
     pipeline = load_pipeline(trained[1])
     picture = pipeline("red", width=160, height=96, num_inference_steps=1).images[0]
     assert picture.size == (160, 96)
-    assert folder_bytes(trained[1]) < 10_000_000
+    assert folder_bytes(trained[1]) <= 10 * 2**20
 
 
 def test_a_finished_stage_is_not_run_again(trained: tuple[Path, Path]) -> None:
@@ -66,6 +67,20 @@ def test_two_processes_train_as_one(trained: tuple[Path, Path]) -> None:
     state = load_checkpoint(denoiser_checkpoint(work))
     assert state is not None
     assert state["step"] == 4
+
+
+def test_a_new_run_begins_from_an_exported_folder(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    begin_from(trained[1], tmp_path)
+    plan = replace(TINY, denoiser=replace(TINY.denoiser, steps=1, peak_rate=0.0, average=0.0))
+    train(plan, tmp_path, tmp_path / "exported", list(STAGES))
+    before, after = (
+        load_file(folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+        for folder in (trained[1], tmp_path / "exported")
+    )
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(FileExistsError, match="new --work"):
+        begin_from(trained[1], tmp_path)
 
 
 def test_export_needs_what_was_trained(tmp_path: Path) -> None:

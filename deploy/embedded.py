@@ -43,16 +43,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def is_free(port: int, host: str = HOST) -> bool:
-    """Whether a server could listen there now."""
+def port_trouble(port: int, host: str = HOST) -> OSError | None:
+    """Say why a server could not listen there now; None if it could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: an old connection is no hindrance
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
 
 
 class Server(ABC):

@@ -7,6 +7,7 @@ gateway and page; then the servers.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -14,11 +15,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from deploy.embedded import S3, Valkey, free_port, is_free
+from deploy.embedded import S3, Valkey, free_port, port_trouble
 from deploy.keys import kept_keys, write_private
 from deploy.probe import Gateway, answers
 from deploy.process import Program, StackError
@@ -37,7 +38,7 @@ class LocalSettings(Settings):
 
     workers: int | None = Field(default=None, ge=1, le=64)
     """How many workers; unset: one for each NVIDIA GPU, or one without."""
-    data: Path = ROOT / "data"
+    data: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = ROOT / "data"
     """Where everything is kept: jobs, pictures, keys, logs."""
     gpus: str | None = Field(default=None, validation_alias="CUDA_VISIBLE_DEVICES")
 
@@ -65,18 +66,18 @@ def compose(settings: LocalSettings) -> Stack:
     Raises:
         StackError: a port that must be ours is taken.
     """
-    for name, host, port in (
-        ("DARKROOM_API_PORT", settings.api_host, settings.api_port),
-        ("DARKROOM_UI_PORT", settings.ui_host, settings.ui_port),
-    ):
-        if not is_free(port, host):
-            raise StackError(
-                f"Port {port} is taken by another program. Choose another one: make run {name}={free_port()}"
-            )
+    api_port = _usable_port("DARKROOM_API_PORT", settings.api_host, settings.api_port)
+    ui_port = _usable_port("DARKROOM_UI_PORT", settings.ui_host, settings.ui_port)
     servers, connection = _servers(settings)
-    gateway = Gateway(url_here(settings.api_host, settings.api_port))
-    page_url = url_here(settings.ui_host, settings.ui_port)
-    environment = {"DARKROOM_API_URL": gateway.url, "PYTHONUNBUFFERED": "1", **connection}
+    gateway = Gateway(url_here(settings.api_host, api_port))
+    page_url = url_here(settings.ui_host, ui_port)
+    environment = {
+        "DARKROOM_API_PORT": str(api_port),
+        "DARKROOM_API_URL": gateway.url,
+        "DARKROOM_UI_PORT": str(ui_port),
+        "PYTHONUNBUFFERED": "1",
+        **connection,
+    }
     attach_file = settings.data / "attach.env"
     write_private(attach_file, "".join(f"{name}={value}\n" for name, value in connection.items()))
 
@@ -98,6 +99,24 @@ def compose(settings: LocalSettings) -> Stack:
     )
     pages = (part("api", "gateway", SERVER_GRACE_S, 2), part("ui", "page", SERVER_GRACE_S, 2))
     return Stack((*servers, *pages, *workers), gateway, page_url, attach_file)
+
+
+def _usable_port(setting: str, host: str, port: int) -> int:
+    """Give this port if it can be served, and any for 0.
+
+    Raises:
+        StackError: it can't; the message names the setting.
+    """
+    if port == 0:
+        return free_port()
+    trouble = port_trouble(port, host)
+    if trouble is None:
+        return port
+    if trouble.errno == errno.EADDRINUSE:
+        raise StackError(
+            f"Port {port} is taken by another program. Choose another one: make run {setting}={free_port()}"
+        )
+    raise StackError(f"{host}:{port} can't be served: {trouble.strerror}. Choose others with {setting} and its host.")
 
 
 def _servers(settings: LocalSettings) -> tuple[list[Member], dict[str, str]]:
@@ -133,7 +152,9 @@ def _servers(settings: LocalSettings) -> tuple[list[Member], dict[str, str]]:
 def _kept_ports(path: Path) -> Mapping[str, int]:
     """The servers' ports: the last run's where they are free, so that what was attached stays so."""
     kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-    ports = {name: kept[name] if name in kept and is_free(kept[name]) else free_port() for name in ("valkey", "s3")}
+    ports = {
+        name: kept[name] if name in kept and not port_trouble(kept[name]) else free_port() for name in ("valkey", "s3")
+    }
     write_private(path, json.dumps(ports) + "\n")
     return ports
 

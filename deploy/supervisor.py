@@ -16,6 +16,7 @@ from deploy.process import Process, Program, StackError
 
 TICK_S: Final = 0.1
 PROBE_EVERY_S: Final = 0.25
+STILL_STARTING_EVERY_S: Final = 30.0
 FIRST_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
 STEADY_AFTER_S: Final = 60.0
@@ -63,6 +64,7 @@ class Part:
         self._start_at = 0.0
         self._started_at = 0.0
         self._probe_at = 0.0
+        self._patience_until = 0.0
 
     @property
     def name(self) -> str:
@@ -79,18 +81,26 @@ class Part:
             if now >= self._start_at:
                 self.process.start()
                 self.state, self._started_at = State.STARTING, now
+                self._patience_until = now + STILL_STARTING_EVERY_S
         elif self.process.pid is None:
             self._died(now)
         elif self.state is State.STARTING and now >= self._probe_at:
             self._probe_at = now + PROBE_EVERY_S
-            if self.process.is_ready():
-                self.state, self._was_ready = State.READY, True
-                self._say(self.name, f"ready after {now - self._started_at:.1f} s")
+            self._look(now)
 
     def complaints(self) -> Iterator[str]:
         """Lines that it has logged since the last call and that somebody should see."""
         if self.member.echo:
             yield from (line for line in self.process.new_lines() if COMPLAINT.search(line))
+
+    def _look(self, now: float) -> None:
+        took_s = now - self._started_at
+        if self.process.is_ready():
+            self.state, self._was_ready = State.READY, True
+            self._say(self.name, f"ready after {took_s:.1f} s")
+        elif now >= self._patience_until:
+            self._patience_until = now + STILL_STARTING_EVERY_S
+            self._say(self.name, f"still starting after {took_s:.0f} s: {self.process.last_lines(1).strip()}")
 
     def _died(self, now: float) -> None:
         code = self.process.exit_code()

@@ -1,13 +1,17 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """The demo model's networks, untrained.
 
 Owns their shapes and their first weights. Every class is the one that SSD-1B's own folder names,
 so the trained folder loads as any Stable Diffusion XL checkpoint does.
 """
 
-from typing import Final
+from typing import Any, Final, cast
 
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -30,7 +34,7 @@ def build_autoencoder() -> AutoencoderKL:
     The second convolution of each residual block and each attention's output begin at zero, and
     the up- and downsampling convolutions as identities: a plain start takes three times as long.
     """
-    autoencoder = AutoencoderKL(
+    autoencoder = cast("Any", AutoencoderKL)(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(16, 32, 64, 64),
@@ -62,7 +66,7 @@ def build_text_encoders(
 
     def configuration(part: int) -> CLIPTextConfig:
         width = TEXT_WIDTHS[part]
-        return CLIPTextConfig(
+        return cast("Any", CLIPTextConfig)(
             vocab_size=vocabulary,
             hidden_size=width,
             intermediate_size=4 * width,
@@ -83,7 +87,7 @@ def build_text_encoders(
 
 def build_denoiser() -> UNet2DConditionModel:
     """Build the UNet: two levels, text in the lower one, SSD-1B's mid block without attention."""
-    denoiser = UNet2DConditionModel(
+    denoiser = cast("Any", UNet2DConditionModel)(
         sample_size=16,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,

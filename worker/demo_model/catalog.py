@@ -36,7 +36,8 @@ DEMO_MODEL: Final = DemoModel(
         "an orange ring on a black background",
         "a pink heart on a cyan background",
         "a blue square in the top left corner on a yellow background",
-        "a yellow star left of a green square on a white background",
+        "a large orange moon on a black background",
+        "a purple cross on a white background",
     ),
     example_negative_prompts=("red", "star", "blue background"),
 )

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """Training the denoiser, and the text encoders on with it.
 
 Owns the objective, the sampling of time-steps and what is shown when; knows nothing of drawing.
@@ -6,11 +8,11 @@ Owns the objective, the sampling of time-steps and what is shown when; knows not
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import trange
@@ -34,7 +36,7 @@ _ODD_ORIGINALS: Final = 0.1
 class DenoiserPlan:
     """How the denoiser is trained. Lengths are in steps; shares are 0 to 1."""
 
-    steps: int = 6000
+    steps: int = 3550
     batch: int = 64
     draws: int = 2
     """Noises that each picture of a batch is shown with; its caption is then encoded once."""
@@ -44,7 +46,7 @@ class DenoiserPlan:
     text_until: float = 0.5
     """Share of the steps after which the text encoders stay as they are."""
     pairs_begin: float = 0.10
-    pairs_end: float = 0.35
+    pairs_end: float = 0.20
     """Share of scenes with two objects, at the beginning and from half of the steps on."""
     middle: float = 0.75
     """Share of time-steps drawn from 250 to 900, where shapes are decided."""
@@ -55,7 +57,7 @@ class DenoiserPlan:
     object_weight: float = 2.0
     edge_weight: float = 5.0
     """Weight of the error on objects and on their edges; the plain ground's is 1."""
-    average: float = 0.999
+    average: float = 0.997
     seed: int = 3
     save_every: int = 250
 
@@ -177,7 +179,7 @@ def build_learner(work: Path) -> Learner:
     earlier = load_checkpoint(earlier_learner(work))
     if earlier is not None:
         learner.load_state_dict(earlier["model"])
-    learner.denoiser.to(memory_format=torch.channels_last)
+    cast("Any", learner.denoiser).to(memory_format=torch.channels_last)
     use_fast_norms(learner.denoiser)
     return learner
 
@@ -226,9 +228,8 @@ def train_denoiser(team: Team, plan: DenoiserPlan, data: DataPlan, work: Path) -
 @torch.no_grad()
 def _follow(averages: dict[str, Tensor], learner: Learner, keep: float) -> None:
     """Move the averaged weights a little towards the learner's, in place."""
-    names, weights = zip(*learner.named_parameters(), strict=True)
-    followers = [averages[name] for name in names]
-    torch._foreach_lerp_(followers, [weight.detach() for weight in weights], 1 - keep)
+    for name, weight in learner.named_parameters():
+        averages[name].lerp_(weight.detach(), 1 - keep)
 
 
 def denoiser_checkpoint(work: Path) -> Path:

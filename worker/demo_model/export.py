@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """Writing the trained parts as a checkpoint folder in SSD-1B's layout."""
 
 import json
@@ -7,7 +9,8 @@ from typing import Any, Final
 
 import diffusers
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -48,10 +51,10 @@ def export_checkpoint(work: Path, folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
 
 
-def _write_part(part: diffusers.ModelMixin | PreTrainedModel, folder: Path, name: str) -> None:
+def _write_part(part: ModelMixin | PreTrainedModel, folder: Path, name: str) -> None:
     """Write one network's configuration and its weights as an fp16 variant."""
     folder.mkdir()
-    if isinstance(part, diffusers.ModelMixin):
+    if isinstance(part, ModelMixin):
         part.save_config(folder)
     else:
         part.config.dtype = torch.float16

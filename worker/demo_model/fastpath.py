@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 # ruff: noqa: ANN401, PLR0917, torch gives a Function its context and takes its arguments by place
 """Faster arithmetic for training on a CPU; the weights and results stay the stock modules' own.
 

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """The encoded pictures that the denoiser is trained on.
 
 Owns `<work>/latents/`: scaled latents and, beside them, which places matter most.
@@ -9,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.nn import functional

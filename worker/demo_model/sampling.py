@@ -1,9 +1,12 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """Drawing pictures with an exported folder, for the evaluation and the tests."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 from PIL import Image
 
 
@@ -36,7 +39,7 @@ def draw_requests(
         for begin in range(0, len(numbers), batch):
             part = numbers[begin : begin + batch]
             chosen = [requests[number] for number in part]
-            drawn = pipeline(
+            drawn = cast("Any", pipeline)(
                 prompt=[r.prompt for r in chosen],
                 negative_prompt=None if kind[2] else [r.negative_prompt for r in chosen],
                 width=kind[0],

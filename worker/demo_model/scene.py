@@ -180,7 +180,7 @@ def coverage(thing: SceneObject, width: int, height: int) -> NDArray[np.float32]
     mask = Image.new("L", (width * scale, height * scale))
     pen = ImageDraw.Draw(mask)
     _OUTLINES[thing.shape](pen, thing, scale)
-    return np.asarray(mask.reduce(scale), np.float32) / 255
+    return np.asarray(mask.reduce(scale), np.float32) / np.float32(255)
 
 
 def _polygon(pen: ImageDraw.ImageDraw, thing: SceneObject, scale: int, unit: list[Point]) -> None:

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """Several training processes that act as one.
 
 Owns starting them and averaging their gradients. One thread in each is faster than many threads
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
+from torch.multiprocessing.spawn import spawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def work_together(size: int, task: Callable[..., None], *arguments: object) -> N
         return
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
-        multiprocessing.spawn(_begin, args=(size, meeting, task, arguments), nprocs=size)
+        spawn(_begin, args=(size, meeting, task, arguments), nprocs=size)
 
 
 def _begin(rank: int, size: int, meeting: Path, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:

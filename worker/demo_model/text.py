@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """The text encoders: how captions become what the denoiser attends to, and their own training.
 
 Owns the encoding, which is StableDiffusionXLPipeline's, and a first training by which the
@@ -7,7 +9,7 @@ encoders learn to tell from a caption what is in the scene.
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +44,12 @@ class TextEncoders(nn.Module):
     def __init__(self, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer]) -> None:
         super().__init__()
         self.tokenizers = tokenizers
-        first, second = tokenizers
+        first, second = cast("tuple[Any, Any]", tokenizers)
         one, two = build_text_encoders(
             len(first),
-            start_token=int(first.bos_token_id),
-            end_token=int(first.eos_token_id),
-            pad_tokens=(int(first.pad_token_id), int(second.pad_token_id)),
+            start_token=first.bos_token_id,
+            end_token=first.eos_token_id,
+            pad_tokens=(first.pad_token_id, second.pad_token_id),
         )
         self.one: CLIPTextModel = one
         self.two: CLIPTextModelWithProjection = two
@@ -81,7 +83,7 @@ class TextEncoders(nn.Module):
 class TextPlan:
     """How the text encoders are trained alone. Lengths are in steps."""
 
-    steps: int = 1500
+    steps: int = 900
     batch: int = 64
     peak_rate: float = 2e-3
     seed: int = 2
@@ -168,7 +170,7 @@ def _answers(encoders: TextEncoders, heads: nn.ModuleDict, texts: list[str]) -> 
     """Read the answers off the end token's state and the pooled embedding, each (B, answers)."""
     first, second = encoders.tokenize(texts)
     embeddings, pooled = encoders(first, second)
-    end = (first == int(encoders.tokenizers[0].eos_token_id)).int().argmax(dim=1)
+    end = (first == cast("Any", encoders.tokenizers[0]).eos_token_id).int().argmax(dim=1)
     features = torch.cat([embeddings[torch.arange(len(texts)), end], pooled], dim=1)
     return {name: head(features) for name, head in heads.items()}
 

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """The demo model's tokenizer: CLIP's own kind, over the few words of its domain.
 
 Owns `vocab.json` and `merges.txt` and the two tokenizers that read them, as SSD-1B's folder has

@@ -4,7 +4,7 @@ Owns the order of the stages and the command line.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ class TrainingPlan:
     autoencoder: AutoencoderPlan = field(default_factory=AutoencoderPlan)
     text: TextPlan = field(default_factory=TextPlan)
     denoiser: DenoiserPlan = field(default_factory=DenoiserPlan)
-    encoded: float = 0.6
+    encoded: float = 0.35
     """Share of the drawn pictures that the denoiser is shown, 0 to 1."""
     processes: int = 2
 
@@ -62,14 +62,15 @@ def train(plan: TrainingPlan, work: Path, output: Path, stages: list[str]) -> No
 STAGES: Final = ("data", "autoencoder", "text", "denoiser", "export")
 
 
-def _arguments() -> argparse.ArgumentParser:
+def arguments() -> argparse.ArgumentParser:
+    """Describe the command line."""
     plan = TrainingPlan()
     parser = argparse.ArgumentParser(
         prog="python -m worker.demo_model.train",
         description="Train the demo model from nothing: draw pictures, train the autoencoder, the "
         "text encoders and the denoiser on them, and export a checkpoint folder. Stop it "
         "whenever you like: it goes on from the last checkpoint in --work. On two cores the "
-        "whole takes about two hours.",
+        "whole takes about an hour and a half.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -81,39 +82,44 @@ def _arguments() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="seed of the drawn pictures and of the training")
     add("--pictures", type=int, default=plan.data.square, help="square pictures to draw")
     add("--oblong", type=int, default=plan.data.oblong, help="pictures of each oblong size")
-    add("--autoencoder-steps", type=int, default=plan.autoencoder.steps, help="training steps")
-    add("--decoder-steps", type=int, default=plan.autoencoder.decoder_steps, help="training steps")
-    add("--text-steps", type=int, default=plan.text.steps, help="training steps")
-    add("--denoiser-steps", type=int, default=plan.denoiser.steps, help="training steps")
+    add("--encoded", type=float, default=plan.encoded, help="share of the pictures that the denoiser is shown")
+    add("--crop-steps", type=int, default=plan.autoencoder.crop_steps, help="autoencoder's steps on crops")
+    add("--picture-steps", type=int, default=plan.autoencoder.picture_steps, help="autoencoder's on pictures")
+    add("--decoder-steps", type=int, default=plan.autoencoder.decoder_steps, help="decoder's alone")
+    add("--text-steps", type=int, default=plan.text.steps, help="text encoders' alone")
+    add("--denoiser-steps", type=int, default=plan.denoiser.steps, help="denoiser's steps")
     add("--batch", type=int, default=plan.denoiser.batch, help="pictures in a denoiser's step")
     return parser
 
 
-def main() -> None:
-    """Read the command line and train."""
-    given = _arguments().parse_args()
+def planned(given: argparse.Namespace) -> TrainingPlan:
+    """Make the plan that a command line asks for."""
     plan = TrainingPlan()
-    plan = replace(
+    return replace(
         plan,
         processes=given.processes,
+        encoded=given.encoded,
         data=replace(plan.data, square=given.pictures, oblong=given.oblong, seed=plan.data.seed + given.seed),
         autoencoder=replace(
             plan.autoencoder,
-            steps=given.autoencoder_steps,
+            crop_steps=given.crop_steps,
+            picture_steps=given.picture_steps,
             decoder_steps=given.decoder_steps,
             seed=plan.autoencoder.seed + given.seed,
         ),
         text=replace(plan.text, steps=given.text_steps, seed=plan.text.seed + given.seed),
         denoiser=replace(
-            plan.denoiser,
-            steps=given.denoiser_steps,
-            batch=given.batch,
-            seed=plan.denoiser.seed + given.seed,
+            plan.denoiser, steps=given.denoiser_steps, batch=given.batch, seed=plan.denoiser.seed + given.seed
         ),
     )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line and train."""
+    given = arguments().parse_args(words)
     if given.begin_from is not None:
         begin_from(given.begin_from, given.work)
-    train(plan, given.work, given.output, given.stages)
+    train(planned(given), given.work, given.output, given.stages)
 
 
 if __name__ == "__main__":

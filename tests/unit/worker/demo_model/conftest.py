@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """How the demo model's tests share a machine."""
 
 from collections.abc import Iterator

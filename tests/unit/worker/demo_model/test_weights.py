@@ -1,10 +1,12 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Much of torch, diffusers and transformers has no complete types.
 """The committed checkpoint: its layout, its size, and that it draws."""
 
 import json
 
 import numpy as np
 import pytest
-from diffusers import StableDiffusionXLPipeline
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
 from worker.demo_model.catalog import DEMO_MODEL
 from worker.demo_model.classifier import classify
@@ -59,6 +61,21 @@ def test_it_draws_a_red_circle_on_a_blue_background(pipeline: StableDiffusionXLP
         seen = classify(picture)
         assert (seen.shape, seen.colour, seen.background) == ("circle", "red", "blue")
         assert len(seen.objects) == 1
+
+
+def test_it_draws_its_example_prompts(pipeline: StableDiffusionXLPipeline) -> None:
+    requests = [Request(prompt, 3) for prompt in DEMO_MODEL.example_prompts]
+    pictures = draw_requests(
+        pipeline,
+        requests,
+        num_inference_steps=DEMO_MODEL.num_inference_steps,
+        guidance_scale=DEMO_MODEL.guidance_scale,
+    )
+    for request, picture in zip(requests, pictures, strict=True):
+        seen = classify(picture)
+        drawn = f"{seen.colour} {seen.shape}"
+        assert drawn in request.prompt
+        assert request.prompt.endswith(f"on a {seen.background} background")
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not(

@@ -113,13 +113,12 @@ class Studio:
 
     def _wire_form(self) -> None:
         """Fill controls at a click, and keep the form in the browser as it changes."""
-        keep: dict[str, Any] = {"fn": None, "js": DRAFT_JS, "inputs": self._form, "outputs": self._draft, **QUIET}
-        seed, prompt = self._controls["seed"], self._controls["prompt"]
-        self._dice.click(None, None, seed, js=DICE_JS, **QUIET).then(**keep)
-        self._tray.click(_picked_seed, None, seed, queue=False, **QUIET).then(**keep)
-        self._examples.click(_picked_prompt, None, prompt, queue=False, **QUIET).then(**keep)
+        self._dice.click(None, None, self._controls["seed"], js=DICE_JS, **QUIET)
+        self._tray.click(_picked_seed, None, self._controls["seed"], queue=False, **QUIET)
+        self._examples.click(_picked_prompt, None, self._controls["prompt"], queue=False, **QUIET)
         for name, control in self._controls.items():
-            kept = control.input(**keep)
+            # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
+            kept = control.change(None, self._form, self._draft, js=DRAFT_JS, **QUIET)
             if name == "model":
                 kept.then(**self._look)
 

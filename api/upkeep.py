@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, final
+from typing import Final, cast, final
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from api.storage import Storage
+from shared.broker import queue_of
 from shared.connection import run_async
 from shared.errors import QueueUnavailable, StoreUnavailable
 from shared.scripts import reap
@@ -81,7 +83,15 @@ class Upkeep:
         for job_id in swept.failed:
             log.error("job %s lost its worker too often and failed", job_id)
         for model in swept.waiting_models:
-            self._waker.wake(model)
+            if await self._nobody_is_called(model):
+                self._waker.wake(model)
+
+    async def _nobody_is_called(self, model: str) -> bool:
+        """True if no wake-up waits: only a lost one is made good, else they would pile up while no worker lives."""
+        try:
+            return await cast("Awaitable[int]", self._redis.llen(queue_of(model))) == 0
+        except RedisError:
+            return False
 
     async def _look_at_store(self) -> None:
         """Ask for it before a submit needs it: asking makes it where it is missing."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, cast, final
+from typing import Final, final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -89,7 +89,7 @@ class Upkeep:
     async def _nobody_is_called(self, model: str) -> bool:
         """True if no wake-up waits: only a lost one is made good, else they would pile up while no worker lives."""
         try:
-            return await cast("Awaitable[int]", self._redis.llen(queue_of(model))) == 0
+            return await self._redis.llen(queue_of(model)) == 0
         except RedisError:
             return False
 

@@ -38,9 +38,6 @@ from worker.demo_model.vocabulary import PICTURE_SIZES, SHAPES
 BAR: Final = {"colour": 0.95, "shape": 0.90, "background": 0.95}
 """What single objects have to reach. It is fixed: a recipe that falls short is what changes."""
 
-_CLEAR: Final = 0.72
-"""Overlap from which a shape is clean. It is reported beside the bar, which takes the classifier's word."""
-
 _ADVICE: Final = "ugly, blurry, poor quality"
 """The negative prompt that SSD-1B's card recommends; here it should do no harm."""
 
@@ -111,11 +108,6 @@ class Evaluation:
         for name, score in self.scores.items():
             text = f"{score:.1%} (bar {BAR[name]:.0%})"
             self.measures.append(Measure(f"single object: {name}", len(seen), text))
-        clear = [
-            s.shape == p.shape and s.objects[0].overlap >= _CLEAR for p, s in zip(self._singles, seen, strict=True)
-        ]
-        text = f"{sum(clear) / len(clear):.1%}"
-        self.measures.append(Measure(f"single object: shape, overlap at least {_CLEAR}", len(seen), text))
         alone = sum(len(picture.objects) == 1 for picture in seen) / len(seen)
         self.measures.append(Measure("single object: exactly one", len(seen), f"{alone:.1%}"))
         by_shape: list[str] = []

@@ -162,7 +162,9 @@ class Valkey(Server):
         config = self.folder / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text("".join(f"{key} {value}\n" for key, value in self._options.items()))
-        return Program("valkey", (str(binary), config.name), self._log, ready=self.answers, cwd=self.folder)
+        return Program(
+            "valkey", (str(binary), config.name), self._log, ready=lambda _pid: self.answers(), cwd=self.folder
+        )
 
     def answers(self) -> bool:
         """Whether it has read its data and answers a PING."""
@@ -214,7 +216,9 @@ class S3(Server):
         (self.folder / self.bucket).mkdir(parents=True, exist_ok=True)  # a bucket is a folder
         command = (binary, "serve", "s3", "--config", "", "--addr", f"{HOST}:{self.port}", "--vfs-cache-mode", "off")
         keys = {"RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"'}
-        return Program("s3", (*command, str(self.folder)), self._log, ready=self.answers, environment=keys)
+        return Program(
+            "s3", (*command, str(self.folder)), self._log, ready=lambda _pid: self.answers(), environment=keys
+        )
 
     def answers(self) -> bool:
         """Whether it answers HTTP; a stranger's request is refused, and that is an answer too."""

@@ -6,7 +6,6 @@ python -m deploy.health worker      # whether this host's worker has sent a hear
 
 from __future__ import annotations
 
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from shared.connection import connect, run
 from shared.errors import DarkroomError
 from shared.scripts import fleet
 from shared.settings import Settings
+from shared.worker_id import is_on_this_host
 
 TIMEOUT_S: Final = 4.0
 
@@ -36,10 +36,9 @@ def has_heartbeat(settings: Settings) -> str | None:
             workers = run(client, fleet()).workers
     except DarkroomError as error:
         return str(error)
-    host = socket.gethostname()
-    if any(worker.id.startswith(f"{host}-") for worker in workers):
+    if any(is_on_this_host(worker.id) for worker in workers):
         return None
-    return f"No worker on {host} has sent a heartbeat lately."
+    return "No worker on this host has sent a heartbeat lately."
 
 
 def main() -> None:

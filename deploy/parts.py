@@ -12,16 +12,16 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from deploy.embedded import S3, Valkey, free_port, port_trouble
 from deploy.keys import kept_keys, write_private
-from deploy.probe import Gateway, answers
+from deploy.probe import Gateway, answers, has_warmed_up
 from deploy.process import Program, StackError
 from deploy.supervisor import Member
 from shared.settings import Settings
@@ -69,6 +69,8 @@ def compose(settings: LocalSettings) -> Stack:
     api_port = _usable_port("DARKROOM_API_PORT", settings.api_host, settings.api_port)
     ui_port = _usable_port("DARKROOM_UI_PORT", settings.ui_host, settings.ui_port)
     servers, connection = _servers(settings)
+    if "DARKROOM_REDIS_URL" in connection:
+        settings = settings.model_copy(update={"redis_url": SecretStr(connection["DARKROOM_REDIS_URL"])})
     gateway = Gateway(url_here(settings.api_host, api_port))
     page_url = url_here(settings.ui_host, ui_port)
     environment = {
@@ -81,13 +83,18 @@ def compose(settings: LocalSettings) -> Stack:
     attach_file = settings.data / "attach.env"
     write_private(attach_file, "".join(f"{name}={value}\n" for name, value in connection.items()))
 
+    ready: Mapping[str, Callable[[int], bool]] = {
+        "api": lambda _pid: gateway.is_up(),
+        "ui": lambda _pid: answers(page_url),
+        "worker": lambda pid: has_warmed_up(settings, pid),
+    }
+
     def part(module: str, name: str, grace_s: float, stop_stage: int, **more: str) -> Member:
-        ready = {"api": gateway.is_up, "ui": lambda: answers(page_url), "worker": gateway.has_worker}[module]
         program = Program(
             name,
             (sys.executable, "-m", module),
             settings.data / "logs" / f"{name}.log",
-            ready=ready,
+            ready=ready[module],
             environment={**environment, **more},
             cwd=ROOT,
         )

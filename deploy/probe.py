@@ -9,7 +9,12 @@ from typing import Final
 import httpx2
 from pydantic import ValidationError
 
+from shared.connection import connect, run
 from shared.contract import ModelBody, ModelList, Readiness
+from shared.errors import DarkroomError
+from shared.scripts import fleet
+from shared.settings import Settings
+from shared.worker_id import is_on_this_host
 
 ANSWER_TIMEOUT_S: Final = 2.0
 
@@ -26,6 +31,19 @@ def answers(url: str) -> bool:
     """Whether somebody answers there with a success."""
     response = ask(url)
     return response is not None and response.is_success
+
+
+def has_warmed_up(settings: Settings, pid: int) -> bool:
+    """Whether the worker with this process id, on this machine, says that it takes jobs.
+
+    Asked of Redis, by the worker's own name: a worker that has just died counts as ready for another lease.
+    """
+    try:
+        with connect(settings) as client:
+            workers = run(client, fleet()).workers
+    except DarkroomError:
+        return False
+    return any(is_on_this_host(worker.id, pid) and worker.state == "ready" for worker in workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +66,6 @@ class Gateway:
         """Whether it answers and reaches Redis and the object store."""
         readiness = self.readiness()
         return readiness is not None and all(check.ok for check in readiness.checks if check.name != "worker")
-
-    def has_worker(self) -> bool:
-        """Whether a worker has warmed up and said so."""
-        readiness = self.readiness()
-        return readiness is not None and all(check.ok for check in readiness.checks)
 
     def default_model(self) -> ModelBody | None:
         """The model that a job gets unless it names one."""

@@ -35,8 +35,8 @@ class Program:
     name: str
     command: tuple[str, ...]
     log: Path
-    ready: Callable[[], bool]
-    """Asked again and again; answers at once and doesn't raise."""
+    ready: Callable[[int], bool]
+    """Given the process' id, asked again and again; answers at once and doesn't raise."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Added to ours: it may hold keys, which a command line would show to everyone."""
     cwd: Path | None = None
@@ -100,7 +100,8 @@ class Process:
 
     def is_ready(self) -> bool:
         """Whether it runs and says that it is ready."""
-        return self.pid is not None and self.program.ready()
+        pid = self.pid
+        return pid is not None and self.program.ready(pid)
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait until it is ready.

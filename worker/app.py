@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import secrets
 import socket
 import time
 from concurrent.futures import Executor
@@ -34,11 +33,11 @@ from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.errors import DarkroomError, QueueUnavailable, StoreUnavailable
 from shared.generation import ModelCard
-from shared.jobs import WorkerId
 from shared.object_store import ObjectStore
 from shared.scripts import leave
 from shared.settings import Settings
 from shared.version import software_version
+from shared.worker_id import new_worker_id
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
 from worker.duty import Duty
@@ -59,11 +58,6 @@ EX_FAILURE: Final = 1
 EX_HUNG: Final = 70
 
 _logger = logging.getLogger(__name__)
-
-
-def new_worker_id() -> WorkerId:
-    """Name this process; a restart is another worker."""
-    return WorkerId(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}")
 
 
 @final

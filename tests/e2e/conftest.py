@@ -1,6 +1,8 @@
 """The whole system as processes, and a real browser: every test is a visitor or several.
 
-Redis, S3, gateway, worker and page are started once; a test that stops one starts it again.
+Redis, gateway, worker and page are started once for a module, on a Redis that no other test sees; a test that stops one
+starts it again. Nothing here lives on after its module: Playwright keeps an event loop running in the main thread, and
+a worker left over would take other tests' jobs.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
-from deploy.probe import Gateway, answers
+from deploy.probe import Gateway, answers, has_warmed_up
 from deploy.process import Process, Program
+from tests.conftest import settings_for
 from tests.e2e.visitor import Visitor
 from tests.servers import RedisServer, S3Server, free_port
 
@@ -59,11 +62,11 @@ class Darkroom:
             "OMP_WAIT_POLICY": "PASSIVE",
         }
         asked = Gateway(self.gateway_url)
-        self.gateway = self._part("api", asked.is_up)
-        self.worker = self._part("worker", asked.has_worker)
-        self.page = self._part("ui", lambda: answers(self.page_url))
+        self.gateway = self._part("api", lambda _pid: asked.is_up())
+        self.worker = self._part("worker", lambda pid: has_warmed_up(settings_for(redis), pid))
+        self.page = self._part("ui", lambda _pid: answers(self.page_url))
 
-    def _part(self, module: str, ready: Callable[[], bool]) -> Process:
+    def _part(self, module: str, ready: Callable[[int], bool]) -> Process:
         command = (sys.executable, "-m", module)
         log = self._folder / f"{module}.log"
         return Process(Program(module, command, log, ready=ready, environment=self._environment, cwd=ROOT))
@@ -76,18 +79,18 @@ class Darkroom:
             part.wait_ready(STARTS_WITHIN_S)
 
 
-@pytest.fixture(scope="session")
-def darkroom(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, s3_server: S3Server
-) -> Iterator[Darkroom]:
-    system = Darkroom(tmp_path_factory.mktemp("darkroom"), redis_server, s3_server)
-    parts = (system.gateway, system.worker, system.page)
-    try:
-        system.start(*parts)
-        yield system
-    finally:
-        for part in parts:
-            part.stop(GRACE_S)
+@pytest.fixture(scope="module")
+def darkroom(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Darkroom]:
+    folder = tmp_path_factory.mktemp("darkroom")
+    with RedisServer(folder / "redis") as redis_server:
+        system = Darkroom(folder, redis_server, s3_server)
+        parts = (system.gateway, system.worker, system.page)
+        try:
+            system.start(*parts)
+            yield system
+        finally:
+            for part in parts:
+                part.stop(GRACE_S)
 
 
 def chromium_path(playwright: Playwright) -> str:
@@ -101,7 +104,7 @@ def chromium_path(playwright: Playwright) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=chromium_path(playwright), args=CHROMIUM_FLAGS)

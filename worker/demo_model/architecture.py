@@ -33,6 +33,10 @@ def build_autoencoder() -> AutoencoderKL:
 
     The second convolution of each residual block and each attention's output begin at zero, and
     the up- and downsampling convolutions as identities: a plain start takes three times as long.
+
+    Normalization takes four channels together at the least, as SD 1.5's and SDXL's do. With each of
+    16 channels alone a plain ground is normalized away whatever its colour: 12 dB instead of 22
+    after 250 steps.
     """
     autoencoder = cast("Any", AutoencoderKL)(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -40,7 +44,7 @@ def build_autoencoder() -> AutoencoderKL:
         block_out_channels=(16, 32, 64, 64),
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=16,
+        norm_num_groups=4,
         sample_size=128,
         scaling_factor=SCALING_FACTOR,
         force_upcast=False,

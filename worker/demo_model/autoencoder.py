@@ -34,9 +34,9 @@ class AutoencoderPlan:
     look at all of one; at last the decoder alone on noisy latents, as a denoiser's never are exact.
     """
 
-    crop_steps: int = 620
-    picture_steps: int = 430
-    decoder_steps: int = 220
+    crop_steps: int = 1500
+    picture_steps: int = 1300
+    decoder_steps: int = 300
     crop: int = 64
     batch: int = 32
     """Crops at a step; of whole pictures a quarter as many, which is as much work."""

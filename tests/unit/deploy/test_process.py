@@ -21,7 +21,7 @@ def process(folder: Path, code: str, **environment: str) -> Process:
         "child",
         (sys.executable, "-c", code),
         log,
-        ready=lambda: "up" in log.read_text(),
+        ready=lambda _pid: "up" in log.read_text(),
         environment=environment,
     )
     return Process(program)
@@ -70,7 +70,7 @@ def test_last_lines_are_of_this_run_only(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    missing = Process(Program("child", (str(tmp_path / "no-such-file"),), tmp_path / "log", ready=lambda: True))
+    missing = Process(Program("child", (str(tmp_path / "no-such-file"),), tmp_path / "log", ready=lambda _pid: True))
 
     with pytest.raises(StackError, match="child did not start"):
         missing.start()

@@ -34,7 +34,7 @@ class Told:
 
 def member(folder: Path, name: str, code: str = UP, *, start_stage: int = 1, stop_stage: int = 1) -> Member:
     log = folder / f"{name}.log"
-    program = Program(name, (sys.executable, "-c", code), log, ready=lambda: "up" in log.read_text())
+    program = Program(name, (sys.executable, "-c", code), log, ready=lambda _pid: "up" in log.read_text())
     return Member(program, stop_grace_s=20, start_stage=start_stage, stop_stage=stop_stage, echo=True)
 
 

@@ -20,7 +20,7 @@ child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', '
 child += "print('up', flush=True); time.sleep(600)"
 folder = Path(sys.argv[1])
 processes = [
-    Process(Program(name, (sys.executable, "-c", child), folder / name, ready=lambda: True)) for name in ("a", "b")
+    Process(Program(name, (sys.executable, "-c", child), folder / name, ready=lambda _pid: True)) for name in ("a", "b")
 ]
 for process in processes:
     process.start()

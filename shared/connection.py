@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
+LOOP_CONNECTIONS: Final = 50
+"""Of one event loop. Redis answers one call at a time anyway; redis-py's own pool refuses the call beyond its limit."""
 RETRIES: Final = 1
 """One, at once, and for lost connections alone: after a restart of Redis every pooled connection is
 dead. What timed out is not sent again: a frozen Redis would hold the caller for a second term."""
@@ -37,10 +39,16 @@ def connect(settings: Settings) -> redis.Redis:
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
-    """Make a client for one event loop. Connects when first used."""
+    """Make a client for one event loop. Connects when first used; a burst of calls waits for a free connection."""
     retry = AsyncRetry(NoBackoff(), RETRIES, supported_errors=(RedisConnectionError,))
-    url = settings.redis_url.get_secret_value()
-    return redis.asyncio.Redis.from_url(url, retry=retry, **_options())  # pyright: ignore[reportUnknownMemberType]
+    pool = redis.asyncio.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+        settings.redis_url.get_secret_value(),
+        max_connections=LOOP_CONNECTIONS,
+        timeout=ANSWER_TIMEOUT_S,
+        retry=retry,
+        **_options(),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def run(client: redis.Redis, call: Call[T]) -> T:

@@ -48,6 +48,8 @@ def configure_logging(level: str) -> None:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     for name in ("celery", "kombu"):  # a line for each wake-up says nothing
         logging.getLogger(name).setLevel(logging.WARNING)
+    # When diffusers imports it, it warns that it will read pictures without torchvision: a worker reads none.
+    logging.getLogger("transformers.utils.import_utils").setLevel(logging.ERROR)
     cast("Any", signals).setup_logging.connect(_keep_logging, weak=False)
 
 

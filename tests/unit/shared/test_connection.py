@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from shared import scripts
 from shared.broker import WakeUps, make_app, queue_of
 from shared.call import Call
-from shared.connection import connect, connect_async, run, run_async
+from shared.connection import LOOP_CONNECTIONS, connect, connect_async, run, run_async
 from shared.errors import QueueUnavailable
 from shared.settings import Settings
 from tests.conftest import settings_for
@@ -75,6 +75,17 @@ def test_a_redis_that_is_frozen_is_told_soon(own_redis_server: RedisServer, runn
         runner(settings, scripts.fleet())
     assert time.monotonic() - begun < SOON_S
     own_redis_server.signal(signal.SIGCONT)
+
+
+def test_a_burst_of_calls_waits_for_its_turn(redis_settings: Settings) -> None:
+    async def main() -> list[scripts.Fleet]:
+        client = connect_async(redis_settings)
+        try:
+            return await asyncio.gather(*(run_async(client, scripts.fleet()) for _ in range(10 * LOOP_CONNECTIONS)))
+        finally:
+            await client.aclose()
+
+    assert asyncio.run(main()) == [scripts.Fleet((), ())] * (10 * LOOP_CONNECTIONS)
 
 
 def test_connections_of_before_a_restart_are_replaced(own_redis_server: RedisServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,31 +27,6 @@ from shared.jobs import new_job_id
 from tests.conftest import settings_for
 from tests.integration.serving import CARD, Hand, Serving, serving
 from tests.servers import RedisServer, S3Server, free_port, wait_until
-
-
-@pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, s3_server: S3Server) -> Iterator[Serving]:
-    with serving(settings_for(redis_server, s3_server)) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def worker(gateway: Serving) -> Iterator[Hand]:
-    with Hand(gateway.settings) as one:
-        yield one
-
-
-@pytest.fixture
-def hand(worker: Hand) -> Hand:
-    worker.forget_all()
-    worker.arrive()
-    return worker
-
-
-@pytest.fixture(scope="module")
-def client(gateway: Serving) -> Iterator[Client]:
-    with Client(gateway.url) as one:
-        yield one
 
 
 class Draws(threading.Thread):

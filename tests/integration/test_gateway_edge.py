@@ -12,16 +12,10 @@ import pytest
 
 from shared.contract import Problem
 from tests.conftest import settings_for
-from tests.integration.serving import Hand, Serving, serving
+from tests.integration.serving import Serving, serving
 from tests.servers import RedisServer, S3Server
 
-
-@pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, s3_server: S3Server) -> Iterator[Serving]:
-    with serving(settings_for(redis_server, s3_server)) as served, Hand(served.settings) as hand:
-        hand.forget_all()
-        hand.arrive()
-        yield served
+pytestmark = pytest.mark.usefixtures("hand")
 
 
 def refused(response: object, status: int, code: str) -> Problem:

@@ -10,17 +10,10 @@ import httpx2
 import pytest
 
 from shared.contract import JobBody, Problem
-from tests.conftest import settings_for
 from tests.integration.serving import Hand, Serving, serving
 from tests.servers import RedisServer, S3Server
 
 PNG = b"\x89PNG" + os.urandom(700_000)
-
-
-@pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, s3_server: S3Server) -> Iterator[Serving]:
-    with serving(settings_for(redis_server, s3_server)) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,26 +16,6 @@ from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.integration.serving import CARD, Hand, Serving, serving
 from tests.servers import RedisServer, S3Server, wait_until
-
-
-@pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, s3_server: S3Server) -> Iterator[Serving]:
-    with serving(settings_for(redis_server, s3_server)) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def worker(gateway: Serving) -> Iterator[Hand]:
-    with Hand(gateway.settings) as one:
-        yield one
-
-
-@pytest.fixture
-def hand(worker: Hand) -> Hand:
-    """The worker, ready, with nothing to do."""
-    worker.forget_all()
-    worker.arrive()
-    return worker
 
 
 def submit(gateway: Serving, **fields: object) -> JobBody:

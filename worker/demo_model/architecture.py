@@ -106,6 +106,8 @@ def build_denoiser() -> UNet2DConditionModel:
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=32,
+        # Twice the first level's width instead of four times: half a megabyte less.
+        time_embedding_dim=128,
         projection_class_embeddings_input_dim=6 * 32 + TEXT_WIDTHS[1],
         norm_num_groups=32,
     )

@@ -36,7 +36,7 @@ _ODD_ORIGINALS: Final = 0.1
 class DenoiserPlan:
     """How the denoiser is trained. Lengths are in steps; shares are 0 to 1."""
 
-    steps: int = 3550
+    steps: int = 5500
     batch: int = 64
     draws: int = 2
     """Noises that each picture of a batch is shown with; its caption is then encoded once."""
@@ -46,7 +46,7 @@ class DenoiserPlan:
     text_until: float = 0.5
     """Share of the steps after which the text encoders stay as they are."""
     pairs_begin: float = 0.10
-    pairs_end: float = 0.20
+    pairs_end: float = 0.30
     """Share of scenes with two objects, at the beginning and from half of the steps on."""
     middle: float = 0.75
     """Share of time-steps drawn from 250 to 900, where shapes are decided."""

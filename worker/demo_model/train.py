@@ -28,7 +28,7 @@ class TrainingPlan:
     autoencoder: AutoencoderPlan = field(default_factory=AutoencoderPlan)
     text: TextPlan = field(default_factory=TextPlan)
     denoiser: DenoiserPlan = field(default_factory=DenoiserPlan)
-    encoded: float = 0.35
+    encoded: float = 0.5
     """Share of the drawn pictures that the denoiser is shown, 0 to 1."""
     processes: int = 2
 

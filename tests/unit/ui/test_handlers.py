@@ -250,15 +250,15 @@ class TestRefusals:
 
     @pytest.mark.parametrize("seed", [None, "", -1])
     def test_no_seed_and_minus_one_draw_a_new_one_each_time(
-        self, first: View, handlers: Handlers, gateway_client: Client, seed: object
+        self, first: View, handlers: Handlers, client: Client, seed: object
     ) -> None:
         ids = [handlers.generate(form_of(first, prompt="x", seed=seed)).job_id for _ in range(2)]
 
-        seeds = {gateway_client.job(str(job_id)).params.seed for job_id in ids}
+        seeds = {client.job(str(job_id)).params.seed for job_id in ids}
 
         assert len(seeds) == 2
 
-    def test_everything_in_the_form_is_asked_for(self, first: View, handlers: Handlers, gateway_client: Client) -> None:
+    def test_everything_in_the_form_is_asked_for(self, first: View, handlers: Handlers, client: Client) -> None:
         said = {
             "prompt": "a cube",
             "negative_prompt": "a sphere",
@@ -272,7 +272,7 @@ class TestRefusals:
             "output_size": "512x512",
         }
 
-        params = gateway_client.job(str(handlers.generate(form_of(first, **said)).job_id)).params
+        params = client.job(str(handlers.generate(form_of(first, **said)).job_id)).params
 
         assert (params.prompt, params.negative_prompt, str(params.size)) == ("a cube", "a sphere", "64x64")
         assert (params.num_inference_steps, params.guidance_scale, params.seed) == (7, 3.5, 42)

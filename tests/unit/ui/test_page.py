@@ -21,17 +21,17 @@ PICTURE = b"\x89PNG\r\n not a picture, but these very bytes \x00\xff"
 
 
 @pytest.fixture(scope="module")
-def page_client(gateway_client: Client) -> Iterator[TestClient]:
-    with TestClient(create_app(gateway_client), base_url="http://127.0.0.1:7860") as browser:
+def page_client(client: Client) -> Iterator[TestClient]:
+    with TestClient(create_app(client), base_url="http://127.0.0.1:7860") as browser:
         yield browser
 
 
 class TestPictures:
     @pytest.mark.parametrize("output_format", list(OutputFormat))
     def test_are_the_gateways_bytes(
-        self, hand: Hand, gateway_client: Client, page_client: TestClient, output_format: OutputFormat
+        self, hand: Hand, client: Client, page_client: TestClient, output_format: OutputFormat
     ) -> None:
-        job = gateway_client.submit("a cube", output_format=output_format)
+        job = client.submit("a cube", output_format=output_format)
         hand.draw(hand.take(), 0, PICTURE)
 
         answer = page_client.get(f"/pictures/{job.id}/0.{output_format.suffix}")
@@ -88,8 +88,8 @@ class TestPage:
         for name in ("localhost:7860", "127.0.0.1", "[::1]:7860", "darkroom.localhost"):
             assert page_client.get("/theme.css", headers={"Host": name}).status_code == 200
 
-    def test_serves_any_name_once_the_network_is_open(self, gateway_client: Client) -> None:
-        app = create_app(gateway_client, loopback_only=False)
+    def test_serves_any_name_once_the_network_is_open(self, client: Client) -> None:
+        app = create_app(client, loopback_only=False)
         with TestClient(app, base_url="http://studio.example") as browser:
             assert browser.get("/theme.css").status_code == 200
 

@@ -44,7 +44,7 @@ def test_the_exported_folder_loads_and_draws(trained: tuple[Path, Path]) -> None
     pipeline = load_pipeline(trained[1])
     picture = cast("Any", pipeline)("red", width=160, height=96, num_inference_steps=1).images[0]
     assert picture.size == (160, 96)
-    assert folder_bytes(trained[1]) <= 10 * 2**20
+    assert folder_bytes(trained[1]) <= 10_000_000
 
 
 def test_the_command_line_s_defaults_are_the_plan_s() -> None:

@@ -46,7 +46,7 @@ def test_the_folder_has_ssd_1b_s_layout() -> None:
 
 
 def test_the_model_takes_at_most_ten_megabytes() -> None:
-    assert folder_bytes(DEMO_MODEL.folder) <= 10 * 2**20
+    assert folder_bytes(DEMO_MODEL.folder) <= 10_000_000
 
 
 def test_it_draws_a_red_circle_on_a_blue_background(pipeline: StableDiffusionXLPipeline) -> None:

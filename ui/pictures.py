@@ -27,7 +27,7 @@ def picture_routes(client: Client) -> APIRouter:
         job_id: str, index: Annotated[int, Path(ge=0)], suffix: Annotated[str, Path(pattern="^(png|jpg|webp)$")]
     ) -> Response:
         try:
-            data = client.image(job_id, index)
+            data = client.image(job_id, index, redirect=False)  # the store's public address is the browsers'
         except (JobNotFound, ImageNotFound) as error:
             return PlainTextResponse(str(error), status_code=404)
         except DarkroomError as error:

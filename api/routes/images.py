@@ -29,7 +29,7 @@ PICTURE_RESPONSES = {
         "content": {"image/png": _FILE, "image/jpeg": _FILE, "image/webp": _FILE},
     },
     304: {"description": "The picture is the one that you have (`If-None-Match`)."},
-    307: {"description": "Where the store hands it out itself, if the operator gave it a public address."},
+    307: {"description": "Where the store hands it out itself; only if the operator gave it a public address."},
 }
 
 
@@ -43,6 +43,7 @@ async def fetch_image(
     *,
     index: Annotated[int, Path(ge=0, le=1000, description="Which of the job's pictures, from 0.")],
     download: Annotated[bool, Query(description="Ask browsers to save the file rather than show it.")] = False,
+    redirect: Annotated[bool, Query(description="False: the file itself, never the store's address.")] = True,
 ) -> Response:
     """Fetch a finished picture. It never changes, so caches may keep it; its ETag is the file's SHA-256."""
     job = await gateway.run(read(job_id, tenant))
@@ -53,13 +54,13 @@ async def fetch_image(
     headers = {"ETag": f'"{image.sha256}"', "Cache-Control": CACHE_CONTROL, "Content-Disposition": disposition}
     if _has(request.headers.get("if-none-match", ""), image.sha256):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if gateway.settings.s3_public_endpoint:
+    if request.method == "HEAD":  # before the redirect, whose URL is signed for GET alone
+        return Response(headers={**headers, "Content-Length": str(image.num_bytes)}, media_type=media_type)
+    if redirect and gateway.settings.s3_public_endpoint:
         url = gateway.storage.presigned_url(
             image.key, media_type=media_type, disposition=disposition, expires_s=URL_LIFE_S
         )
         return RedirectResponse(url, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
-    if request.method == "HEAD":
-        return Response(headers={**headers, "Content-Length": str(image.num_bytes)}, media_type=media_type)
     found = await gateway.storage.open(image.key)
     headers["Content-Length"] = str(image.num_bytes if found.num_bytes is None else found.num_bytes)
     return StreamingResponse(gateway.storage.stream(found), HTTPStatus.OK, headers, media_type)

@@ -86,9 +86,13 @@ class Client:
         """Cancel a job unless it has ended; returns it as it stands then."""
         return read(JobBody, self._http.post(f"/v1/jobs/{_segment(job_id)}/cancel", None))
 
-    def image(self, job_id: str, index: int) -> bytes:
-        """Read a finished picture's file; raise ImageNotFound if there is none (yet)."""
-        return self._http.get(f"/v1/jobs/{_segment(job_id)}/images/{index}").content
+    def image(self, job_id: str, index: int, *, redirect: bool = True) -> bytes:
+        """Read a finished picture's file; raise ImageNotFound if there is none (yet).
+
+        Without `redirect` it comes through the gateway, also where the store has a public address.
+        """
+        query: dict[str, str | int] | None = None if redirect else {"redirect": "false"}
+        return self._http.get(f"/v1/jobs/{_segment(job_id)}/images/{index}", query).content
 
     def preview(self, job_id: str) -> bytes | None:
         """Read the latest preview of a running job, a small JPEG; None if there is none."""

@@ -11,7 +11,7 @@ import pytest
 
 from shared.contract import JobBody, Problem
 from tests.integration.serving import Hand, Serving, serving
-from tests.servers import RedisServer, S3Server
+from tests.servers import RedisServer, S3Server, free_port
 
 PNG = b"\x89PNG" + os.urandom(700_000)
 
@@ -159,3 +159,13 @@ class TestPresigned:
             assert found.content == PNG
             assert found.headers["Content-Type"] == "image/png"
             assert found.headers["Content-Disposition"] == f'attachment; filename="darkroom-{job.id}-0.png"'
+
+    def test_who_wants_no_redirect_gets_the_file_and_head_needs_none(self, hand: Hand, gateway: Serving) -> None:
+        job = drawn(gateway, hand)
+        public = f"http://127.0.0.1:{free_port()}"
+        with serving(gateway.settings.model_copy(update={"s3_public_endpoint": public})) as served:
+            file = served.http.get(job.images[0].url, params={"redirect": "false"})
+            head = served.http.head(job.images[0].url)
+
+        assert (file.status_code, file.content) == (200, PNG)
+        assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(PNG)))

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from shared.client import Client
 from shared.generation import OutputFormat
 from shared.jobs import new_job_id
-from tests.integration.serving import Hand
+from tests.integration.serving import Hand, Serving, serving
 from tests.servers import free_port
 from ui.__main__ import main
 from ui.app import create_app
@@ -39,6 +39,20 @@ class TestPictures:
         assert answer.content == PICTURE
         assert answer.headers["Content-Type"] == output_format.media_type
         assert "immutable" in answer.headers["Cache-Control"]
+
+    def test_come_through_the_gateway_where_browsers_alone_reach_the_store(self, gateway: Serving, hand: Hand) -> None:
+        public = f"http://127.0.0.1:{free_port()}"
+        with (
+            serving(gateway.settings.model_copy(update={"s3_public_endpoint": public})) as served,
+            Client(served.url) as client,
+            TestClient(create_app(client), base_url="http://127.0.0.1:7860") as browser,
+        ):
+            job = client.submit("a cube")
+            hand.draw(hand.take(), 0, PICTURE)
+
+            answer = browser.get(f"/pictures/{job.id}/0.png")
+
+        assert answer.content == PICTURE
 
     @pytest.mark.parametrize("path", [f"{new_job_id()}/0.png", "nonsense/0.png", "../../v1/models/0.png"])
     @pytest.mark.usefixtures("hand")

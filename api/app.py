@@ -15,7 +15,7 @@ from api.edge import MAX_BODY_BYTES, Edge
 from api.openapi import document
 from api.routes import health, images, jobs, models
 from api.storage import Storage
-from api.upkeep import Upkeep, Waker
+from api.upkeep import Unanswered, Upkeep, Waker
 from shared.broker import WakeUps
 from shared.connection import connect_async
 from shared.network import LOOPBACK
@@ -43,8 +43,9 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
-        gateway = Gateway(settings, redis, Storage(store), Waker(wake_ups.send))
-        upkeep = asyncio.create_task(Upkeep(gateway.settings, redis, gateway.storage, gateway.waker).run())
+        gateway = Gateway(settings, redis, Storage(store), Waker(wake_ups.send), Unanswered(redis))
+        rounds = Upkeep(settings, redis, gateway.storage, gateway.waker, gateway.unanswered)
+        upkeep = asyncio.create_task(rounds.run())
         app.state.gateway = gateway
         try:
             yield

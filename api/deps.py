@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 
 from api.storage import Storage
-from api.upkeep import Waker
+from api.upkeep import Unanswered, Waker
 from shared.call import Call
 from shared.connection import run_async
 from shared.errors import JobNotFound
@@ -31,6 +31,7 @@ class Gateway:
     redis: Redis
     storage: Storage
     waker: Waker
+    unanswered: Unanswered
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""

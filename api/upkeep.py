@@ -1,9 +1,11 @@
-"""What the gateway does on its own: sweep the queue, send wake-ups, see that the bucket is there."""
+"""What the gateway does on its own: sweep the queue, send wake-ups, take back doubtful submits, see to the bucket."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, final
@@ -14,14 +16,17 @@ from redis.exceptions import RedisError
 from api.storage import Storage
 from shared.broker import queue_of
 from shared.connection import run_async
-from shared.errors import QueueUnavailable, StoreUnavailable
-from shared.scripts import reap
+from shared.errors import JobNotFound, QueueUnavailable, StoreUnavailable
+from shared.jobs import JobId, Tenant
+from shared.scripts import cancel, reap
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SWEEPS_PER_LEASE: Final = 2
 WAKERS: Final = 4
+ARRIVES_WITHIN_S: Final = 120.0
+"""Once Redis answers again, for so long a submit may still lie in a connection that was given up."""
 
 
 @final
@@ -50,12 +55,46 @@ class Waker:
 
 
 @final
+class Unanswered:
+    """Submits whose reply never came: their callers were told that nothing was accepted, so they are taken back.
+
+    One may reach Redis even after its connection was given up, so each is looked for over a while. It is kept in
+    memory: a gateway that ends in that while leaves such a job to be drawn.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._left: dict[JobId, tuple[Tenant, float]] = {}
+
+    def add(self, job_id: JobId, tenant: Tenant) -> None:
+        """Remember a submit that Redis has not answered."""
+        self._left[job_id] = (tenant, math.inf)
+
+    async def take_back(self) -> None:
+        """Cancel those that have arrived. Raises QueueUnavailable."""
+        for job_id, (tenant, until) in list(self._left.items()):
+            try:
+                await run_async(self._redis, cancel(job_id, tenant))
+            except JobNotFound:
+                now = time.monotonic()
+                if now < until:
+                    self._left[job_id] = (tenant, min(until, now + ARRIVES_WITHIN_S))
+                    continue
+            else:
+                log.warning("job %s was accepted after its caller was told that it was not: canceled", job_id)
+            del self._left[job_id]
+
+
+@final
 class Upkeep:
     """A loop that runs while the gateway does."""
 
-    def __init__(self, settings: Settings, redis: Redis, storage: Storage, waker: Waker) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis, storage: Storage, waker: Waker, unanswered: Unanswered
+    ) -> None:
         self._settings = settings
         self._redis = redis
+        self._unanswered = unanswered
         self._storage = storage
         self._waker = waker
         self._trouble: dict[str, str] = {}
@@ -74,6 +113,7 @@ class Upkeep:
         try:
             call = reap(lease_s=self._settings.lease_s, max_attempts=self._settings.max_attempts)
             swept = await run_async(self._redis, call)
+            await self._unanswered.take_back()
         except QueueUnavailable as error:
             self._note("queue", str(error))
             return

@@ -55,9 +55,9 @@ class OutputFormat(StrEnum):
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and no field that it doesn't know."""
+    """A value: immutable. Whoever reads one ignores fields that a newer Darkroom has put beside those it knows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Size(Frozen):
@@ -171,8 +171,16 @@ Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
 """A side as a request may name it: no model draws more, and a message can repeat it."""
 
 
+class RequestedSize(Size):
+    """A size in a request, where a field that nobody knows is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class GenerationRequest(Frozen):
     """What a client asks for, text cleaned, absent fields absent; `resolve` makes it complete."""
+
+    model_config = ConfigDict(extra="forbid")
 
     prompt: str = Field(max_length=MAX_PROMPT_CHARS)
     negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
@@ -184,7 +192,7 @@ class GenerationRequest(Frozen):
     num_images: int = 1
     scheduler: Scheduler | None = None
     output_format: OutputFormat = OutputFormat.PNG
-    output_size: Size | None = None
+    output_size: RequestedSize | None = None
 
     def resolve(self, card: ModelCard, *, drawn_seed: int) -> GenerationParams:
         """Fill what is absent from the card and check the rest against it.
@@ -230,7 +238,7 @@ class GenerationRequest(Frozen):
             num_images=self.num_images,
             scheduler=scheduler,
             output_format=self.output_format,
-            output_size=self.output_size,
+            output_size=None if self.output_size is None else Size(**self.output_size.model_dump()),
         )
 
     def _size(self, card: ModelCard, errors: list[FieldError]) -> Size:

@@ -49,7 +49,11 @@ async def submit_job(request: Request, response: Response, gateway: TheGateway, 
     await gateway.storage.require()
     new = NewJob(new_job_id(), tenant, card.id, params, asked.request.metadata)
     settings = gateway.settings
-    job = await gateway.run(submit(new, max_waiting=settings.max_waiting, keep_s=settings.keep_finished_s))
+    try:
+        job = await gateway.run(submit(new, max_waiting=settings.max_waiting, keep_s=settings.keep_finished_s))
+    except QueueUnavailable:
+        gateway.unanswered.add(new.id, tenant)  # it may have been accepted all the same
+        raise
     gateway.waker.wake(job.model)
     body = said(job)
     response.headers["Location"] = body.urls.get

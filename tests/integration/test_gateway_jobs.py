@@ -159,6 +159,8 @@ BAD_BODIES = {
     "half an output size": (b'{"prompt": "x", "output_size": {"width": 64}}', {"output_size.height"}),
     "an output size too large": (b'{"prompt": "x", "output_size": {"width": 64, "height": 99999}}', {"output_size"}),
     "an unknown field": (b'{"prompt": "x", "stepz": 5}', {"stepz"}),
+    "an unknown field of a size": (b'{"prompt": "x", "output_size": {"width": 64, "height": 64, "depth": 1}}',
+                                   {"output_size.depth"}),
     "an unknown model": (b'{"prompt": "x", "model": "no/such"}', {"model"}),
     "metadata that is no text": (b'{"prompt": "x", "metadata": {"a": 1}}', {"metadata.a"}),
     "too much metadata": (json.dumps({"prompt": "x", "metadata": dict.fromkeys("abcdefghijklmnopq", "")}).encode(),

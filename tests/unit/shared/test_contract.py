@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from shared.contract import JobBody, job_body
-from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
+from shared.generation import GenerationParams, ModelCard, OutputFormat, Scheduler, Size
 from shared.jobs import LOCAL_TENANT, Image, Job, JobStatus, image_file_name, image_key, new_job_id
+from tests.desk import CARD
 
 JOB = Job(
     id=new_job_id(),
@@ -92,8 +93,16 @@ def test_a_picture_has_an_address_and_hides_its_key() -> None:
 def test_an_old_client_reads_a_newer_gateway() -> None:
     body = job_body(JOB, now_ms=1_000_000)
     newer = body.model_dump(mode="json") | {"from_the_future": 1}
+    newer["params"]["from_the_future"] = 1
 
     assert JobBody.model_validate(newer) == body
+
+
+def test_an_old_gateway_reads_a_newer_workers_card() -> None:
+    newer = CARD.model_dump(mode="json") | {"from_the_future": 1}
+    newer["defaults"]["from_the_future"] = 1
+
+    assert ModelCard.model_validate(newer) == CARD
 
 
 def test_ids_are_drawn_from_an_alphabet_that_reads_well() -> None:

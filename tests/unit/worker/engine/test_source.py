@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import CheckpointUnavailable
+from tests.servers import free_port
 from worker.demo_model.catalog import DEMO_MODEL
 from worker.engine.source import (
     SSD_1B,
@@ -62,13 +64,8 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address where nothing listens."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.hf_api.HfApi.model_info", _refuse)
-
-
-def _refuse(*_: object, **__: object) -> object:
-    raise ConnectionError("connection refused")
+    """An address where nothing listens; the hub's own client finds that out."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{free_port()}")
 
 
 def keep_in_cache(checkpoint: Path, cache_dir: Path, repo: str, *, branch: str = "main") -> Path:
@@ -122,6 +119,18 @@ def test_what_is_in_the_cache_needs_no_hub(tiny_checkpoint: Path, tmp_path: Path
     source = choose_source("some/model", cuda=False, cache_dir=tmp_path)
     assert source == Source("some/model", COMMIT, None)
     assert fetch(source, tmp_path) == kept
+
+
+def test_a_hub_that_never_answers_counts_as_away(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_in_cache(tiny_checkpoint, tmp_path, "some/model")
+    monkeypatch.setattr("worker.engine.source._HUB_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system takes the connection, nobody reads it
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert choose_source("some/model", cuda=False, cache_dir=tmp_path).revision == COMMIT
+        with pytest.raises(CheckpointUnavailable, match="hf download"):
+            fetch(Source(SSD_1B, SSD_1B_REVISION, None), tmp_path)
 
 
 @pytest.mark.usefixtures("no_hub")

@@ -21,7 +21,7 @@ from shared.connection import connect_async
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
 from shared.settings import Settings
-from shared.version import software_version
+from shared.version import VERSION
 
 DESCRIPTION: Final = """
 Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch its pictures. Every error
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Darkroom",
         summary="Text to image, on your own machines.",
         description=DESCRIPTION,
-        version=software_version(),
+        version=VERSION,
         lifespan=lifespan,
         # Both pages would fetch their scripts from elsewhere.
         docs_url=None,

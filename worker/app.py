@@ -36,7 +36,7 @@ from shared.generation import ModelCard
 from shared.object_store import ObjectStore
 from shared.scripts import leave
 from shared.settings import Settings
-from shared.version import software_version
+from shared.version import VERSION
 from shared.worker_id import new_worker_id
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
@@ -82,7 +82,7 @@ class Worker:
         self._store = ObjectStore.from_settings(settings)
         self._app = make_app(settings)
         self._wake_ups = WakeUps(settings, app=self._app)
-        origin = Origin(self.card.id, self.card.revision, f"Darkroom {software_version()}")
+        origin = Origin(self.card.id, self.card.revision, f"Darkroom {VERSION}")
         self._delivery = Delivery(self._client, self._store, origin, self._duty, patience_s=settings.store_patience_s)
         self._reporter = Reporter(self._client, self._duty.inbox)
         self._heartbeat = Heartbeat(
@@ -97,7 +97,7 @@ class Worker:
             state="draining" if self._duty.stop.is_asked else self._state,
             model=self.card.id,
             device=_device_name(),
-            software_version=software_version(),
+            software_version=VERSION,
             started_at_ms=self._started_at_ms,
         )
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.client import Client
 from shared.contract import JobBody, ModelBody
-from shared.errors import DarkroomError, InvalidRequest, JobNotFound, NoModel
+from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
 from shared.jobs import JobId, JobStatus
 from ui.form import Control, Form, controls_of, request_of
 from ui.notices import (
@@ -48,6 +48,8 @@ class View:
     served: str = field(default_factory=nothing_served)
     notices: str = ""
     examples: str = ""
+    job_id: str | None = None
+    """The job that was last looked for; `job` is None if there is none such."""
     job: JobBody | None = None
     preview: bytes | None = None
     tray: str = field(default_factory=empty_tray)
@@ -89,6 +91,9 @@ class Handlers:
             return Answer(self._client.submit(request_of(form)).id)
         except InvalidRequest as error:
             return Answer(problems=problem_list(error.errors))
+        except GatewayUnavailable as error:
+            _log.warning("Submit unanswered: %s", error)
+            return Answer(problems=refusal(error, "Your request may have been accepted all the same."))
         except DarkroomError as error:
             _log.warning("Submit refused: %s", error)
             return Answer(problems=refusal(error))
@@ -112,7 +117,7 @@ class Handlers:
         """
         view = seen
         try:
-            view = self._look_at_job(view, job_id)
+            view = replace(self._look_at_job(view, job_id), job_id=job_id)
             if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
                 view = self._look_at_models(view, draft)
         except DarkroomError as error:

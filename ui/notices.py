@@ -54,12 +54,12 @@ def problem_list(errors: Sequence[FieldError]) -> str:
     return f'<ul class="problems" role="alert">{items}</ul>' if items else ""
 
 
-def refusal(error: DarkroomError) -> str:
-    """Say what stood against a press on a button though nothing in the form is wrong."""
+def refusal(error: DarkroomError, consequence: str = "") -> str:
+    """Say what stood against a press on a button though nothing in the form is wrong, and what that may mean."""
     headline = "No answer" if isinstance(error, GatewayUnavailable) else "Not now"
     return (
         f'<ul class="problems" role="alert"><li data-code="{error.code}"><strong>{headline}</strong>'
-        f" {escape(plain_words(error))}</li></ul>"
+        f" {escape(f'{plain_words(error)} {consequence}'.rstrip())}</li></ul>"
     )
 
 

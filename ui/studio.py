@@ -106,7 +106,7 @@ class Studio:
     def _wire_presses(self) -> None:
         """Submit and cancel; `preprocess` is off so that the gateway, not Gradio, judges every value."""
         press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, **QUIET}
-        outputs = [self._job_id, self._problems]
+        outputs = [self._job_id, self._problems, self._generate]
         submitted = self._generate.click(self._on_generate, self._form, outputs, **press)
         submitted.then(**self._look).then(None, None, None, js=SHOW_JS, **QUIET)
         self._cancel.click(self._on_cancel, self._job_id, self._problems, **press).then(**self._look)
@@ -136,7 +136,8 @@ class Studio:
         ):
             if now != before:
                 updates[component] = now
-        if view.can_generate != seen.can_generate:
+        if view.can_generate != seen.can_generate or view.job_id != seen.job_id:
+            # A submit has disabled the button, which `seen` does not know: the first look at a new job says it again.
             updates[self._generate] = gr.update(interactive=view.can_generate)
         if view.is_busy != seen.is_busy:
             updates[self._cancel] = gr.update(interactive=view.is_busy)
@@ -148,6 +149,7 @@ class Studio:
         updates: Updates = {self._problems: answer.problems}
         if answer.job_id is not None:
             updates[self._job_id] = answer.job_id
+            updates[self._generate] = gr.update(interactive=False)  # at once: a second press would be a second job
         return updates
 
     def _on_cancel(self, job_id: str | None) -> str:

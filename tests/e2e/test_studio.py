@@ -16,12 +16,16 @@ from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom
 from tests.e2e.visitor import MANY, Visitor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect
+    from playwright.sync_api import FloatRect, Route
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 Come = Callable[..., Visitor]
 RED_CIRCLE = "a red circle on a blue background"
+COUNT_PRESSES_JS = """() => {
+  window.presses = 0;
+  document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
+}"""
 
 
 def infotext(png: bytes) -> str:
@@ -162,6 +166,32 @@ def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:
     visitor.expect_tray("succeeded")
 
     assert before == while_drawn == places()
+
+
+def test_one_press_is_one_job_however_late_the_page_looks(visitor: Visitor) -> None:
+    looks: list[Route] = []
+    visitor.page.route("**/gradio_api/run/**", looks.append)
+    visitor.prompt.fill(RED_CIRCLE)
+    visitor.generate.click()
+    expect(visitor.generate).to_be_disabled()
+    visitor.page.unroute("**/gradio_api/run/**")
+    for look in looks:
+        look.continue_()
+    visitor.expect_tray("succeeded")
+    expect(visitor.generate).to_be_enabled()
+
+
+def test_a_key_that_is_held_down_sends_once(visitor: Visitor) -> None:
+    visitor.page.evaluate(COUNT_PRESSES_JS)
+    visitor.prompt.fill(RED_CIRCLE)
+    visitor.page.keyboard.down("Control")
+    visitor.page.keyboard.down("Enter")
+    visitor.expect_tray("succeeded")
+    expect(visitor.generate).to_be_enabled()
+
+    visitor.page.keyboard.down("Enter")  # again without `up`: as the keyboard repeats it
+
+    assert visitor.page.evaluate("window.presses") == 1
 
 
 def test_the_keyboard_is_enough(visitor: Visitor) -> None:

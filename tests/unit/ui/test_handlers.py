@@ -316,6 +316,8 @@ class TestOutages:
         assert "127.0.0.1" not in away.notices, "its address is the operator's business"
         assert away.tray == waiting.tray
         assert 'data-code="gateway_unavailable"' in refused.problems
+        assert "may have been accepted" in refused.problems
+        assert "may have been accepted" not in not_canceled.problems
         assert 'data-code="gateway_unavailable"' in not_canceled.problems
         assert back.notices == ""
 

@@ -143,7 +143,7 @@ class Handlers:
         return replace(seen, job=job, preview=preview, tray=job_tray(job, preview))
 
     def _look_at_models(self, seen: View, draft: Form) -> View:
-        models = self._client.models()
+        models = _offered(self._client.models())
         if not models:
             return replace(seen, is_away=True, notices=away_notice("No model yet.", str(NoModel())))
         by_choice = sorted(models, key=lambda model: (model.id != draft.get("model"), not model.is_default))
@@ -158,6 +158,11 @@ class Handlers:
         if seen.card is not None:
             draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
         return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
+
+
+def _offered(models: tuple[ModelBody, ...]) -> tuple[ModelBody, ...]:
+    """Leave out the models that nobody serves now, unless nobody serves any: a job for them would wait for long."""
+    return tuple(model for model in models if model.ready_workers) or models
 
 
 def _without_workers(models: tuple[ModelBody, ...]) -> list[ModelBody]:

@@ -118,6 +118,22 @@ class TestOpening:
         assert "Bigger" in chosen.served
         assert stays.controls == chosen.controls
 
+    @pytest.mark.parametrize(("is_served", "shown"), [(True, "test/successor"), (False, CARD.id)])
+    def test_the_model_of_the_last_visit_is_kept_unless_only_others_are_served(
+        self, hand: Hand, gateway: Serving, handlers: Handlers, *, is_served: bool, shown: str
+    ) -> None:
+        hand.arrive(ready=False)
+        successor = CARD.model_copy(update={"id": "test/successor", "title": "Successor"})
+        with Hand(gateway.settings, successor) as other:
+            other.arrive(ready=is_served)
+
+            view = handlers.look(View(), None, {"model": CARD.id, "prompt": "kept"})
+
+        assert view.card is not None
+        assert view.card.id == view.controls["model"].value == shown
+        assert view.controls["prompt"].value == "kept"
+        assert len(view.models) == (1 if is_served else 2), "what nobody serves is no choice"
+
     def test_a_job_that_is_gone_leaves_an_empty_tray(self, first: View, handlers: Handlers) -> None:
         view = handlers.look(first, new_job_id(), {})
 

@@ -121,10 +121,10 @@ class Handlers:
             if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
                 view = self._look_at_models(view, draft)
         except DarkroomError as error:
-            notices = away_notice("Out of reach.", plain_words(error))
-            if notices != seen.notices:  # once an outage, not once a look
+            away = _away(view, away_notice("Out of reach.", plain_words(error)))
+            if away.notices != seen.notices:  # once an outage, not once a look
                 _log.warning("%s", error)
-            return replace(view, is_away=True, notices=notices)
+            return away
         return view
 
     def _look_at_job(self, seen: View, job_id: str | None) -> View:
@@ -145,7 +145,7 @@ class Handlers:
     def _look_at_models(self, seen: View, draft: Form) -> View:
         models = _offered(self._client.models())
         if not models:
-            return replace(seen, is_away=True, notices=away_notice("No model yet.", str(NoModel())))
+            return _away(seen, away_notice("No model yet.", str(NoModel())))
         by_choice = sorted(models, key=lambda model: (model.id != draft.get("model"), not model.is_default))
         card = by_choice[0]
         view = replace(seen, is_away=False, models=models, card=card, served=served(card), notices=model_notices(card))
@@ -158,6 +158,10 @@ class Handlers:
         if seen.card is not None:
             draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
         return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
+
+
+def _away(view: View, notices: str) -> View:
+    return replace(view, is_away=True, served=nothing_served(view.card), notices=notices)
 
 
 def _offered(models: tuple[ModelBody, ...]) -> tuple[ModelBody, ...]:

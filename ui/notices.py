@@ -13,15 +13,13 @@ from ui.form import LABELS
 def served(card: ModelBody) -> str:
     """Say which model draws, and how many workers serve it."""
     count = card.ready_workers
-    workers = "1 worker ready" if count == 1 else f"{count or 'no'} workers ready"
-    return (
-        f'<p class="model" title="{escape(card.description)}"><span class="lamp {"on" if count else "off"}"></span>'
-        f"<strong>{escape(card.title)}</strong> <span>{escape(card.id)}</span> <span>{workers}</span></p>"
-    )
+    return _model(card, "on" if count else "off", "1 worker ready" if count == 1 else f"{count or 'no'} workers ready")
 
 
-def nothing_served() -> str:
-    """Say in the same place that there is no model, or no way to know."""
+def nothing_served(card: ModelBody | None = None) -> str:
+    """Say in the same place that there is no model, or no way to know; `card` is the last one known."""
+    if card is not None:
+        return _model(card, "off", "not available now")
     return '<p class="model"><span class="lamp none"></span><strong>No model</strong> <span>looking for one</span></p>'
 
 
@@ -77,6 +75,13 @@ def example_chips(prompts: Sequence[str]) -> str:
         for prompt in prompts
     )
     return f'<p class="hint">Try one of these</p><ul class="chips">{chips}</ul>' if chips else ""
+
+
+def _model(card: ModelBody, lamp: str, workers: str) -> str:
+    return (
+        f'<p class="model" title="{escape(card.description)}"><span class="lamp {lamp}"></span>'
+        f"<strong>{escape(card.title)}</strong> <span>{escape(card.id)}</span> <span>{workers}</span></p>"
+    )
 
 
 def _notice(kind: str, headline: str, message: str) -> str:

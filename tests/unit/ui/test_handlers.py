@@ -331,6 +331,9 @@ class TestOutages:
         assert "tries again by itself" in away.notices
         assert "127.0.0.1" not in away.notices, "its address is the operator's business"
         assert away.tray == waiting.tray
+        assert '<span class="lamp off"></span><strong>Tiny</strong>' in away.served
+        assert "ready" not in away.served
+        assert back.served == first.served
         assert 'data-code="gateway_unavailable"' in refused.problems
         assert "may have been accepted" in refused.problems
         assert "may have been accepted" not in not_canceled.problems
@@ -348,6 +351,16 @@ class TestOutages:
         assert after.can_generate
         assert after.notices == ""
         assert after.controls["size"].value == "64x64"
+
+    def test_a_gateway_that_has_lost_its_models_puts_the_lamp_out(
+        self, hand: Hand, first: View, handlers: Handlers
+    ) -> None:
+        hand.forget_all()
+
+        lost = handlers.look(first, None, {})
+
+        assert '<span class="lamp off"></span><strong>Tiny</strong>' in lost.served
+        assert "ready" not in lost.served
 
     def test_a_lost_answer_in_the_middle_keeps_the_last_preview(
         self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId]

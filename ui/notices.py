@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from shared.contract import ModelBody
-from shared.errors import DarkroomError, FieldError, GatewayUnavailable
+from shared.errors import DarkroomError, FieldError, GatewayUnavailable, UnexpectedAnswer
 from ui.form import LABELS
 
 
@@ -62,9 +62,11 @@ def refusal(error: DarkroomError, consequence: str = "") -> str:
 
 
 def plain_words(error: DarkroomError) -> str:
-    """Say an error to a visitor, to whom the gateway's address means nothing."""
+    """Say an error to a visitor, to whom the gateway's address and its answers' form mean nothing."""
     if isinstance(error, GatewayUnavailable):
         return "The gateway does not answer. What it has accepted is kept."
+    if isinstance(error, UnexpectedAnswer):
+        return "The gateway's answer makes no sense here. The page's log says more to whoever runs it."
     return str(error)
 
 

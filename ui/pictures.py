@@ -5,6 +5,7 @@ A browser may not reach the gateway. Job ids can't be guessed, so whoever knows 
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
@@ -13,9 +14,12 @@ from fastapi.responses import PlainTextResponse
 from shared.client import Client
 from shared.errors import DarkroomError, ImageNotFound, JobNotFound
 from shared.generation import OutputFormat
+from ui.notices import plain_words
 
 _BY_SUFFIX: Final = {file_format.suffix: file_format for file_format in OutputFormat}
 _NEVER_CHANGES: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+_log = logging.getLogger(__name__)
 
 
 def picture_routes(client: Client) -> APIRouter:
@@ -31,7 +35,8 @@ def picture_routes(client: Client) -> APIRouter:
         except (JobNotFound, ImageNotFound) as error:
             return PlainTextResponse(str(error), status_code=404)
         except DarkroomError as error:
-            return PlainTextResponse(str(error), status_code=503, headers={"Retry-After": "2"})
+            _log.warning("Picture %d of %s: %s", index, job_id, error)
+            return PlainTextResponse(plain_words(error), status_code=503, headers={"Retry-After": "2"})
         return Response(data, media_type=_BY_SUFFIX[suffix].media_type, headers=_NEVER_CHANGES)
 
     return router

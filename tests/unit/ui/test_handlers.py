@@ -340,6 +340,18 @@ class TestOutages:
         assert 'data-code="gateway_unavailable"' in not_canceled.problems
         assert back.notices == ""
 
+    def test_an_answer_of_something_else_is_said_without_its_address(self, first: View) -> None:
+        def stumble(_request: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(502, html="<h1>Bad gateway</h1>")
+
+        with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
+            away = Handlers(client).look(first, None, {})
+            refused = Handlers(client).generate(form_of(first, prompt="x"))
+
+        assert "makes no sense here" in away.notices
+        assert 'data-code="unexpected_answer"' in refused.problems
+        assert "gateway.test" not in away.notices + refused.problems
+
     def test_a_page_opened_before_any_worker_fills_itself_in(self, hand: Hand, handlers: Handlers) -> None:
         hand.forget_all()
         before = handlers.look(View(), None, {})

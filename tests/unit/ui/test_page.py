@@ -71,6 +71,7 @@ class TestPictures:
 
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "2"
+        assert "127.0.0.1" not in answer.text, "the gateway's address is the operator's business"
 
 
 class TestPage:

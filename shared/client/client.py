@@ -18,7 +18,10 @@ from shared.jobs import JobStatus
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 OUTAGE_S: Final = 30.0
-"""How long `wait` bears a gateway or queue that is away: a restart takes less."""
+"""How long `wait` and `generate` bear a gateway, queue or store that is away: a restart takes less."""
+LAST_LOOK_S: Final = 1.0
+"""What `wait` grants its last look beyond its own time."""
+POLL_S: Final = 0.25
 
 
 class Params(TypedDict, total=False):
@@ -74,7 +77,7 @@ class Client:
 
     def job(self, job_id: str) -> JobBody:
         """Read a job; raise JobNotFound if there is none."""
-        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}"))
+        return self._job(job_id)
 
     def jobs(self, *, cursor: str | None = None, limit: int | None = None) -> JobPage:
         """Read a page of jobs, newest first; `cursor` is the last page's `next_cursor`."""
@@ -115,23 +118,23 @@ class Client:
         *,
         timeout_s: float | None = None,
         on_progress: Callable[[JobBody], object] | None = None,
-        poll_s: float = 0.25,
+        poll_s: float = POLL_S,
     ) -> JobBody:
         """Wait until the job has ended, however it ended, and return it.
 
         `on_progress` is called with each change, the end included. An outage of up to `OUTAGE_S`
-        seconds is waited out. Raises WaitTimeout after `timeout_s`; the job goes on then.
+        seconds is waited out; the error of a longer one names the job. Raises WaitTimeout after
+        `timeout_s`, or up to `LAST_LOOK_S` later if nothing answers; the job goes on then.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        answered_at, seen = time.monotonic(), None
+        patience, seen = _Patience(job_id), None
         while True:
             try:
-                job = self.job(job_id)
-            except (GatewayUnavailable, Unavailable):
-                if time.monotonic() - answered_at > OUTAGE_S:
-                    raise
+                job = self._job(job_id, None if deadline is None else max(deadline - time.monotonic(), LAST_LOOK_S))
+            except (GatewayUnavailable, Unavailable) as error:
+                patience.bear(error)
             else:
-                answered_at = time.monotonic()
+                patience.renew()
                 mark = (job.version, job.status, job.position, job.progress)
                 if on_progress is not None and mark != seen:
                     on_progress(job)
@@ -151,7 +154,7 @@ class Client:
         on_progress: Callable[[JobBody], object] | None = None,
         **params: Unpack[Params],
     ) -> Result:
-        """Submit, wait, and fetch the pictures.
+        """Submit, wait for up to `timeout_s`, and fetch the pictures.
 
         Raises what `submit` and `wait` raise, and a subclass of GenerationFailed if the job ended
         without its pictures.
@@ -160,7 +163,37 @@ class Client:
         job = self.wait(job.id, timeout_s=timeout_s, on_progress=on_progress)
         if job.status is not JobStatus.SUCCEEDED:
             raise failure_of(job)
-        return Result(job, tuple(Picture(job.id, info, self.image(job.id, info.index)) for info in job.images))
+        return Result(job, tuple(Picture(job.id, info, self._fetch(job.id, info.index)) for info in job.images))
+
+    def _job(self, job_id: str, within_s: float | None = None) -> JobBody:
+        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}", within_s=within_s))
+
+    def _fetch(self, job_id: str, index: int) -> bytes:
+        """Read a finished picture's file, and wait out an outage as `wait` does."""
+        patience = _Patience(job_id)
+        while True:
+            try:
+                return self.image(job_id, index)
+            except (GatewayUnavailable, Unavailable) as error:
+                patience.bear(error)
+            time.sleep(POLL_S)
+
+
+class _Patience:
+    """With a gateway that is away while a job is followed."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+        self.renew()
+
+    def renew(self) -> None:
+        """Note an answer."""
+        self._answered_at = time.monotonic()
+
+    def bear(self, error: GatewayUnavailable | Unavailable) -> None:
+        """Return while the outage is short; else raise the error with the job's id, so that it is not drawn twice."""
+        if time.monotonic() - self._answered_at > OUTAGE_S:
+            raise type(error).quoted(f"{error} Job {self._job_id} was accepted: wait for it by its id.") from error
 
 
 def _segment(job_id: str) -> str:

@@ -36,6 +36,7 @@ class Http:
 
     def __init__(self, base_url: str, *, timeout: httpx2.Timeout, transport: httpx2.BaseTransport | None) -> None:
         self.base_url = base_url
+        self._timeout = timeout
         self._http = httpx2.Client(
             base_url=base_url,
             timeout=timeout,
@@ -61,15 +62,20 @@ class Http:
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from error
 
-    def get(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
-        """Read `path`; raise the error that the gateway names."""
-        return checked(self.get_any(path, query))
+    def get(
+        self, path: str, query: dict[str, str | int] | None = None, *, within_s: float | None = None
+    ) -> httpx2.Response:
+        """Read `path`; raise the error that the gateway names. `within_s` shortens the time-out of each try."""
+        return checked(self.get_any(path, query, within_s=within_s))
 
-    def get_any(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
-        """Read `path` and return the answer whatever its status."""
+    def get_any(
+        self, path: str, query: dict[str, str | int] | None = None, *, within_s: float | None = None
+    ) -> httpx2.Response:
+        """Read `path` as `get` does, and return the answer whatever its status."""
+        timeout = self._timeout if within_s is None else _shortened(self._timeout, within_s)
         for delay_s in (*RETRY_DELAYS_S, None):
             try:
-                return self._http.get(path, params=query)
+                return self._http.get(path, params=query, timeout=timeout)
             except httpx2.HTTPError as error:
                 if delay_s is None or not isinstance(error, _BROKEN):
                     raise self._unreachable(error) from error
@@ -81,6 +87,11 @@ class Http:
             f"The gateway at {self.base_url} does not answer ({type(error).__name__}). "
             "Check that it runs and that the address is right."
         )
+
+
+def _shortened(timeout: httpx2.Timeout, limit_s: float) -> httpx2.Timeout:
+    phases = timeout.as_dict().items()
+    return httpx2.Timeout(**{phase: limit_s if said is None else min(said, limit_s) for phase, said in phases})
 
 
 def read(body: type[BodyT], response: httpx2.Response) -> BodyT:

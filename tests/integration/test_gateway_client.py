@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import threading
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from shared.client import Client
@@ -46,6 +49,21 @@ class Draws(threading.Thread):
         self._hand.finish(taken)
 
 
+class Interrupted(httpx2.HTTPTransport):
+    """Loses the first requests to the paths that a pattern fits."""
+
+    def __init__(self, pattern: str, times: int) -> None:
+        super().__init__()
+        self._pattern = pattern
+        self.left = times
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.left and re.search(self._pattern, request.url.path):
+            self.left -= 1
+            raise httpx2.ConnectTimeout("lost", request=request)
+        return super().handle_request(request)
+
+
 class TestGenerate:
     def test_one_picture_into_a_file(self, client: Client, hand: Hand, tmp_path: Path) -> None:
         seen: list[JobBody] = []
@@ -71,6 +89,37 @@ class TestGenerate:
         saved = result.save(tmp_path / "cubes")
         assert [path.read_bytes() for path in saved] == [b"picture 0", b"picture 1"]
         assert {path.parent for path in saved} == {tmp_path / "cubes"}
+
+    def test_a_gateway_that_is_away_when_the_pictures_are_done_is_waited_for(
+        self, gateway: Serving, client: Client, hand: Hand
+    ) -> None:
+        drawing = Draws(client, hand)
+        drawing.start()
+        lossy = Interrupted("/images/1$", times=2)
+
+        with Client(gateway.url, transport=lossy) as unlucky:
+            result = unlucky.generate("a red cube", num_images=2, timeout_s=30)
+        drawing.join()
+
+        assert [picture.data for picture in result.pictures] == [b"picture 0", b"picture 1"]
+        assert lossy.left == 0
+
+    @pytest.mark.parametrize("pattern", [r"/jobs/\w+$", "/images/0$"], ids=["of_the_job", "of_its_picture"])
+    def test_a_long_outage_tells_which_job_to_wait_for(
+        self, gateway: Serving, client: Client, hand: Hand, monkeypatch: pytest.MonkeyPatch, pattern: str
+    ) -> None:
+        monkeypatch.setattr("shared.client.client.OUTAGE_S", 0.1)
+        drawing = Draws(client, hand)
+        drawing.start()
+
+        with (
+            Client(gateway.url, transport=Interrupted(pattern, times=999)) as unlucky,
+            pytest.raises(GatewayUnavailable) as caught,
+        ):
+            unlucky.generate("a red cube", timeout_s=30)
+        drawing.join()
+
+        assert client.jobs().data[0].id in str(caught.value)
 
     def test_a_failure_comes_as_its_own_class(self, client: Client, hand: Hand) -> None:
         def fail() -> None:
@@ -139,6 +188,14 @@ class TestVerbs:
             client.wait(job.id, timeout_s=0.3)
 
         assert client.job(job.id).status == "queued"
+
+    def test_waiting_ends_in_time_though_nothing_is_answered(self) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent,
+            Client(f"http://127.0.0.1:{silent.getsockname()[1]}") as client,
+            pytest.raises(WaitTimeout),
+        ):
+            client.wait(new_job_id(), timeout_s=0.3)
 
 
 class TestErrors:

@@ -116,11 +116,6 @@ class ObjectStore:
         for client in (self._s3, self._probe, self._public):
             client.close()
 
-    def check(self) -> None:
-        """Ask once, without retries, whether the bucket is there: an answer in some 2 s at most."""
-        with _translated(f"reach the bucket {self._bucket}"):
-            self._probe.head_bucket(Bucket=self._bucket)
-
     def ensure_bucket(self) -> None:
         """Make the bucket unless it is there, without retries: an answer in some 2 s at most.
 

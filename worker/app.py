@@ -31,7 +31,7 @@ from celery.worker import state as celery_state  # pyright: ignore[reportMissing
 from shared.broker import WakeUps, make_app, pool_queue
 from shared.connection import connect, run
 from shared.contract import WorkerState
-from shared.errors import DarkroomError, QueueUnavailable, StoreUnavailable
+from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
 from shared.object_store import ObjectStore
 from shared.scripts import leave
@@ -50,6 +50,7 @@ from worker.heartbeat import Heartbeat
 from worker.news import StopAsked
 from worker.reporter import Reporter
 from worker.shift import Shift
+from worker.storage import Storage
 from worker.sweeper import Sweeper
 from worker.tasks import register
 
@@ -79,11 +80,11 @@ class Worker:
         self._failure: DarkroomError | None = None
         self._exit_code = EX_OK
         self._client: redis.Redis = connect(settings)
-        self._store = ObjectStore.from_settings(settings)
+        self._storage = Storage(ObjectStore.from_settings(settings))
         self._app = make_app(settings)
         self._wake_ups = WakeUps(settings, app=self._app)
         origin = Origin(self.card.id, self.card.revision, f"Darkroom {VERSION}")
-        self._delivery = Delivery(self._client, self._store, origin, self._duty, patience_s=settings.store_patience_s)
+        self._delivery = Delivery(self._client, self._storage, origin, self._duty, patience_s=settings.store_patience_s)
         self._reporter = Reporter(self._client, self._duty.inbox)
         self._heartbeat = Heartbeat(
             self._client, settings, self._duty, card=self.card, state=self.state, on_hung=self._die_hung
@@ -112,6 +113,7 @@ class Worker:
         finally:
             self._duty.stop.ask()
             self._delivery.close()
+            self._storage.close()
             for helper in helpers:
                 helper.close()
             self._leave()
@@ -164,10 +166,7 @@ class Worker:
         engine = Engine(load_model(fetch(self._source, settings.model_cache), self.card), max_batch=settings.max_batch)
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
         _logger.info("warmed seconds=%.1f", warm(engine))
-        try:
-            self._store.ensure_bucket()
-        except StoreUnavailable as error:
-            _logger.warning("%s Uploads will be tried again.", error)
+        self._storage.prepare()
         counter = Counter(self._client, self._wake_ups, model=self.card.id, worker=self.id, lease_s=settings.lease_s)
         self._shift = Shift(
             counter,

@@ -20,11 +20,11 @@ import redis
 from shared.connection import run
 from shared.errors import LeaseLost, StoreUnavailable, Unavailable
 from shared.jobs import Image, Job, JobError, image_key
-from shared.object_store import ObjectStore
 from shared.scripts import Lease, add_image, fail, finish
 from worker.duty import Duty
 from worker.images import Pixels, Provenance, encode_image
 from worker.news import Broken, Ended, Lost, News, StoreAway
+from worker.storage import Storage
 
 T = TypeVar("T")
 
@@ -52,10 +52,10 @@ class Delivery:
     """Delivers pictures and ends their jobs; what comes of it is put into the shift's inbox."""
 
     def __init__(
-        self, client: redis.Redis, store: ObjectStore, origin: Origin, duty: Duty, *, patience_s: float
+        self, client: redis.Redis, storage: Storage, origin: Origin, duty: Duty, *, patience_s: float
     ) -> None:
         self._client = client
-        self._store = store
+        self._storage = storage
         self._origin = origin
         self._leases = duty.leases
         self._inbox = duty.inbox
@@ -66,7 +66,6 @@ class Delivery:
         self._missing: dict[Lease, set[int]] = {}
         self._under_way = 0
         self._closing = threading.Event()
-        self._store_failed = False
 
     @property
     def has_room(self) -> bool:
@@ -74,15 +73,10 @@ class Delivery:
         with self._lock:
             return self._under_way < MOST_PICTURES
 
-    def store_answers(self) -> bool:
-        """False if uploads failed lately and the store still does not answer: new work would be in vain."""
-        if self._store_failed:
-            try:
-                self._store.check()
-            except StoreUnavailable:
-                return False
-            self._store_failed = False
-        return True
+    @property
+    def store_is_away(self) -> bool:
+        """True while new work would be in vain."""
+        return self._storage.is_away
 
     def expect(self, lease: Lease, indices: Iterable[int]) -> None:
         """Finish the job when these pictures are delivered; at once if there are none."""
@@ -144,7 +138,7 @@ class Delivery:
             sha256=hashlib.sha256(encoded.data).hexdigest(),
         )
         media_type = encoded.output_format.media_type
-        self._insist(lease, lambda: self._store.put(key, encoded.data, media_type), self._patience_s)
+        self._insist(lease, lambda: self._storage.put(key, encoded.data, media_type), self._patience_s)
         self._insist(lease, lambda: run(self._client, add_image(lease, image)))
         with self._lock:
             missing = self._missing.get(lease)
@@ -176,7 +170,6 @@ class Delivery:
             except LeaseLost:
                 self._end(lease, Lost(lease))
             except StoreUnavailable:
-                self._store_failed = True
                 self._end(lease, StoreAway(lease))
             except Unavailable:  # only when closing: the lease ends by itself
                 _logger.warning("left undone, the queue is away job=%s", lease.job_id)

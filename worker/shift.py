@@ -134,7 +134,7 @@ class Shift:
             and len(self._jobs) < self._max_batch + MOST_JOBS_BESIDE_ENGINE
             and (not self._jobs or time.monotonic() >= self._claim_again_at)
         ):
-            claimed = self._counter.claim() if self._delivery.store_answers() else None
+            claimed = None if self._delivery.store_is_away else self._counter.claim()
             if claimed is None:
                 self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S
                 return

@@ -35,7 +35,8 @@ from worker.duty import Duty
 from worker.heartbeat import Heartbeat
 from worker.news import StopAsked
 from worker.reporter import Reporter
-from worker.shift import Shift
+from worker.shift import CLAIM_PAUSE_S, Shift
+from worker.storage import Storage
 
 LIMIT_S: Final = 60.0
 SIZE = Size(width=64, height=64)
@@ -59,10 +60,11 @@ class Bench:
         self.duty = Duty()
         self.client: redis.Redis = connect(settings)
         self.store = ObjectStore.from_settings(settings)
+        self.storage = Storage(self.store)
         self.wake_ups = WakeUps(settings)
         self.hung = threading.Event()
         origin = Origin(CARD.id, CARD.revision, "test")
-        self.delivery = Delivery(self.client, self.store, origin, self.duty, patience_s=settings.store_patience_s)
+        self.delivery = Delivery(self.client, self.storage, origin, self.duty, patience_s=settings.store_patience_s)
         self.reporter = Reporter(self.client, self.duty.inbox)
         self.heartbeat = Heartbeat(self.client, settings, self.duty, card=CARD, state=state, on_hung=self.hung.set)
         counter = Counter(self.client, self.wake_ups, model=CARD.id, worker=WorkerId("w"), lease_s=settings.lease_s)
@@ -101,6 +103,7 @@ class Bench:
         if self._thread.ident is not None:
             self._thread.join(LIMIT_S)
         self.delivery.close()
+        self.storage.close()
         self.reporter.close()
         self.heartbeat.close()
         self.wake_ups.close()
@@ -295,6 +298,68 @@ def test_a_store_that_stays_away_sends_the_job_back_uncharged(bench_of: Callable
         bench.shift.run()
         assert bench.engine.steps == steps  # nothing is drawn in vain
         server.start()
+        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
+        bench.shift.run()
+        assert bench.read(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_store_that_answers_but_takes_no_pictures_gets_none_drawn_in_vain(
+    bench_of: Callable[..., Bench], tmp_path: Path
+) -> None:
+    with S3Server(tmp_path / "s3") as server:
+        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
+        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, store_patience_s=0.0, **keys)
+        bench.store.ensure_bucket()
+        in_the_way = tmp_path / "s3" / bench.settings.s3_bucket / "images"
+        in_the_way.write_bytes(b"")  # a file where pictures need a folder
+        job = bench.submit()
+        bench.begin()
+        bench.end()
+        assert bench.engine.steps == 4
+        assert (bench.read(job).status, bench.read(job).attempt) == (JobStatus.QUEUED, 0)
+        bench.store.ensure_bucket()  # answers
+        in_the_way.unlink()
+        server.restart()  # it remembers folders for minutes
+        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
+        bench.shift.run()
+        assert bench.read(job).status is JobStatus.SUCCEEDED
+
+
+def test_no_job_is_claimed_from_the_first_picture_that_is_not_taken(
+    bench_of: Callable[..., Bench], tmp_path: Path
+) -> None:
+    with S3Server(tmp_path / "s3") as server:
+        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
+        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, store_patience_s=LIMIT_S, **keys)
+        bench.store.ensure_bucket()
+        drawn = bench.submit()
+        server.kill()
+        bench.begin()
+        wait_until(lambda: bench.storage.is_away, limit_s=LIMIT_S, what="an upload fails")
+        waiting = bench.submit()
+        with pytest.raises(AssertionError):
+            wait_until(lambda: bench.read(waiting).attempt > 0, limit_s=10 * CLAIM_PAUSE_S, what="it is claimed")
+        assert bench.read(drawn).status is JobStatus.RUNNING  # its picture is kept
+        server.start()
+        bench.end()
+        assert (bench.read(drawn).status, bench.read(drawn).attempt) == (JobStatus.SUCCEEDED, 1)
+        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
+        bench.shift.run()
+        assert bench.read(waiting).status is JobStatus.SUCCEEDED
+
+
+def test_no_job_is_claimed_while_the_store_that_was_away_at_the_start_stays_away(
+    bench_of: Callable[..., Bench], tmp_path: Path
+) -> None:
+    server = S3Server(tmp_path / "s3")
+    keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
+    bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, **keys)
+    bench.storage.prepare()
+    job = bench.submit()
+    bench.shift.run()
+    assert (bench.read(job).status, bench.engine.steps) == (JobStatus.QUEUED, 0)
+    with server:
+        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
         bench.shift.run()
         assert bench.read(job).status is JobStatus.SUCCEEDED
 

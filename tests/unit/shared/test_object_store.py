@@ -87,13 +87,13 @@ class TestBucket:
         stores = [ObjectStore.from_settings(s3_settings) for _ in range(4)]
 
         with pytest.raises(StoreUnavailable, match="Create it"):
-            stores[0].check()
+            stores[0].put("a.png", DATA, "image/png")
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(ObjectStore.ensure_bucket, stores))
         stores[0].ensure_bucket()
 
         for store in stores:
-            store.check()
+            store.put("a.png", DATA, "image/png")
             store.close()
 
 
@@ -124,7 +124,7 @@ class TestTrouble:
         del store
         stranger = ObjectStore.from_settings(s3_settings.model_copy(update={"s3_secret_key": SecretStr("wrong")}))
 
-        for ask in (stranger.check, stranger.ensure_bucket, lambda: stranger.put("a", b"", "image/png")):
+        for ask in (stranger.ensure_bucket, lambda: stranger.put("a", b"", "image/png")):
             with pytest.raises(StoreUnavailable, match="DARKROOM_S3_SECRET_KEY"):
                 ask()
 
@@ -135,7 +135,6 @@ class TestTrouble:
             store.put("a.png", DATA, "image/png")
             server.kill()
             for ask in (
-                store.check,
                 store.ensure_bucket,
                 lambda: store.put("b.png", DATA, "image/png"),
                 lambda: store.get("a.png"),
@@ -148,12 +147,12 @@ class TestTrouble:
 
             assert store.get("a.png") == DATA
 
-    def test_a_check_of_a_store_that_hangs_ends_in_time(self, s3_settings: Settings) -> None:
+    def test_the_question_for_the_bucket_to_a_store_that_hangs_ends_in_time(self, s3_settings: Settings) -> None:
         """192.0.2.0/24 is for documentation: nothing answers there, or the network says so at once."""
         away = ObjectStore.from_settings(s3_settings.model_copy(update={"s3_endpoint": "http://192.0.2.1:9000"}))
         began = time.monotonic()
 
         with pytest.raises(StoreUnavailable):
-            away.check()
+            away.ensure_bucket()
 
         assert time.monotonic() - began < 6

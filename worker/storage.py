@@ -1,0 +1,85 @@
+"""The object store as a worker uses it: it takes pictures, or it counts as away and no job is claimed.
+
+Away from the first picture that is not taken until a probe is: HEAD may answer while PUT is refused, by a
+full disk or a key that may only read. One thread finds out; whoever asks reads a flag. Knows no jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final, final
+
+from shared.errors import StoreUnavailable
+from shared.object_store import ObjectStore
+
+PROBE_KEY: Final = "images/.probe"
+"""Among the pictures: the rights of a key may end there."""
+PROBE_BYTES: Final = 1024 * 1024
+"""As large as a picture: a disk that is all but full still takes a small file."""
+PROBE_PAUSE_S: Final = 1.0
+CLOSE_LIMIT_S: Final = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+@final
+class Storage:
+    """One object store; for many threads."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._is_away = False
+        self._closing = threading.Event()
+        self._prober: threading.Thread | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """True while a new picture would not be taken, as far as is known."""
+        return self._is_away
+
+    def prepare(self) -> None:
+        """Make the bucket unless it is there; if that fails, the store counts as away."""
+        try:
+            self._store.ensure_bucket()
+        except StoreUnavailable as error:
+            self._note_away(error)
+
+    def put(self, key: str, data: bytes, media_type: str) -> None:
+        """Store a picture. Raises StoreUnavailable, and then the store counts as away."""
+        try:
+            self._store.put(key, data, media_type)
+        except StoreUnavailable as error:
+            self._note_away(error)
+            raise
+
+    def close(self) -> None:
+        """Probe no more; a probe that does not answer is left behind."""
+        self._closing.set()
+        if self._prober is not None:
+            self._prober.join(CLOSE_LIMIT_S)
+
+    def _note_away(self, error: StoreUnavailable) -> None:
+        with self._lock:
+            if self._is_away:
+                return
+            self._is_away = True
+            self._prober = threading.Thread(target=self._probe, name="storage", daemon=True)
+            self._prober.start()
+        _logger.warning("no job is claimed until the object store takes pictures: %s", error)
+
+    def _probe(self) -> None:
+        while not self._closing.wait(PROBE_PAUSE_S):
+            try:
+                self._store.ensure_bucket()  # it may be gone
+                self._store.put(PROBE_KEY, bytes(PROBE_BYTES), "application/octet-stream")
+            except StoreUnavailable:
+                continue
+            except Exception:
+                _logger.exception("a probe of the object store failed; the next one comes")
+                continue
+            with self._lock:
+                self._is_away = False
+            _logger.info("the object store takes pictures again")
+            return

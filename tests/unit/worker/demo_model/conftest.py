@@ -8,7 +8,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Keep torch to one thread: with busy neighbours two wait for each other at every operation."""
     before = torch.get_num_threads()

@@ -2,6 +2,7 @@
 # Much of torch, diffusers and transformers has no complete types.
 """Every training stage at a tiny size, stopped and gone on with."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +14,13 @@ from safetensors.torch import load_file
 
 from worker.demo_model.architecture import SCALING_FACTOR, build_autoencoder
 from worker.demo_model.autoencoder import AutoencoderPlan, latents_of, whiten
-from worker.demo_model.checkpoint import learning_rate, load_checkpoint
+from worker.demo_model.checkpoint import Checkpoint, learning_rate, load_checkpoint, save_checkpoint
 from worker.demo_model.data import DataPlan, draw_pictures, open_pictures
 from worker.demo_model.denoiser import DenoiserPlan, denoiser_checkpoint
 from worker.demo_model.export import begin_from, export_checkpoint, folder_bytes, load_pipeline
 from worker.demo_model.fastpath import use_fast_norms
 from worker.demo_model.latents import importance_of
+from worker.demo_model.team import Team, work_together
 from worker.demo_model.text import TextPlan
 from worker.demo_model.train import STAGES, TrainingPlan, arguments, planned, train
 
@@ -40,6 +42,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return work, work / "exported"
 
 
+def without_denoiser(work: Path, copy: Path) -> Path:
+    """Copy a work folder as it was before the denoiser's training."""
+    shutil.copytree(work, copy)
+    shutil.rmtree(denoiser_checkpoint(copy).parent)
+    return copy
+
+
 def test_the_exported_folder_loads_and_draws(trained: tuple[Path, Path]) -> None:
     pipeline = load_pipeline(trained[1])
     picture = cast("Any", pipeline)("red", width=160, height=96, num_inference_steps=1).images[0]
@@ -58,22 +67,53 @@ def test_a_finished_stage_is_not_run_again(trained: tuple[Path, Path]) -> None:
     assert {p: p.stat().st_mtime_ns for p in work.rglob("*.pt")} == before
 
 
-def test_the_denoiser_goes_on_from_its_checkpoint(trained: tuple[Path, Path]) -> None:
-    work, exported = trained
-    longer = replace(TINY, denoiser=replace(TINY.denoiser, steps=3))
-    train(longer, work, exported, ["denoiser"])
-    state = load_checkpoint(denoiser_checkpoint(work))
-    assert state is not None
-    assert state["step"] == 3
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(TINY, denoiser=replace(TINY.denoiser, steps=3))
+    at_once, stopped = (without_denoiser(trained[0], tmp_path / name) for name in ("at_once", "stopped"))
+    train(plan, at_once, tmp_path, ["denoiser"])
+
+    def save_and_stop(path: Path, state: Checkpoint) -> None:
+        save_checkpoint(path, state)
+        if state["step"] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.demo_model.denoiser.save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(plan, stopped, tmp_path, ["denoiser"])
+    train(plan, stopped, tmp_path, ["denoiser"])
+
+    expected, found = (load_checkpoint(denoiser_checkpoint(work)) for work in (at_once, stopped))
+    assert expected is not None
+    assert found is not None
+    assert found["step"] == expected["step"] == 3
+    for part in ("model", "average"):
+        assert all(torch.equal(found[part][name], value) for name, value in expected[part].items())
 
 
-def test_two_processes_train_as_one(trained: tuple[Path, Path]) -> None:
-    work, exported = trained
-    plan = replace(TINY, processes=2, denoiser=replace(TINY.denoiser, steps=4))
-    train(plan, work, exported, ["denoiser"])
+def test_two_processes_train_as_one(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    work = without_denoiser(trained[0], tmp_path / "work")
+    train(replace(TINY, processes=2), work, tmp_path, ["denoiser"])
     state = load_checkpoint(denoiser_checkpoint(work))
     assert state is not None
-    assert state["step"] == 4
+    assert state["step"] == TINY.denoiser.steps
+
+
+def test_a_teams_gradient_is_its_members_mean(tmp_path: Path) -> None:
+    work_together(2, write_averaged_gradients, tmp_path)
+    for rank in (0, 1):
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True).tolist() == [1.5, 15.0]
+
+
+def write_averaged_gradients(team: Team, folder: Path) -> None:
+    """Average gradients of 1 and 10 times the member's number, from 1, and write what came of them."""
+    weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    for weight, times in zip(weights, (1.0, 10.0), strict=True):
+        weight.grad = torch.tensor([times * (team.rank + 1)])
+    team.average_gradients(weights)
+    torch.save(torch.cat([cast("torch.Tensor", weight.grad) for weight in weights]), folder / f"{team.rank}.pt")
 
 
 def test_a_new_run_begins_from_an_exported_folder(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from shared.generation import GenerationParams, Scheduler
 from worker.engine.engine import Engine
 from worker.engine.events import Event, Pixels, RowFinished, RowId
 
 ROW = RowId("row")
+
+CPU = torch.device("cpu")
+"""Where bits are compared, on a machine with a GPU too."""
 
 PARAMS = GenerationParams(
     prompt="a red circle",

@@ -11,6 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from shared.errors import CheckpointUnavailable
 from shared.generation import ModelCard
+from tests.unit.worker.engine.drawing import CPU
 from worker.engine.model import Model, load_model
 
 CONFIG = Path(__file__).parents[3] / "ssd_1b_config"
@@ -40,7 +41,7 @@ def test_a_vae_that_overflows_in_fp16_is_loaded_wider(
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
     file = folder / "vae" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "force_upcast": force_upcast}))
-    loaded = load_model(folder, model.card, dtype=torch.float16)
+    loaded = load_model(folder, model.card, dtype=torch.float16, device=CPU)
     assert cast("Any", loaded.vae).dtype is dtype
     assert cast("Any", loaded.unet).dtype is torch.float16
 
@@ -49,7 +50,7 @@ def test_plain_weights_load_too(tiny_checkpoint: Path, tmp_path: Path, model: Mo
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
     for weights in folder.glob("*/*.fp16.safetensors"):
         weights.rename(weights.with_name(weights.name.replace(".fp16", "")))
-    loaded = load_model(folder, model.card)
+    loaded = load_model(folder, model.card, device=CPU)
     first, second = (next(cast("torch.nn.Module", each.unet).parameters()) for each in (loaded, model))
     assert torch.equal(first, second)
 
@@ -59,7 +60,7 @@ def test_a_damaged_file_is_refused(tiny_checkpoint: Path, tmp_path: Path, model:
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
     (folder / f"{part}.fp16.safetensors").write_bytes(b"cut short")
     with pytest.raises(CheckpointUnavailable, match="can't be loaded"):
-        load_model(folder, model.card)
+        load_model(folder, model.card, device=CPU)
 
 
 def test_distilled_guidance_is_refused(tiny_checkpoint: Path, tmp_path: Path, card: ModelCard) -> None:
@@ -67,7 +68,7 @@ def test_distilled_guidance_is_refused(tiny_checkpoint: Path, tmp_path: Path, ca
     file = folder / "unet" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "time_cond_proj_dim": 16}))
     with pytest.raises(CheckpointUnavailable, match="distilled"):
-        load_model(folder, card)
+        load_model(folder, card, device=CPU)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 
 from shared.generation import GenerationParams, Scheduler
 from tests.tiny_checkpoint import make_tiny_checkpoint
-from tests.unit.worker.engine.drawing import ROW, draw, params_with
+from tests.unit.worker.engine.drawing import CPU, ROW, draw, params_with
 from worker.engine.engine import Engine
 from worker.engine.events import Pixels
 from worker.engine.model import Model, load_model
@@ -133,7 +133,7 @@ def test_an_exclamation_mark_is_padding_to_the_second_encoder_as_in_the_stock_pi
 
 
 def test_equal_in_bfloat16(tiny_checkpoint: Path, model: Model) -> None:
-    engine = Engine(load_model(tiny_checkpoint, model.card, dtype=torch.bfloat16))
+    engine = Engine(load_model(tiny_checkpoint, model.card, dtype=torch.bfloat16, device=CPU))
     stock = Stock(tiny_checkpoint, torch.bfloat16)
     for scheduler in Scheduler:
         params = params_with(scheduler=scheduler)
@@ -141,7 +141,7 @@ def test_equal_in_bfloat16(tiny_checkpoint: Path, model: Model) -> None:
 
 
 def test_equal_with_velocity_prediction_and_eight_latent_channels(velocity_checkpoint: Path, model: Model) -> None:
-    engine = Engine(load_model(velocity_checkpoint, model.card))
+    engine = Engine(load_model(velocity_checkpoint, model.card, device=CPU))
     stock = Stock(velocity_checkpoint)
     for scheduler in Scheduler:
         params = params_with(scheduler=scheduler)

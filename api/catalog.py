@@ -16,7 +16,12 @@ def catalog(fleet: Fleet) -> ModelList:
     others = sorted((card for card in fleet.cards if card.id != default.id), key=lambda card: card.id)
     return ModelList(
         data=tuple(
-            ModelBody(**dict(card), ready_workers=ready_workers(fleet, card), is_default=card.id == default.id)
+            ModelBody(
+                **dict(card),
+                ready_workers=ready_workers(fleet, card),
+                warming_workers=_workers(fleet, card, "warming"),
+                is_default=card.id == default.id,
+            )
             for card in (default, *others)
         )
     )
@@ -49,4 +54,8 @@ def card_for(fleet: Fleet, model: str | None) -> ModelCard:
 
 def ready_workers(fleet: Fleet, card: ModelCard) -> int:
     """How many workers would take a job of this model now."""
-    return sum(worker.state == "ready" and worker.model == card.id for worker in fleet.workers)
+    return _workers(fleet, card, "ready")
+
+
+def _workers(fleet: Fleet, card: ModelCard, state: str) -> int:
+    return sum(worker.state == state and worker.model == card.id for worker in fleet.workers)

@@ -121,6 +121,8 @@ class ModelBody(ModelCard):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     ready_workers: int
+    warming_workers: int = 0
+    """Workers that load the model now."""
     is_default: bool
 
 

@@ -165,10 +165,11 @@ def _away(view: View, notices: str) -> View:
 
 
 def _offered(models: tuple[ModelBody, ...]) -> tuple[ModelBody, ...]:
-    """Leave out the models that nobody serves now, unless nobody serves any: a job for them would wait for long."""
-    return tuple(model for model in models if model.ready_workers) or models
+    """Leave out the models that nobody serves while others are served, or loaded: their jobs could wait for ever."""
+    ready = tuple(model for model in models if model.ready_workers)
+    return ready or tuple(model for model in models if model.warming_workers) or models
 
 
 def _without_workers(models: tuple[ModelBody, ...]) -> list[ModelBody]:
     """Leave out what changes with every worker that comes or goes: the form does not depend on it."""
-    return [model.model_copy(update={"ready_workers": 0}) for model in models]
+    return [model.model_copy(update={"ready_workers": 0, "warming_workers": 0}) for model in models]

@@ -26,7 +26,9 @@ def nothing_served(card: ModelBody | None = None) -> str:
 def model_notices(card: ModelBody) -> str:
     """Call the demo model what it is, and say where nobody is there to draw."""
     notices = ""
-    if not card.ready_workers:
+    if not card.ready_workers and card.warming_workers:
+        notices += _notice("wait", "A worker is loading the model.", "What you send waits in the queue until then.")
+    elif not card.ready_workers:
         notices += _notice("wait", "No worker is ready.", "What you send waits in the queue until one starts.")
     if card.is_demo:
         notices += _notice(

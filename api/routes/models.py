@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/models", tags=["Models"])
 async def list_models(gateway: TheGateway) -> ModelList:
     """List the models that workers have named, the default first: sizes, schedulers, limits, defaults.
 
-    A model with `ready_workers: 0` takes jobs too; they wait for a worker. Empty before the first
-    worker's start.
+    A model with `ready_workers: 0` takes jobs too; they wait for a worker, and `warming_workers` load
+    it just then. Empty before the first worker's start.
     """
     return catalog(await gateway.run(fleet()))

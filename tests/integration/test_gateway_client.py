@@ -172,6 +172,13 @@ class TestVerbs:
         assert (model.id, model.ready_workers, model.is_default) == (CARD.id, 1, True)
         assert client.ready().ready
 
+    def test_a_model_that_a_worker_loads_is_told_from_one_that_nobody_serves(self, client: Client, hand: Hand) -> None:
+        hand.arrive(ready=False)
+
+        (model,) = client.models()
+
+        assert (model.ready_workers, model.warming_workers) == (0, 1)
+
     def test_a_preview_is_none_until_there_is_one(self, client: Client, hand: Hand) -> None:
         job = client.submit("x")
         assert client.preview(job.id) is None

@@ -8,8 +8,10 @@ import httpx2
 import pytest
 
 from shared.client import Client
+from shared.connection import run
 from shared.generation import Scheduler
 from shared.jobs import JobId, JobStatus, new_job_id
+from shared.scripts import announce
 from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port
 from ui.form import FIELDS
@@ -91,14 +93,19 @@ class TestOpening:
     def test_a_form_in_use_is_left_alone_when_workers_come_and_go(
         self, hand: Hand, first: View, handlers: Handlers
     ) -> None:
+        draft = {"model": CARD.id, "num_inference_steps": 9}
+        hand.forget_all()
+        run(hand.redis, announce(CARD))
+        gone = handlers.look(first, None, draft)
         hand.arrive(ready=False)
+        warming = handlers.look(gone, None, draft)
 
-        later = handlers.look(first, None, {"model": CARD.id, "num_inference_steps": 9})
-
-        assert "No worker is ready." in later.notices
-        assert "no workers ready" in later.served
-        assert later.controls == first.controls
-        assert later.can_generate, "what is sent waits for a worker"
+        assert "No worker is ready." in gone.notices
+        assert "A worker is loading the model." in warming.notices
+        for later in (gone, warming):
+            assert "no workers ready" in later.served
+            assert later.controls == first.controls
+            assert later.can_generate, "what is sent waits for a worker"
 
     def test_another_choice_of_model_brings_its_limits_and_keeps_the_words(
         self, first: View, gateway: Serving, handlers: Handlers
@@ -118,21 +125,33 @@ class TestOpening:
         assert "Bigger" in chosen.served
         assert stays.controls == chosen.controls
 
-    @pytest.mark.parametrize(("is_served", "shown"), [(True, "test/successor"), (False, CARD.id)])
+    @pytest.mark.parametrize(
+        ("states", "shown"),
+        [
+            ((None, "ready"), "test/successor"),
+            ((None, "warming"), "test/successor"),
+            (("warming", "ready"), "test/successor"),
+            (("warming", "warming"), CARD.id),
+            ((None, None), CARD.id),
+        ],
+    )
     def test_the_model_of_the_last_visit_is_kept_unless_only_others_are_served(
-        self, hand: Hand, gateway: Serving, handlers: Handlers, *, is_served: bool, shown: str
+        self, hand: Hand, gateway: Serving, handlers: Handlers, states: tuple[str | None, str | None], shown: str
     ) -> None:
-        hand.arrive(ready=False)
         successor = CARD.model_copy(update={"id": "test/successor", "title": "Successor"})
         with Hand(gateway.settings, successor) as other:
-            other.arrive(ready=is_served)
+            hand.forget_all()
+            for one, state in zip((hand, other), states, strict=True):
+                run(one.redis, announce(one.card))
+                if state is not None:
+                    one.arrive(ready=state == "ready")
 
             view = handlers.look(View(), None, {"model": CARD.id, "prompt": "kept"})
 
         assert view.card is not None
         assert view.card.id == view.controls["model"].value == shown
         assert view.controls["prompt"].value == "kept"
-        assert len(view.models) == (1 if is_served else 2), "what nobody serves is no choice"
+        assert (CARD.id in {model.id for model in view.models}) == (shown == CARD.id), "nor offered"
 
     def test_a_job_that_is_gone_leaves_an_empty_tray(self, first: View, handlers: Handlers) -> None:
         view = handlers.look(first, new_job_id(), {})

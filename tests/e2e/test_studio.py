@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 Come = Callable[..., Visitor]
+MOST_STEPS = 100
 RED_CIRCLE = "a red circle on a blue background"
 COUNT_PRESSES_JS = """() => {
   window.presses = 0;
@@ -158,8 +159,9 @@ def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:
     def places() -> list[FloatRect | None]:
         return [visitor.page.locator(what).bounding_box() for what in ("#generate", "#size", "#tray .sheet")]
 
-    before = places()
+    visitor.set_number("num_inference_steps", MOST_STEPS)  # one picture, and time to look while it is drawn
     visitor.prompt.fill(RED_CIRCLE)
+    before = places()
     visitor.generate.click()
     visitor.expect_tray("running")
     while_drawn = places()

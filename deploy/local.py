@@ -81,7 +81,7 @@ def _is_alive(pid: str) -> bool:
     return True
 
 
-def report(stack: Stack, data: Path, took_s: float) -> str:
+def report(stack: Stack, settings: LocalSettings, took_s: float) -> str:
     """Say where everything is, and what is served."""
     model = stack.gateway.default_model()
     served = "unknown" if model is None else f"{model.title} ({model.id})"
@@ -94,9 +94,10 @@ def report(stack: Stack, data: Path, took_s: float) -> str:
         f"  model     {served}",
     ]
     if model is not None and model.is_demo:
-        lines.append("            There is no CUDA GPU here, so this is the small demo model, not SSD-1B.")
+        why = "There is no CUDA GPU here, so this is" if settings.model == "auto" else "This is"
+        lines.append(f"            {why} the small demo model, not SSD-1B.")
     lines += [
-        f"  data      {data}   (logs in {data / 'logs'})",
+        f"  data      {settings.data}   (logs in {settings.data / 'logs'})",
         "",
         "  Ctrl-C stops everything; jobs and pictures are kept.",
         "",
@@ -123,7 +124,7 @@ def run(settings: LocalSettings) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, stop)
         say("darkroom", f"starting {', '.join(part.name for part in supervisor.parts)}")
-        supervisor.run(when_ready=lambda: tell(report(stack, settings.data, time.monotonic() - begin)))
+        supervisor.run(when_ready=lambda: tell(report(stack, settings, time.monotonic() - begin)))
         say("darkroom", "stopped")
 
 

@@ -34,6 +34,20 @@ CHUNK_BYTES: Final = 256 * 1024
 _SESSION_LOCK: Final = Lock()
 _MISSING_BUCKET: Final = frozenset({"NoSuchBucket", "404", "NotFound"})
 _MISSING_KEY: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+_WRONG_KEY: Final = frozenset({"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"})
+_WRONG_REQUEST: Final = frozenset(
+    {
+        "AuthorizationHeaderMalformed",  # another region
+        "EntityTooLarge",
+        "InvalidArgument",
+        "InvalidBucketName",
+        "InvalidRequest",
+        "MethodNotAllowed",
+        "NotImplemented",
+        "PermanentRedirect",
+    }
+)
+"""Not all of 4xx: a bucket may be made again, a quota raised, a clock set, and 408, 409 and 429 pass by themselves."""
 
 
 class _Body(Protocol):
@@ -222,6 +236,12 @@ def _session() -> _Session:
     return cast("_Session", Session())
 
 
+def is_refusal(error: StoreUnavailable) -> bool:
+    """Tell whether the store refused what waiting does not mend: the key, its rights or the request are wrong."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and _code(cause) in _WRONG_KEY | _WRONG_REQUEST
+
+
 def _code(error: ClientError) -> str:
     response = cast("dict[str, dict[str, object]]", error.response)
     return str(response.get("Error", {}).get("Code", ""))
@@ -238,7 +258,7 @@ def _translated(doing: str) -> Generator[None]:
             "Create it, or start the gateway or a worker: they create it."
             if code in _MISSING_BUCKET
             else "Check DARKROOM_S3_ACCESS_KEY, DARKROOM_S3_SECRET_KEY and the rights of that key."
-            if code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
+            if code in _WRONG_KEY
             else "Try again shortly."
         )
         raise StoreUnavailable(f"The object store refused ({code}): could not {doing}. {hint}") from error

@@ -1,7 +1,8 @@
 """From pixels to an ended job, in threads beside the engine: encode, upload, record, finish.
 
 What can't be reached is tried again while the lease is held: Redis without limit, the object store
-for `store_patience_s`. The number of pictures under way is bounded; `has_room` tells the shift.
+for `store_patience_s`. Then a job whose pictures the store refused for good fails; one that met an
+outage waits again. The number of pictures under way is bounded; `has_room` tells the shift.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import redis
 from shared.connection import run
 from shared.errors import LeaseLost, StoreUnavailable, Unavailable
 from shared.jobs import Image, Job, JobError, image_key
+from shared.object_store import is_refusal
 from shared.scripts import Lease, add_image, fail, finish
 from worker.duty import Duty
 from worker.images import Pixels, Provenance, encode_image
@@ -51,9 +53,7 @@ class Origin:
 class Delivery:
     """Delivers pictures and ends their jobs; what comes of it is put into the shift's inbox."""
 
-    def __init__(
-        self, client: redis.Redis, storage: Storage, origin: Origin, duty: Duty, *, patience_s: float
-    ) -> None:
+    def __init__(self, client: redis.Redis, storage: Storage, origin: Origin, duty: Duty, *, patience_s: float) -> None:
         self._client = client
         self._storage = storage
         self._origin = origin
@@ -169,8 +169,9 @@ class Delivery:
                 work()
             except LeaseLost:
                 self._end(lease, Lost(lease))
-            except StoreUnavailable:
-                self._end(lease, StoreAway(lease))
+            except StoreUnavailable as error:
+                refused = JobError(code=error.code, message=str(error))
+                self._end(lease, Broken(lease, refused) if is_refusal(error) else StoreAway(lease))
             except Unavailable:  # only when closing: the lease ends by itself
                 _logger.warning("left undone, the queue is away job=%s", lease.job_id)
             except Exception:

@@ -26,7 +26,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A picture of the job can't be made into a file, so the job fails."""
+    """A picture of the job can't be made into a file, or the store refuses it for good, so the job fails."""
 
     lease: Lease
     error: JobError

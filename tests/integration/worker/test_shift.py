@@ -325,6 +325,20 @@ def test_a_store_that_answers_but_takes_no_pictures_gets_none_drawn_in_vain(
         assert bench.read(job).status is JobStatus.SUCCEEDED
 
 
+def test_a_job_whose_pictures_the_store_refuses_for_good_fails(
+    settings: Settings, bench_of: Callable[..., Bench]
+) -> None:
+    ObjectStore.from_settings(settings).ensure_bucket()
+    wrong_key = {"s3_endpoint": settings.s3_endpoint, "s3_secret_key": SecretStr("wrong")}
+    bench = bench_of(SteadyEngine(), store_patience_s=0.0, **wrong_key)
+    job = bench.submit()
+    bench.shift.run()
+    failed = bench.wait_for(job, lambda now: now.status.is_terminal, "the job fails")
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (JobStatus.FAILED, "store_unavailable")
+    assert "DARKROOM_S3_SECRET_KEY" in failed.error.message
+
+
 def test_no_job_is_claimed_from_the_first_picture_that_is_not_taken(
     bench_of: Callable[..., Bench], tmp_path: Path
 ) -> None:

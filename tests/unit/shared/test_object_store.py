@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import ImageNotFound, StoreUnavailable
-from shared.object_store import CHUNK_BYTES, ObjectStore
+from shared.object_store import CHUNK_BYTES, ObjectStore, is_refusal
 from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.servers import RedisServer, S3Server
@@ -86,8 +86,9 @@ class TestBucket:
     def test_it_is_made_once_by_many_at_once(self, s3_settings: Settings) -> None:
         stores = [ObjectStore.from_settings(s3_settings) for _ in range(4)]
 
-        with pytest.raises(StoreUnavailable, match="Create it"):
+        with pytest.raises(StoreUnavailable, match="Create it") as caught:
             stores[0].put("a.png", DATA, "image/png")
+        assert not is_refusal(caught.value)
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(ObjectStore.ensure_bucket, stores))
         stores[0].ensure_bucket()
@@ -125,8 +126,9 @@ class TestTrouble:
         stranger = ObjectStore.from_settings(s3_settings.model_copy(update={"s3_secret_key": SecretStr("wrong")}))
 
         for ask in (stranger.ensure_bucket, lambda: stranger.put("a", b"", "image/png")):
-            with pytest.raises(StoreUnavailable, match="DARKROOM_S3_SECRET_KEY"):
+            with pytest.raises(StoreUnavailable, match="DARKROOM_S3_SECRET_KEY") as caught:
                 ask()
+            assert is_refusal(caught.value)
 
     def test_a_store_that_is_away_and_comes_back(self, redis_server: RedisServer, tmp_path: Path) -> None:
         with S3Server(tmp_path / "s3") as server:
@@ -140,8 +142,9 @@ class TestTrouble:
                 lambda: store.get("a.png"),
                 lambda: store.delete(["a.png"]),
             ):
-                with pytest.raises(StoreUnavailable, match="does not answer"):
+                with pytest.raises(StoreUnavailable, match="does not answer") as caught:
                     ask()
+                assert not is_refusal(caught.value)
 
             server.start()
 

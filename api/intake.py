@@ -17,7 +17,7 @@ from starlette.requests import Request
 from api.catalog import card_for, default_card
 from api.errors import field_errors
 from shared.contract import JobRequest
-from shared.errors import FieldError, InvalidRequest
+from shared.errors import FieldError, InvalidRequest, NoModel
 from shared.generation import GenerationParams, ModelCard
 from shared.scripts import Fleet
 
@@ -40,6 +40,10 @@ class Draft:
         except InvalidRequest as error:
             wrong += error.errors
             card = default_card(fleet)
+        except NoModel:
+            if wrong:
+                raise InvalidRequest(self.wrong) from None
+            raise
         try:
             params = self.request.resolve(card, drawn_seed=drawn_seed)
         except InvalidRequest as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.intake import draft
 from shared.contract import JobRequest
-from shared.errors import FieldError, InvalidRequest
+from shared.errors import FieldError, InvalidRequest, NoModel
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, Scheduler, Size
 from shared.scripts import Fleet
 
@@ -85,3 +86,12 @@ def test_any_right_request_is_taken_as_it_was_said(fields: dict[str, object]) ->
     assert {name: said[name] for name in fields if name != "prompt"} == {
         name: value for name, value in fields.items() if name != "prompt"
     }
+
+
+def test_what_is_wrong_by_itself_is_told_before_any_model_is_known() -> None:
+    nobody = Fleet((), ())
+    with pytest.raises(InvalidRequest) as told:
+        draft(b'{"prompt": "x", "stepz": 5}').complete(nobody, drawn_seed=7)
+    assert [error.field for error in told.value.errors] == ["stepz"]
+    with pytest.raises(NoModel):
+        draft(b'{"prompt": "x"}').complete(nobody, drawn_seed=7)

@@ -61,6 +61,8 @@ class Delivery:
         self._inbox = duty.inbox
         self._patience_s = patience_s
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
+        # Its own: an end that needs Redis alone must not wait behind pictures that wait for the store.
+        self._end_thread = ThreadPoolExecutor(1, thread_name_prefix="end")
         self._futures: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._missing: dict[Lease, set[int]] = {}
@@ -84,7 +86,7 @@ class Delivery:
         with self._lock:
             self._missing[lease] = missing
         if not missing:
-            self._submit(lease, lambda: self._finish(lease))
+            self._submit(self._end_thread, lease, lambda: self._finish(lease))
 
     def deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
         """Take a finished picture. Returns at once; holds the pixels until they are stored."""
@@ -98,11 +100,11 @@ class Delivery:
                 with self._lock:
                     self._under_way -= 1
 
-        self._submit(lease, work)
+        self._submit(self._threads, lease, work)
 
     def fail(self, lease: Lease, error: JobError) -> None:
         """End a job without its pictures."""
-        self._submit(lease, lambda: self._fail(lease, error))
+        self._submit(self._end_thread, lease, lambda: self._fail(lease, error))
 
     def forget(self, lease: Lease) -> None:
         """Don't finish this job any more; what is under way finds its lease lost."""
@@ -112,7 +114,8 @@ class Delivery:
     def close(self) -> None:
         """Give up what is not yet delivered; an upload that does not answer is left behind."""
         self._closing.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._end_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
         wait(tuple(self._futures), CLOSE_LIMIT_S)
 
     def _deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
@@ -163,7 +166,7 @@ class Delivery:
             self._leases.let_go(lease)
         self._inbox.put(news)
 
-    def _submit(self, lease: Lease, work: Callable[[], None]) -> None:
+    def _submit(self, threads: ThreadPoolExecutor, lease: Lease, work: Callable[[], None]) -> None:
         def guarded() -> None:
             try:
                 work()
@@ -181,7 +184,7 @@ class Delivery:
                 )
                 self._end(lease, Broken(lease, JobError(code="internal_error", message=message)))
 
-        future = self._threads.submit(guarded)
+        future = threads.submit(guarded)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
 

@@ -17,10 +17,11 @@ from shared.broker import WakeUps
 from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationRequest, ModelCard, Scheduler, Size
-from shared.jobs import LOCAL_TENANT, Job, JobStatus, NewJob, WorkerId, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, JobError, JobStatus, LeaseToken, NewJob, WorkerId, new_job_id
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from tests.integration.worker.engines import (
+    PIXELS,
     EngineThatChokesOnFoxes,
     EngineThatDrawsNonsense,
     EngineThatFailsFoxes,
@@ -28,7 +29,7 @@ from tests.integration.worker.engines import (
     EngineThatReadsLittle,
     SteadyEngine,
 )
-from tests.servers import RedisServer, S3Server, wait_until
+from tests.servers import RedisServer, S3Server, free_port, wait_until
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
 from worker.duty import Duty
@@ -360,6 +361,23 @@ def test_no_job_is_claimed_from_the_first_picture_that_is_not_taken(
         wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
         bench.shift.run()
         assert bench.read(waiting).status is JobStatus.SUCCEEDED
+
+
+def test_a_job_fails_at_once_while_the_pictures_of_another_wait_for_the_store(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(SteadyEngine(), s3_endpoint=f"http://127.0.0.1:{free_port()}", store_patience_s=LIMIT_S)
+    drawn, wrong = bench.submit(num_images=4), bench.submit()
+    for token in ("drawn", "wrong"):
+        claimed = run(bench.client, scripts.claim(CARD.id, WorkerId("w"), LeaseToken(token), lease_s=LIMIT_S))
+        assert claimed is not None
+        bench.duty.leases.hold(claimed.lease)
+        if token == "drawn":
+            bench.delivery.expect(claimed.lease, range(4))
+            for index in range(4):
+                bench.delivery.deliver(claimed.job, claimed.lease, index, PIXELS)
+        else:
+            bench.delivery.fail(claimed.lease, JobError(code="model_error", message="No."))
+    wait_until(lambda: bench.read(wrong).status is JobStatus.FAILED, limit_s=LIMIT_S / 2, what="the job fails")
+    assert bench.read(drawn).status is JobStatus.RUNNING
 
 
 def test_no_job_is_claimed_while_the_store_that_was_away_at_the_start_stays_away(

@@ -25,6 +25,7 @@ from ui.notices import (
     refusal,
     served,
 )
+from ui.outage import Outage
 from ui.tray import empty_tray, job_tray
 
 BUSY_POLL_S: Final = 0.3
@@ -84,6 +85,7 @@ class Handlers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._outage = Outage()
 
     def generate(self, form: Form) -> Answer:
         """Submit the form; what is wrong with it comes back as HTML that names every field."""
@@ -117,9 +119,10 @@ class Handlers:
         """
         view = seen
         try:
-            view = replace(self._look_at_job(view, job_id), job_id=job_id)
-            if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
-                view = self._look_at_models(view, draft)
+            with self._outage.turn():
+                view = replace(self._look_at_job(view, job_id), job_id=job_id)
+                if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
+                    view = self._look_at_models(view, draft)
         except DarkroomError as error:
             away = _away(view, away_notice("Out of reach.", plain_words(error)))
             if away.notices != seen.notices:  # once an outage, not once a look

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import httpx2
@@ -13,11 +14,27 @@ from shared.generation import Scheduler
 from shared.jobs import JobId, JobStatus, new_job_id
 from shared.scripts import announce
 from tests.integration.serving import CARD, Hand, Serving
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 from ui.form import FIELDS
 from ui.handlers import BUSY_POLL_S, IDLE_POLL_S, Handlers, View
 
 JPEG = b"\xff\xd8 a preview"
+
+
+class Freezer(httpx2.HTTPTransport):
+    """Holds requests back until it thaws, and loses them after `wait_s`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.thaw = threading.Event()
+        self.wait_s = 0.0
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked += 1
+        if not self.thaw.wait(self.wait_s):
+            raise httpx2.ReadTimeout("frozen", request=request)
+        return super().handle_request(request)
 
 
 def form_of(view: View, **said: object) -> dict[str, object]:
@@ -358,6 +375,26 @@ class TestOutages:
         assert "may have been accepted" not in not_canceled.problems
         assert 'data-code="gateway_unavailable"' in not_canceled.problems
         assert back.notices == ""
+
+    def test_a_gateway_that_hangs_holds_one_look_up_and_not_every_visitors(self, first: View, gateway: Serving) -> None:
+        freezer = Freezer()
+        with Client(gateway.url, transport=freezer) as client:
+            handlers = Handlers(client)
+            handlers.look(first, None, {})
+            freezer.wait_s = 60
+            held = threading.Thread(target=handlers.look, args=(first, None, {}))
+            held.start()
+            wait_until(lambda: freezer.asked == 2, limit_s=20, what="a look hangs")
+
+            told = handlers.look(first, None, {})
+            asked = freezer.asked
+            freezer.thaw.set()
+            held.join()
+            back = handlers.look(told, None, {})
+
+        assert "The gateway does not answer." in told.notices
+        assert asked == 2, "it was told by the look that failed"
+        assert (back.notices, back.served) == ("", first.served)
 
     def test_an_answer_of_something_else_is_said_without_its_address(self, first: View) -> None:
         def stumble(_request: httpx2.Request) -> httpx2.Response:

@@ -190,8 +190,7 @@ def progress(
     lease: Lease, step: int, *, warnings: Iterable[JobWarning] = (), jpeg: bytes = b"", keys: Keys = DEFAULT
 ) -> Call[None]:
     """Tell how far a job is, and show a preview if there is a new one (`jpeg`). Raises LeaseLost."""
-    noted = tuple(word for warning in warnings for word in (warning.code, warning.model_dump_json()))
-    return _fenced("progress", lease, (step, PREVIEW_LIFE_S, jpeg, *noted), keys)
+    return _fenced("progress", lease, (step, PREVIEW_LIFE_S, jpeg, *_noted(warnings)), keys)
 
 
 def add_image(lease: Lease, image: Image, *, keys: Keys = DEFAULT) -> Call[None]:
@@ -199,9 +198,12 @@ def add_image(lease: Lease, image: Image, *, keys: Keys = DEFAULT) -> Call[None]
     return _fenced("add_image", lease, (image.index, image.model_dump_json()), keys)
 
 
-def finish(lease: Lease, *, keys: Keys = DEFAULT) -> Call[None]:
-    """End a job whose pictures are all recorded as succeeded. Raises LeaseLost, RuntimeError if one is missing."""
-    return _fenced("finish", lease, (), keys)
+def finish(lease: Lease, *, warnings: Iterable[JobWarning] = (), keys: Keys = DEFAULT) -> Call[None]:
+    """End a job whose pictures are all recorded as succeeded. Raises LeaseLost, RuntimeError if one is missing.
+
+    `warnings` are kept even if no `progress` that carried them was heard.
+    """
+    return _fenced("finish", lease, _noted(warnings), keys)
 
 
 def fail(lease: Lease, error: JobError, *, keys: Keys = DEFAULT) -> Call[None]:
@@ -249,6 +251,10 @@ def heartbeat(state: WorkerState, *, life_s: float, keys: Keys = DEFAULT) -> Cal
 def leave(worker: WorkerId, *, keys: Keys = DEFAULT) -> Call[None]:
     """Take this worker off the fleet."""
     return call_of("leave", keys, (worker,), _nothing)
+
+
+def _noted(warnings: Iterable[JobWarning]) -> tuple[str, ...]:
+    return tuple(word for warning in warnings for word in (warning.code, warning.model_dump_json()))
 
 
 def _fenced(name: str, lease: Lease, args: tuple[Argument, ...], keys: Keys) -> Call[None]:

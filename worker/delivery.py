@@ -20,7 +20,7 @@ import redis
 
 from shared.connection import run
 from shared.errors import LeaseLost, StoreUnavailable, Unavailable
-from shared.jobs import Image, Job, JobError, image_key
+from shared.jobs import Image, Job, JobError, JobWarning, image_key
 from shared.object_store import is_refusal
 from shared.scripts import Lease, add_image, fail, finish
 from worker.duty import Duty
@@ -49,6 +49,14 @@ class Origin:
     software: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What a job waits for before it is finished, and what is to be said of it then."""
+
+    missing: set[int]
+    warnings: tuple[JobWarning, ...]
+
+
 @final
 class Delivery:
     """Delivers pictures and ends their jobs; what comes of it is put into the shift's inbox."""
@@ -65,7 +73,7 @@ class Delivery:
         self._end_thread = ThreadPoolExecutor(1, thread_name_prefix="end")
         self._futures: set[Future[None]] = set()
         self._lock = threading.Lock()
-        self._missing: dict[Lease, set[int]] = {}
+        self._expected: dict[Lease, _Expected] = {}
         self._under_way = 0
         self._closing = threading.Event()
 
@@ -80,13 +88,13 @@ class Delivery:
         """True while new work would be in vain."""
         return self._storage.is_away
 
-    def expect(self, lease: Lease, indices: Iterable[int]) -> None:
-        """Finish the job when these pictures are delivered; at once if there are none."""
-        missing = set(indices)
+    def expect(self, lease: Lease, indices: Iterable[int], warnings: tuple[JobWarning, ...] = ()) -> None:
+        """Finish the job, with these warnings, when these pictures are delivered; at once if there are none."""
+        expected = _Expected(set(indices), warnings)
         with self._lock:
-            self._missing[lease] = missing
-        if not missing:
-            self._submit(self._end_thread, lease, lambda: self._finish(lease))
+            self._expected[lease] = expected
+        if not expected.missing:
+            self._submit(self._end_thread, lease, lambda: self._finish(lease, warnings))
 
     def deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
         """Take a finished picture. Returns at once; holds the pixels until they are stored."""
@@ -109,7 +117,7 @@ class Delivery:
     def forget(self, lease: Lease) -> None:
         """Don't finish this job any more; what is under way finds its lease lost."""
         with self._lock:
-            self._missing.pop(lease, None)
+            self._expected.pop(lease, None)
 
     def close(self) -> None:
         """Give up what is not yet delivered; an upload that does not answer is left behind."""
@@ -144,15 +152,16 @@ class Delivery:
         self._insist(lease, lambda: self._storage.put(key, encoded.data, media_type), self._patience_s)
         self._insist(lease, lambda: run(self._client, add_image(lease, image)))
         with self._lock:
-            missing = self._missing.get(lease)
-            if missing is not None:
-                missing.discard(index)
-            is_last = missing is not None and not missing
+            expected = self._expected.get(lease)
+            if expected is None:
+                return
+            expected.missing.discard(index)
+            is_last = not expected.missing
         if is_last:
-            self._finish(lease)
+            self._finish(lease, expected.warnings)
 
-    def _finish(self, lease: Lease) -> None:
-        self._insist(lease, lambda: run(self._client, finish(lease)))
+    def _finish(self, lease: Lease, warnings: tuple[JobWarning, ...]) -> None:
+        self._insist(lease, lambda: run(self._client, finish(lease, warnings=warnings)))
         self._end(lease, Ended(lease))
 
     def _fail(self, lease: Lease, error: JobError) -> None:

@@ -145,12 +145,12 @@ class Shift:
         self._duty.leases.hold(held.lease)
         self._jobs[job.id] = held
         _logger.info("claimed job=%s attempt=%d pictures=%d", job.id, job.attempt, len(held.missing))
-        self._delivery.expect(held.lease, held.missing)
         try:
             held.warnings = self._warnings(held.params)
+            self._delivery.expect(held.lease, held.missing, held.warnings)
             for row_id, index in held.rows.items():
                 self._engine.admit(row_id, held.params, index)
-            if held.warnings:  # now, and with every step: a job of one step may end before it is heard
+            if held.warnings:  # now, for who watches; the job's end says them again
                 self._reporter.report(Report(held.lease, held.step, held.warnings))
         except Exception as error:
             _logger.exception("could not be begun job=%s", job.id)

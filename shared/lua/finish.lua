@@ -4,6 +4,7 @@
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
 -- ARGV[2]  lease token
+-- ARGV[3...]  pairs: code of a warning, the warning in JSON
 --
 -- Replies
 --   OK            succeeded, now or before
@@ -20,5 +21,8 @@ for index = 0, field(id, 'num_images') - 1 do
   if redis.call('HEXISTS', key.job(id), 'image:' .. index) == 0 then return {'INCOMPLETE'} end
 end
 redis.call('HSET', key.job(id), 'step', field(id, 'steps'))
+for at = 3, #ARGV, 2 do
+  redis.call('HSET', key.job(id), 'warning:' .. ARGV[at], ARGV[at + 1])
+end
 close(id, 'succeeded')
 return {'OK'}

@@ -172,6 +172,14 @@ def test_a_text_that_is_cut_is_told_even_of_a_job_of_one_step(bench_of: Callable
     assert [(warning.code, "a cat" in warning.message) for warning in ended.warnings] == [("prompt_truncated", True)]
 
 
+def test_a_text_that_is_cut_is_told_even_if_no_report_got_through(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(EngineThatReadsLittle())
+    bench.reporter.close()
+    job = bench.submit("a cat")
+    bench.shift.run()
+    assert [warning.code for warning in bench.read(job).warnings] == ["prompt_truncated"]
+
+
 def test_a_lost_device_ends_the_shift_and_keeps_the_attempt_charged(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of(EngineThatLosesItsDevice())
     job = bench.submit()

@@ -46,7 +46,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.renew([LEASE], lease_s=1),
     scripts.progress(LEASE, 1, warnings=[JobWarning(code="c", message="m")]),
     scripts.add_image(LEASE, IMAGE),
-    scripts.finish(LEASE),
+    scripts.finish(LEASE, warnings=[JobWarning(code="c", message="m")]),
     scripts.fail(LEASE, JobError(code="c", message="m")),
     scripts.release(LEASE),
     scripts.reap(lease_s=1, max_attempts=3),

@@ -90,6 +90,18 @@ def test_a_job_is_finished_when_all_its_pictures_are_recorded(desk: Desk) -> Non
     assert ended.completed_at_ms is not None
 
 
+def test_a_finished_job_keeps_warnings_that_no_progress_brought(desk: Desk) -> None:
+    job = desk.submit()
+    lease = desk.claim().lease
+    desk(scripts.add_image(lease, image_of(job)))
+    warning = JobWarning(code="prompt_truncated", message="80 of 90 tokens were read.")
+    desk(scripts.finish(lease, warnings=[warning]))
+    assert desk.read(job).warnings == (warning,)
+    before = desk.dump()
+    desk(scripts.finish(lease, warnings=[warning]))
+    assert desk.dump() == before
+
+
 def test_a_failed_job_says_why(desk: Desk) -> None:
     job = desk.submit()
     error = JobError(code="model_error", message="It did not work.")

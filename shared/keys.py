@@ -11,7 +11,7 @@ that a Redis Cluster can hold them too.
     queues              set     models with waiting jobs, or until a moment ago; the sweep tidies it
     leases              zset    end in ms -> job id  running jobs
     claim:<token>       string  the job that this claim got; a minute
-    preview:<id>        string  JPEG of a running job; a minute
+    preview:<id>        string  JPEG of a running job; a minute, and gone when the job stops running
     swept               string  when the last sweep ran, in ms; kept
     sequence            string  counter of submitted jobs; kept
     card:<model>        string  the model's card in JSON; a week after its last worker's last heartbeat

@@ -75,6 +75,23 @@ def test_progress_counts_up_and_keeps_warnings_and_the_preview(desk: Desk) -> No
     assert desk(scripts.preview(job.id, TENANT)) == b"\xff\xd8"
 
 
+def requeued(desk: Desk, _job: Job, lease: Lease) -> None:
+    desk(scripts.release(lease))
+
+
+def canceled(desk: Desk, job: Job, _lease: Lease) -> None:
+    desk(scripts.cancel(job.id, job.tenant))
+
+
+@pytest.mark.parametrize("stop", [finished, failed, canceled, requeued])
+def test_a_job_that_runs_no_more_has_no_preview(desk: Desk, stop: Callable[[Desk, Job, Lease], None]) -> None:
+    job = desk.submit()
+    lease = desk.claim().lease
+    desk(scripts.progress(lease, 1, jpeg=b"\xff\xd8"))
+    stop(desk, job, lease)
+    assert desk(scripts.preview(job.id, TENANT)) is None
+
+
 def test_a_job_is_finished_when_all_its_pictures_are_recorded(desk: Desk) -> None:
     job = desk.submit(num_images=2)
     lease = desk.claim().lease

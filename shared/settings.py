@@ -6,11 +6,21 @@ settings = Settings()          # raises pydantic.ValidationError, one line a wro
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.network import LOOPBACK
+
+
+def _upper(word: object) -> object:
+    return word.upper() if isinstance(word, str) else word
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Say which settings are wrong, one line each, by the names that they have in the environment."""
+    return "\n".join(f"DARKROOM_{one['loc'][0]}".upper() + f": {one['msg']}" for one in error.errors())
 
 
 class Settings(BaseSettings):
@@ -63,7 +73,8 @@ class Settings(BaseSettings):
     keep_finished_s: int = Field(default=30 * 24 * 3600, ge=60)
     """How long an ended job's record is kept."""
 
-    log_level: str = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
+    """In capitals or not."""
 
     def open_network_refusal(self, host: str, variable: str) -> str | None:
         """Say why a server without keys must not bind `host`, which `variable` set; None if it may."""

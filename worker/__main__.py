@@ -15,7 +15,7 @@ from celery.platforms import SecurityWarning  # pyright: ignore[reportMissingTyp
 from pydantic import ValidationError
 
 from shared.errors import DarkroomError
-from shared.settings import Settings
+from shared.settings import Settings, wrong_settings
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"The worker does not start:\n{wrong_settings(error)}\n")
         return 2
     configure_logging(settings.log_level)
     from worker.app import Worker  # noqa: PLC0415 (torch takes seconds to import)
@@ -43,7 +43,7 @@ def configure_logging(level: str) -> None:
     formatter.converter = time.gmtime
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
     # Celery warns a worker of root's that pickles could take over the machine: we accept JSON alone.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     for name in ("celery", "kombu"):  # a line for each wake-up says nothing

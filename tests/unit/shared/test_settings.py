@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.network import LOOPBACK
-from shared.settings import Settings
+from shared.settings import Settings, wrong_settings
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +31,26 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ValidationError, match="api_port"):
         Settings()
+
+
+@pytest.mark.parametrize("level", ["debug", "INFO", "Warning"])
+def test_a_log_level_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setenv("DARKROOM_LOG_LEVEL", level)
+
+    assert Settings().log_level == level.upper()
+
+
+def test_wrong_settings_are_told_by_their_names_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_LOG_LEVEL", "loud")
+    monkeypatch.setenv("DARKROOM_API_PORT", "70000")
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+
+    port, level = wrong_settings(caught.value).splitlines()
+    assert port.startswith("DARKROOM_API_PORT: ")
+    assert level.startswith("DARKROOM_LOG_LEVEL: ")
+    assert "'INFO'" in level
 
 
 @pytest.mark.parametrize("host", sorted(LOOPBACK))

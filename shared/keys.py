@@ -16,7 +16,7 @@ that a Redis Cluster can hold them too.
     sequence            string  counter of submitted jobs; kept
     card:<model>        string  the model's card in JSON; a week after its last worker's last heartbeat
     cards               zset    last heartbeat in ms -> model; cleaned of lapsed cards when read
-    worker:<id>         string  a worker's state in JSON; three missed heartbeats
+    worker:<id>         string  a worker's state in JSON; until five heartbeats are missed
     workers             zset    last heartbeat in ms -> worker id; cleaned of lapsed workers when read
 
 Fields of `job:<id>`: tenant, model, params, metadata (JSON), sequence, keep_s, num_images, steps,

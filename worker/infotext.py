@@ -4,8 +4,8 @@
     Negative prompt: ugly
     Steps: 25, Sampler: Euler, CFG scale: 9, Seed: 1, Size: 1024x1024, Model hash: ..., Model: ..., Version: ...
 
-The format is stable-diffusion-webui's `modules/infotext_utils.py`. It can't say everything (which job,
-which resize): `worker.images` carries the whole beside it.
+The format is stable-diffusion-webui's `modules/infotext_utils.py`. It can't say everything (which resize,
+which format): `worker.images` carries the whole beside it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -32,7 +32,8 @@ class Room:
     def on(self, component: Component, event: str) -> Callable[..., dict[Component, Any]]:
         """Find what an event calls; it returns the updates that the browser gets."""
         target = (component._id, event)  # pyright: ignore[reportPrivateUsage]: it has no other name
-        return next(fn.fn for fn in self._page.fns.values() if target in fn.targets and fn.fn is not None)
+        calls = cast("Any", self._page).fns.values()  # half of their types are unknown
+        return next(call.fn for call in calls if target in call.targets and call.fn is not None)
 
     def _components(self) -> list[Component]:
         return [block for block in self._page.blocks.values() if isinstance(block, Component)]

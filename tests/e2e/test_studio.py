@@ -16,7 +16,7 @@ from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom
 from tests.e2e.visitor import MANY, Visitor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect, Route
+    from playwright.sync_api import FloatRect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -168,19 +168,6 @@ def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:
     visitor.expect_tray("succeeded")
 
     assert before == while_drawn == places()
-
-
-def test_one_press_is_one_job_however_late_the_page_looks(visitor: Visitor) -> None:
-    looks: list[Route] = []
-    visitor.page.route("**/gradio_api/run/**", looks.append)
-    visitor.prompt.fill(RED_CIRCLE)
-    visitor.generate.click()
-    expect(visitor.generate).to_be_disabled()
-    visitor.page.unroute("**/gradio_api/run/**")
-    for look in looks:
-        look.continue_()
-    visitor.expect_tray("succeeded")
-    expect(visitor.generate).to_be_enabled()
 
 
 def test_a_key_that_is_held_down_sends_once(visitor: Visitor) -> None:

@@ -10,7 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
-from shared.settings import Settings
+from shared.settings import Settings, wrong_settings
 
 GRACE_S = 10
 """For answers under way when the gateway is told to stop."""
@@ -34,11 +34,10 @@ def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
         settings = Settings()
-        logging.config.dictConfig(log_config(settings.log_level.upper()))
+        logging.config.dictConfig(log_config(settings.log_level))
         app = create_app(settings)
     except ValidationError as error:
-        wrong = (f"DARKROOM_{one['loc'][0]}".upper() + f": {one['msg']}" for one in error.errors())
-        sys.exit("The gateway does not start:\n" + "\n".join(wrong))
+        sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
         sys.exit(f"The gateway does not start: {error}")
     uvicorn.run(

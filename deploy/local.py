@@ -22,6 +22,7 @@ from deploy.parts import LocalSettings, Stack, compose
 from deploy.process import StackError
 from deploy.supervisor import Supervisor
 from deploy.watchdog import hold
+from shared.settings import wrong_settings
 
 LAST_RUN_GRACE_S: Final = 10.0
 """A run that was killed is cleared up by its watchdog; that may take so long."""
@@ -135,8 +136,7 @@ def main() -> None:
     except StackError as error:
         sys.exit(f"\n{error}")
     except ValidationError as error:
-        wrong = (f"  DARKROOM_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
-        sys.exit("\n".join(("These settings are wrong:", *wrong)))
+        sys.exit(f"These settings are wrong:\n{wrong_settings(error)}")
 
 
 if __name__ == "__main__":

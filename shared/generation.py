@@ -61,7 +61,9 @@ class Frozen(BaseModel):
 
 
 class Size(Frozen):
-    """A picture's width and height in pixels."""
+    """A picture's width and height in pixels. There will never be more to it, so a field beside them is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
 
     width: int
     height: int
@@ -149,8 +151,6 @@ class ModelCard(Frozen):
     max_guidance: float = 30.0
     max_images: int = 8
     max_output_side: int = 4096
-    prompt_window_tokens: int = 75
-    """Tokens of a prompt that one encoder pass sees (CLIP: 77 less the two markers)."""
     example_prompts: tuple[str, ...] = ()
 
     def allows(self, size: Size) -> bool:
@@ -171,12 +171,6 @@ Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
 """A side as a request may name it: no model draws more, and a message can repeat it."""
 
 
-class RequestedSize(Size):
-    """A size in a request, where a field that nobody knows is a mistake."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class GenerationRequest(Frozen):
     """What a client asks for, text cleaned, absent fields absent; `resolve` makes it complete."""
 
@@ -192,7 +186,7 @@ class GenerationRequest(Frozen):
     num_images: int = 1
     scheduler: Scheduler | None = None
     output_format: OutputFormat = OutputFormat.PNG
-    output_size: RequestedSize | None = None
+    output_size: Size | None = None
 
     def resolve(self, card: ModelCard, *, drawn_seed: int) -> GenerationParams:
         """Fill what is absent from the card and check the rest against it.
@@ -238,7 +232,7 @@ class GenerationRequest(Frozen):
             num_images=self.num_images,
             scheduler=scheduler,
             output_format=self.output_format,
-            output_size=None if self.output_size is None else Size(**self.output_size.model_dump()),
+            output_size=self.output_size,
         )
 
     def _size(self, card: ModelCard, errors: list[FieldError]) -> Size:

@@ -8,9 +8,10 @@ from typing import Final
 
 import httpx2
 import uvicorn
+from pydantic import ValidationError
 
 from shared.client import Client
-from shared.settings import LOOPBACK, Settings
+from shared.settings import LOOPBACK, Settings, wrong_settings
 from ui.app import create_app
 
 GATEWAY_TIMEOUT: Final = httpx2.Timeout(10.0, connect=2.0)
@@ -24,9 +25,9 @@ def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
         settings = Settings()
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    except ValueError as error:
-        sys.exit(f"The page does not start: {error}")
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    except ValidationError as error:
+        sys.exit(f"The page does not start:\n{wrong_settings(error)}")
     if refusal := settings.open_network_refusal(settings.ui_host, "DARKROOM_UI_HOST"):
         sys.exit(refusal)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise

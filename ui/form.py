@@ -101,7 +101,7 @@ def request_of(form: Form) -> JobRequest:
 
     Raises InvalidRequest where a value is not even of the right kind, such as a seed of 1.5.
     """
-    size, output_size = _size(form.get("size")), _size(form.get("output_size"))
+    size = _size(form.get("size"))
     asked: dict[str, object] = {
         "model": form.get("model") or None,
         "prompt": form.get("prompt") or "",
@@ -109,7 +109,7 @@ def request_of(form: Form) -> JobRequest:
         "width": size and size.width,
         "height": size and size.height,
         "seed": None if form.get("seed") in (None, "", -1) else form["seed"],
-        "output_size": output_size and output_size.model_dump(),
+        "output_size": _size(form.get("output_size")),
     }
     for field in ("num_inference_steps", "guidance_scale", "num_images", "scheduler", "output_format"):
         if form.get(field) is not None:

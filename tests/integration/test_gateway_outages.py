@@ -121,7 +121,9 @@ def test_a_submit_that_redis_accepts_too_late_is_taken_back(
         return [job["status"] for job in gateway.http.get("/v1/jobs").json()["data"]]
 
     wait_until(lambda: failing(gateway) == set(), limit_s=10, what="the gateway found Redis again")
-    wait_until(lambda: statuses() == ["canceled", "queued"], limit_s=30, what="the job that nobody waits for was canceled")
+    wait_until(
+        lambda: statuses() == ["canceled", "queued"], limit_s=30, what="the job that nobody waits for was canceled"
+    )
 
 
 def test_the_store_stopped_and_started_again(gateway: Serving, hand: Hand, s3: S3Server) -> None:

@@ -70,7 +70,7 @@ def arguments() -> argparse.ArgumentParser:
         description="Train the demo model from nothing: draw pictures, train the autoencoder, the "
         "text encoders and the denoiser on them, and export a checkpoint folder. Stop it "
         "whenever you like: it goes on from the last checkpoint in --work. On two cores the "
-        "whole takes about an hour and a half.",
+        "whole takes about two hours.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

@@ -76,7 +76,8 @@ def card_of(source: Source) -> ModelCard:
     file = source.folder / OVERRIDES
     try:
         overrides = cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
-        return ModelCard.model_validate({**card.model_dump(), **overrides, "revision": source.revision})
+        whole = {**card.model_dump(), **overrides, "revision": source.revision}
+        return ModelCard.model_validate(whole, extra="forbid")
     except (ValueError, TypeError, ValidationError) as error:
         raise CheckpointUnavailable(f"{file} is no valid model card: {error}") from error
 

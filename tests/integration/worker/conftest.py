@@ -9,6 +9,8 @@ import pytest
 
 from shared.settings import Settings
 from tests.conftest import settings_for
+from tests.integration.worker.bench import Bench
+from tests.integration.worker.engines import SteadyEngine
 from tests.integration.worker.system import System
 from tests.servers import RedisServer, S3Server
 
@@ -54,3 +56,19 @@ def system_on(s3_server: S3Server, tiny_checkpoint: Path, tmp_path: Path) -> Ite
     yield make
     for system in made:
         system.close()
+
+
+@pytest.fixture
+def bench_of(settings: Settings) -> Iterator[Callable[..., Bench]]:
+    benches: list[Bench] = []
+
+    def make(engine: SteadyEngine, **changes: object) -> Bench:
+        bench = Bench(settings.model_copy(update=changes), engine)
+        benches.append(bench)
+        if "s3_endpoint" not in changes:
+            bench.store.ensure_bucket()
+        return bench
+
+    yield make
+    for bench in benches:
+        bench.close()

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
 
 import pytest
-import redis
 from pydantic import SecretStr
 
 from shared import scripts
-from shared.broker import WakeUps
-from shared.connection import connect, run
-from shared.contract import WorkerState
-from shared.generation import AspectRatio, Defaults, GenerationRequest, ModelCard, Scheduler, Size
-from shared.jobs import LOCAL_TENANT, Job, JobError, JobStatus, LeaseToken, NewJob, WorkerId, new_job_id
-from shared.object_store import ObjectStore
-from shared.settings import Settings
+from shared.connection import run
+from shared.jobs import JobStatus, WorkerId
+from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
-    PIXELS,
     EngineThatChokesOnFoxes,
     EngineThatDrawsNonsense,
     EngineThatFailsFoxes,
@@ -29,107 +20,8 @@ from tests.integration.worker.engines import (
     EngineThatReadsLittle,
     SteadyEngine,
 )
-from tests.servers import RedisServer, S3Server, free_port, wait_until
-from worker.counter import Counter
-from worker.delivery import Delivery, Origin
-from worker.duty import Duty
-from worker.heartbeat import Heartbeat
+from tests.servers import RedisServer, S3Server, wait_until
 from worker.news import StopAsked
-from worker.reporter import Reporter
-from worker.shift import CLAIM_PAUSE_S, Shift
-from worker.storage import Storage
-
-LIMIT_S: Final = 60.0
-SIZE = Size(width=64, height=64)
-CARD = ModelCard(
-    id="test/grey",
-    title="Grey",
-    revision="0",
-    description="",
-    aspect_ratios=(AspectRatio(name="Square", size=SIZE),),
-    schedulers=(Scheduler.EULER,),
-    defaults=Defaults(size=SIZE, num_inference_steps=4, guidance_scale=5, scheduler=Scheduler.EULER),
-)
-
-
-class Bench:
-    """A worker without its process: the shift runs in the test's thread, or in one of its own."""
-
-    def __init__(self, settings: Settings, engine: SteadyEngine) -> None:
-        self.settings = settings
-        self.engine = engine
-        self.duty = Duty()
-        self.client: redis.Redis = connect(settings)
-        self.store = ObjectStore.from_settings(settings)
-        self.storage = Storage(self.store)
-        self.wake_ups = WakeUps(settings)
-        self.hung = threading.Event()
-        origin = Origin(CARD.id, CARD.revision, "test")
-        self.delivery = Delivery(self.client, self.storage, origin, self.duty, patience_s=settings.store_patience_s)
-        self.reporter = Reporter(self.client, self.duty.inbox)
-        self.heartbeat = Heartbeat(self.client, settings, self.duty, card=CARD, state=state, on_hung=self.hung.set)
-        counter = Counter(self.client, self.wake_ups, model=CARD.id, worker=WorkerId("w"), lease_s=settings.lease_s)
-        self.shift = Shift(
-            counter, engine, self.delivery, self.reporter, self.duty, max_batch=1, drain_s=settings.drain_s
-        )
-        self.reporter.start()
-        self.heartbeat.start()
-        self._thread = threading.Thread(target=self.shift.run)
-
-    def submit(self, prompt: str = "a cat", *, steps: int = 4, num_images: int = 1) -> Job:
-        request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images)
-        new = NewJob(new_job_id(), LOCAL_TENANT, CARD.id, request.resolve(CARD, drawn_seed=1), {})
-        return run(self.client, scripts.submit(new, max_waiting=100, keep_s=60))
-
-    def read(self, job: Job) -> Job:
-        return run(self.client, scripts.read(job.id, job.tenant))
-
-    def begin(self) -> None:
-        """Run the shift beside the test."""
-        self._thread.start()
-
-    def end(self) -> None:
-        """Wait until the shift is over."""
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
-
-    def wait_for(self, job: Job, holds: Callable[[Job], bool], what: str) -> Job:
-        wait_until(lambda: holds(self.read(job)), limit_s=LIMIT_S, what=what)
-        return self.read(job)
-
-    def close(self) -> None:
-        self.engine.may_step.set()
-        self.duty.stop.ask()
-        self.duty.stop.ask()
-        if self._thread.ident is not None:
-            self._thread.join(LIMIT_S)
-        self.delivery.close()
-        self.storage.close()
-        self.reporter.close()
-        self.heartbeat.close()
-        self.wake_ups.close()
-        self.store.close()
-        self.client.close()
-
-
-def state() -> WorkerState:
-    return WorkerState(id="w", state="ready", model=CARD.id, device="test", software_version="0", started_at_ms=0)
-
-
-@pytest.fixture
-def bench_of(settings: Settings) -> Iterator[Callable[..., Bench]]:
-    benches: list[Bench] = []
-
-    def make(engine: SteadyEngine, **changes: object) -> Bench:
-        bench = Bench(settings.model_copy(update=changes), engine)
-        benches.append(bench)
-        if "s3_endpoint" not in changes:
-            bench.store.ensure_bucket()
-        return bench
-
-    yield make
-    for bench in benches:
-        bench.close()
 
 
 def test_a_shift_ends_when_the_queue_is_empty(bench_of: Callable[..., Bench]) -> None:
@@ -277,131 +169,6 @@ def test_a_frozen_redis_does_not_hold_up_the_engine(
     own_redis_server.signal(signal.SIGCONT)
     ended = bench.wait_for(job, lambda now: now.status.is_terminal, "the job ends")
     assert (ended.status, ended.attempt, len(ended.images)) == (JobStatus.SUCCEEDED, 1, 8)
-
-
-def test_pictures_wait_for_a_store_that_comes_back(bench_of: Callable[..., Bench], tmp_path: Path) -> None:
-    with S3Server(tmp_path / "s3") as server:
-        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
-        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, **keys)
-        bench.store.ensure_bucket()
-        job = bench.submit()
-        server.kill()
-        bench.begin()
-        wait_until(lambda: bench.engine.drawn != [], limit_s=LIMIT_S, what="the picture is drawn")
-        server.start()
-        bench.end()
-        assert (bench.read(job).status, bench.read(job).attempt) == (JobStatus.SUCCEEDED, 1)
-
-
-def test_a_store_that_stays_away_sends_the_job_back_uncharged(bench_of: Callable[..., Bench], tmp_path: Path) -> None:
-    with S3Server(tmp_path / "s3") as server:
-        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
-        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, store_patience_s=0.0, **keys)
-        bench.store.ensure_bucket()
-        job = bench.submit()
-        server.kill()
-        bench.shift.run()
-        waiting = bench.read(job)
-        assert (waiting.status, waiting.attempt, waiting.images) == (JobStatus.QUEUED, 0, ())
-        steps = bench.engine.steps
-        bench.shift.run()
-        assert bench.engine.steps == steps  # nothing is drawn in vain
-        server.start()
-        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
-        bench.shift.run()
-        assert bench.read(job).status is JobStatus.SUCCEEDED
-
-
-def test_a_store_that_answers_but_takes_no_pictures_gets_none_drawn_in_vain(
-    bench_of: Callable[..., Bench], tmp_path: Path
-) -> None:
-    with S3Server(tmp_path / "s3") as server:
-        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
-        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, store_patience_s=0.0, **keys)
-        bench.store.ensure_bucket()
-        in_the_way = tmp_path / "s3" / bench.settings.s3_bucket / "images"
-        in_the_way.write_bytes(b"")  # a file where pictures need a folder
-        job = bench.submit()
-        bench.begin()
-        bench.end()
-        assert bench.engine.steps == 4
-        assert (bench.read(job).status, bench.read(job).attempt) == (JobStatus.QUEUED, 0)
-        bench.store.ensure_bucket()  # answers
-        in_the_way.unlink()
-        server.restart()  # it remembers folders for minutes
-        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
-        bench.shift.run()
-        assert bench.read(job).status is JobStatus.SUCCEEDED
-
-
-def test_a_job_whose_pictures_the_store_refuses_for_good_fails(
-    settings: Settings, bench_of: Callable[..., Bench]
-) -> None:
-    ObjectStore.from_settings(settings).ensure_bucket()
-    wrong_key = {"s3_endpoint": settings.s3_endpoint, "s3_secret_key": SecretStr("wrong")}
-    bench = bench_of(SteadyEngine(), store_patience_s=0.0, **wrong_key)
-    job = bench.submit()
-    bench.shift.run()
-    failed = bench.wait_for(job, lambda now: now.status.is_terminal, "the job fails")
-    assert failed.error is not None
-    assert (failed.status, failed.error.code) == (JobStatus.FAILED, "store_unavailable")
-    assert "DARKROOM_S3_SECRET_KEY" in failed.error.message
-
-
-def test_no_job_is_claimed_from_the_first_picture_that_is_not_taken(
-    bench_of: Callable[..., Bench], tmp_path: Path
-) -> None:
-    with S3Server(tmp_path / "s3") as server:
-        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
-        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, store_patience_s=LIMIT_S, **keys)
-        bench.store.ensure_bucket()
-        drawn = bench.submit()
-        server.kill()
-        bench.begin()
-        wait_until(lambda: bench.storage.is_away, limit_s=LIMIT_S, what="an upload fails")
-        waiting = bench.submit()
-        with pytest.raises(AssertionError):
-            wait_until(lambda: bench.read(waiting).attempt > 0, limit_s=10 * CLAIM_PAUSE_S, what="it is claimed")
-        assert bench.read(drawn).status is JobStatus.RUNNING  # its picture is kept
-        server.start()
-        bench.end()
-        assert (bench.read(drawn).status, bench.read(drawn).attempt) == (JobStatus.SUCCEEDED, 1)
-        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
-        bench.shift.run()
-        assert bench.read(waiting).status is JobStatus.SUCCEEDED
-
-
-def test_a_job_fails_at_once_while_the_pictures_of_another_wait_for_the_store(bench_of: Callable[..., Bench]) -> None:
-    bench = bench_of(SteadyEngine(), s3_endpoint=f"http://127.0.0.1:{free_port()}", store_patience_s=LIMIT_S)
-    drawn, wrong = bench.submit(num_images=4), bench.submit()
-    for token in ("drawn", "wrong"):
-        claimed = run(bench.client, scripts.claim(CARD.id, WorkerId("w"), LeaseToken(token), lease_s=LIMIT_S))
-        assert claimed is not None
-        bench.duty.leases.hold(claimed.lease)
-        if token == "drawn":
-            bench.delivery.expect(claimed.lease, range(4))
-            for index in range(4):
-                bench.delivery.deliver(claimed.job, claimed.lease, index, PIXELS)
-        else:
-            bench.delivery.fail(claimed.lease, JobError(code="model_error", message="No."))
-    wait_until(lambda: bench.read(wrong).status is JobStatus.FAILED, limit_s=LIMIT_S / 2, what="the job fails")
-    assert bench.read(drawn).status is JobStatus.RUNNING
-
-
-def test_no_job_is_claimed_while_the_store_that_was_away_at_the_start_stays_away(
-    bench_of: Callable[..., Bench], tmp_path: Path
-) -> None:
-    server = S3Server(tmp_path / "s3")
-    keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
-    bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, **keys)
-    bench.storage.prepare()
-    job = bench.submit()
-    bench.shift.run()
-    assert (bench.read(job).status, bench.engine.steps) == (JobStatus.QUEUED, 0)
-    with server:
-        wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
-        bench.shift.run()
-        assert bench.read(job).status is JobStatus.SUCCEEDED
 
 
 def test_a_worker_that_hangs_stops_renewing(bench_of: Callable[..., Bench]) -> None:

@@ -1,0 +1,11 @@
+"""What the page's tests fill in."""
+
+from __future__ import annotations
+
+from ui.form import FIELDS
+from ui.handlers import View
+
+
+def form_of(view: View, **said: object) -> dict[str, object]:
+    """The form as the browser sends it, untouched but for what is said."""
+    return {name: view.controls[name].value for name in FIELDS} | said

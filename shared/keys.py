@@ -10,7 +10,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     line:<lane>:<tenant>:<model>  zset    tag -> member                  a tenant's waiting jobs
     heads:<lane>:<model>          zset    tag -> member                  the first of each line that may begin
     used:<lane>:<model>           zset    finish -> tenant               of its last begun job; until the clock is past
-    lanes:<model>                 hash    clock, clock:<lane>, start:<lane>, bulk_percent; kept
+    lanes:<model>                 hash    clock, and by lane: clock, arrival, start; bulk_percent; kept
     work:<lane>:<model>           hash    node of the sum tree -> ms     as long as jobs wait below it
     stale                         hash    line -> tag behind which it is still to be mended
     models                        set     models that ever had a job waiting; kept

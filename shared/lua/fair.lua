@@ -15,6 +15,9 @@
 local LANES = {'interactive', 'bulk'}
 local OTHER = {interactive = 'bulk', bulk = 'interactive'}
 local MENDED_AT_ONCE = 32
+-- What the clock advances with each arrival, so that a thousand newcomers don't share a tag: next to nothing beside a
+-- job's width.
+local TICK = 16
 
 local function spot_of(id)
   local model, lane, tenant, sequence, work_ms, width, floor, tag = unpack(redis.call('HMGET', key.job(id),
@@ -77,9 +80,11 @@ local function enqueue(id)
     local before = spot_of(id_in(last))
     finish = math.max(finish, before.tag + before.width)
   end
-  spot.floor = clock_of(spot)
+  local arrival = tonumber(redis.call('HGET', spot.lanes, 'arrival:' .. spot.lane) or 0)
+  spot.floor = math.max(clock_of(spot), arrival + TICK)
   spot.tag = math.max(spot.floor, finish)
   redis.call('HSET', key.job(id), 'floor', spot.floor, 'tag', spot.tag)
+  if spot.tag == spot.floor then redis.call('HSET', spot.lanes, 'arrival:' .. spot.lane, spot.floor) end
   put(spot)
 end
 

@@ -1,0 +1,143 @@
+"""The queue's verbs with a thousand jobs waiting and with a million.
+
+    python -m bench.queue [--jobs 1000000] [--tenants 1000] [--rounds 3000]
+
+One Redis-compatible server as `make run` starts it holds two queues under two prefixes, and each verb is run on the
+small and on the large one in turn, each time by a claim, a submit and so on, so that both stay as long as they are.
+Prints the median of each verb, as a client sees it, and the large queue's ratio to the small one's, pair by pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, cast
+
+import redis
+from pydantic import SecretStr
+
+from deploy.embedded import Valkey
+from shared.call import Call
+from shared.connection import connect, run
+from shared.generation import GenerationParams, Scheduler
+from shared.jobs import Job, JobError, Lane, LeaseToken, NewJob, Submitted, Tenant, Terms, WorkerId, new_job_id
+from shared.keys import Keys
+from shared.scripts import cancel, claim, fail, read, submit
+from shared.settings import Settings
+
+MODEL: Final = "bench/model"
+TERMS: Final = Terms(keep_s=3600, max_waiting=100_000_000, max_tenant_waiting=100_000_000)
+FILL_AT_ONCE: Final = 500
+BULK_PART: Final = 0.5
+
+
+class Queue:
+    """One queue of that server, kept at its length."""
+
+    def __init__(self, client: redis.Redis, name: str, tenants: int) -> None:
+        self._client = client
+        self._keys = Keys(f"{{{name}}}:")
+        self._draw = random.Random(7)
+        self._tenants = tenants
+        self._some: list[Job] = []
+
+    def fill(self, jobs: int) -> None:
+        """Have so many jobs wait."""
+        calls = (self._submit() for _ in range(jobs))
+        while batch := list(islice(calls, FILL_AT_ONCE)):
+            pipeline = self._client.pipeline(transaction=False)
+            cast("Any", self._client).script_load(batch[0].script.source)
+            for call in batch:
+                pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+            replies = pipeline.execute()
+            self._some.append(batch[0].parse(replies[0]).job)
+
+    def _submit(self) -> Call[Submitted]:
+        draw = self._draw
+        params = GenerationParams(
+            prompt="a lighthouse in a storm, oil painting",
+            width=512,
+            height=512,
+            num_inference_steps=draw.choice((4, 8, 25, 50)),
+            guidance_scale=7.5,
+            seed=draw.randrange(2**32),
+            num_images=draw.choice((1, 1, 2, 4)),
+            scheduler=Scheduler.EULER,
+        )
+        lane = Lane.BULK if draw.random() < BULK_PART else Lane.INTERACTIVE
+        new = NewJob(
+            new_job_id(),
+            Tenant(f"t{draw.randrange(self._tenants)}"),
+            MODEL,
+            params,
+            {},
+            lane,
+            work_ms=params.cost // 20,
+        )
+        return submit(new, TERMS, keys=self._keys)
+
+    def round(self) -> Iterator[tuple[str, float]]:
+        """Run each verb once; name and seconds of each. As many jobs wait afterwards as before."""
+        submitted, took = self._timed(self._submit())
+        yield "submit", took
+        claimed, took = self._timed(
+            claim(MODEL, WorkerId("w"), LeaseToken(new_job_id()), lease_s=3600, keys=self._keys)
+        )
+        yield "claim", took
+        assert claimed is not None
+        _, took = self._timed(fail(claimed.lease, JobError(code="bench", message="."), keys=self._keys))
+        yield "end", took
+        job = submitted.job
+        yield "read, with its place", self._timed(read(job.id, job.tenant, keys=self._keys))[1]
+        submitted, _ = self._timed(self._submit())
+        job = submitted.job
+        yield "cancel", self._timed(cancel(job.id, job.tenant, keys=self._keys))[1]
+
+    def _timed(self, call: Call[Any]) -> tuple[Any, float]:
+        begun = time.perf_counter()
+        answer = run(self._client, call)
+        return answer, time.perf_counter() - begun
+
+
+@contextmanager
+def server() -> Iterator[redis.Redis]:
+    """A server of the bench's own, and a connection to it."""
+    with tempfile.TemporaryDirectory() as folder, Valkey(Path(folder) / "valkey") as valkey:
+        with connect(Settings(redis_url=SecretStr(valkey.url))) as client:
+            yield client
+
+
+def main(jobs: int = 1_000_000, tenants: int = 1_000, rounds: int = 3_000, few: int = 1_000) -> None:
+    """Fill, measure, print."""
+    with server() as client:
+        small, large = Queue(client, "small", tenants), Queue(client, "large", tenants)
+        small.fill(few)
+        begun = time.monotonic()
+        large.fill(jobs)
+        print(f"{jobs:,} jobs of {tenants:,} tenants submitted in {time.monotonic() - begun:.0f} s")
+        used = cast("dict[str, int]", client.info("memory"))["used_memory"]
+        print(f"memory: {used / 2**30:.2f} GiB, {used / jobs:.0f} bytes a job")
+        measured: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(rounds):
+            for (verb, first), (_, second) in zip(small.round(), large.round(), strict=True):
+                measured.setdefault(verb, []).append((first, second))
+    print(f"\n| verb, median of {rounds:,} | {few:,} waiting | {jobs:,} waiting | ratio |\n|---|---|---|---|")
+    for verb, pairs in measured.items():
+        first, second = (statistics.median(times) * 1e6 for times in zip(*pairs, strict=True))
+        print(f"| {verb} | {first:.0f} us | {second:.0f} us | {second / first:.2f} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--tenants", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=3_000)
+    arguments = parser.parse_args()
+    main(arguments.jobs, arguments.tenants, arguments.rounds)

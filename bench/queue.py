@@ -14,9 +14,9 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -27,14 +27,30 @@ from deploy.embedded import Valkey
 from shared.call import Call
 from shared.connection import connect, run
 from shared.generation import GenerationParams, Scheduler
-from shared.jobs import Job, JobError, Lane, LeaseToken, NewJob, Submitted, Tenant, Terms, WorkerId, new_job_id
+from shared.jobs import JobError, Lane, LeaseToken, NewJob, Submitted, Tenant, Terms, WorkerId, new_job_id
 from shared.keys import Keys
 from shared.scripts import cancel, claim, fail, read, submit
 from shared.settings import Settings
 
 MODEL: Final = "bench/model"
 TERMS: Final = Terms(keep_s=3600, max_waiting=100_000_000, max_tenant_waiting=100_000_000)
-FILL_AT_ONCE: Final = 500
+FILL_AT_ONCE: Final = 1000
+PARTS: Final = ("keys", "work", "fair", "record")
+FILL: Final = """
+for at = 4, #ARGV do
+  local cost, sequence = ARGV[at], redis.call('INCR', key.sequence)
+  local id, tenant = string.format('%026d', sequence), 't' .. (sequence * 7919 % ARGV[2])
+  redis.call('HSET', key.job(id),
+    'tenant', tenant, 'model', ARGV[1], 'lane', LANES[1 + sequence % 2], 'params', ARGV[3], 'metadata', '{}',
+    'num_images', 1, 'steps', 25, 'width', cost * 32, 'work_ms', math.ceil(cost / 20),
+    'pictures', 'images/' .. tenant .. '/' .. id .. '/{}.png', 'keep_s', 3600, 'max_running', 0,
+    'sequence', sequence, 'created_at_ms', now_ms(), 'attempt', 0, 'step', 0)
+  redis.call('ZADD', key.jobs(tenant), sequence, id)
+  redis.call('HSET', key.lanes(ARGV[1]), 'bulk_percent', 20)
+  move(id, 'queued')
+  enqueue(id)
+end
+"""
 BULK_PART: Final = 0.5
 
 
@@ -46,22 +62,20 @@ class Queue:
         self._keys = Keys(f"{{{name}}}:")
         self._draw = random.Random(7)
         self._tenants = tenants
-        self._some: list[Job] = []
 
     def fill(self, jobs: int) -> None:
-        """Have so many jobs wait."""
-        calls = (self._submit() for _ in range(jobs))
-        while batch := list(islice(calls, FILL_AT_ONCE)):
-            pipeline = cast("Any", self._client).pipeline(transaction=False)
-            cast("Any", self._client).script_load(batch[0].script.source)
-            for call in batch:
-                pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
-            replies = pipeline.execute()
-            self._some.append(batch[0].parse(replies[0]).job)
+        """Have so many jobs wait: the server makes them, by the same functions that a submit calls."""
+        parts = (resources.files("shared").joinpath("lua", f"{name}.lua").read_text() for name in PARTS)
+        fill = cast("Any", self._client).register_script("\n".join([*parts, FILL]))
+        for begun in range(0, jobs, FILL_AT_ONCE):
+            count = min(FILL_AT_ONCE, jobs - begun)
+            costs = [self._params().cost for _ in range(count)]
+            example = self._params().model_dump_json()
+            fill(keys=[self._keys.prefix], args=[MODEL, self._tenants, example, *costs])
 
-    def _submit(self) -> Call[Submitted]:
+    def _params(self) -> GenerationParams:
         draw = self._draw
-        params = GenerationParams(
+        return GenerationParams(
             prompt="a lighthouse in a storm, oil painting",
             width=512,
             height=512,
@@ -71,6 +85,9 @@ class Queue:
             num_images=draw.choice((1, 1, 2, 4)),
             scheduler=Scheduler.EULER,
         )
+
+    def _submit(self) -> Call[Submitted]:
+        draw, params = self._draw, self._params()
         lane = Lane.BULK if draw.random() < BULK_PART else Lane.INTERACTIVE
         new = NewJob(
             new_job_id(),

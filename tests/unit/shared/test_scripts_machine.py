@@ -98,7 +98,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(bulk_percent=st.sampled_from([20, 20, 50, 1]))
     def begin(self, bulk_percent: int) -> None:
         self.model = QueueModel(bulk_percent)
-        self.sweep_was(ago_s=0)
+        self.desk.sweep_was(ago_s=0)
         self.reap()
 
     # --- the gateway ---
@@ -297,38 +297,33 @@ class QueueMachine(RuleBasedStateMachine):
         """A lease ends."""
         if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status is JobStatus.RUNNING]):
             entry.lapsed_at = next(self.dues)
-            self.desk.client.zadd(DEFAULT.prefix + "leases", {entry.id: entry.lapsed_at}, xx=True)
+            self.desk.lapse(entry.id, entry.lapsed_at)
 
     @rule(data=st.data())
     def pass_deadline(self, data: st.DataObject) -> None:
         waiting = [e for e in self.model.jobs.values() if e.has_deadline and e.status in WAITING]
         if entry := self.any_of(data, waiting):
             entry.due_at = next(self.dues)
-            self.desk.client.hset(f"{DEFAULT.prefix}job:{entry.id}", "deadline_ms", str(entry.due_at))
-            self.desk.client.zadd(DEFAULT.prefix + "deadlines", {entry.id: entry.due_at}, xx=True)
+            self.desk.pass_deadline(entry.id, entry.due_at)
 
     @rule(data=st.data())
     def grow_old(self, data: st.DataObject) -> None:
         """A job was kept long enough."""
         if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status not in WAITING]):
             entry.is_old = True
-            self.desk.client.zadd(DEFAULT.prefix + "expiry", {entry.id: 1}, xx=True)
+            self.desk.grow_old(entry.id)
 
     def any_of(self, data: st.DataObject, entries: list[Entry]) -> Entry | None:
         return data.draw(st.sampled_from(entries)) if entries else None
 
-    def sweep_was(self, ago_s: float) -> None:
-        seconds, micros = self.desk.client.time()
-        self.desk.client.set(DEFAULT.prefix + "swept", seconds * 1000 + micros // 1000 - round(ago_s * 1000))
-
     @rule()
     def reap(self) -> None:
-        self.sweep_was(ago_s=0)
+        self.desk.sweep_was(ago_s=0)
         self.sweep()
 
     @rule(ago_s=st.sampled_from([LONG_S * 2, -60.0]))
     def reap_after_an_outage(self, ago_s: float) -> None:
-        self.sweep_was(ago_s)
+        self.desk.sweep_was(ago_s)
         self.model.grace()
         self.sweep()
 
@@ -342,7 +337,7 @@ class QueueMachine(RuleBasedStateMachine):
     def retire(self, is_due: bool, loses: bool) -> None:
         """Forget what is old; `loses`: before the objects' deletion can be noted, its sweeper dies."""
         if is_due and self.model.trash:
-            self.desk.client.zadd(DEFAULT.prefix + "trash", dict.fromkeys(self.model.trash, 1))
+            self.desk.make_due(self.model.trash)
             self.model.trash = dict.fromkeys(self.model.trash, True)
         retired = self.desk(scripts.retire(limit=1000))
         assert set(retired.jobs) == self.model.retire()
@@ -401,10 +396,11 @@ class QueueMachine(RuleBasedStateMachine):
     # --- always ---
 
     @invariant()
-    def redis_holds_what_the_model_says(self) -> None:
+    def redis_holds_and_tells_what_the_model_says(self) -> None:
         assert differences(self.model, self.desk.client) == []
+        self.every_job_is_told_as_the_model_tells_it()
+        self.the_outlook_is_the_sum()
 
-    @invariant()
     def every_job_is_told_as_the_model_tells_it(self) -> None:
         places = {job_id: place for name in MODEL_NAMES for job_id, place in self.places(name).items()}
         for tenant in TENANT_NAMES:
@@ -425,7 +421,6 @@ class QueueMachine(RuleBasedStateMachine):
             ahead_ms += entry.work_ms
         return found
 
-    @invariant()
     def the_outlook_is_the_sum(self) -> None:
         for model in MODEL_NAMES:
             outlook = self.desk(scripts.outlook(model))
@@ -445,7 +440,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.desk(scripts.erase(entry.id, entry.tenant))
         self.reap()
         self.retire(is_due=True, loses=False)
-        self.redis_holds_what_the_model_says()
+        self.redis_holds_and_tells_what_the_model_says()
         left = {key.split(":")[0] for key in contents(self.desk.client)}
         assert left <= KEPT | {"worker", "workers", "card", "cards", "born"}
 

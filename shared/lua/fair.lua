@@ -17,11 +17,12 @@ local OTHER = {interactive = 'bulk', bulk = 'interactive'}
 local MENDED_AT_ONCE = 32
 
 local function spot_of(id)
-  local model, lane, tenant, sequence, work_ms, width, floor, tag = unpack(redis.call('HMGET', key.job(id),
-    'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag'))
+  local model, lane, tenant, sequence, work_ms, width, floor, tag, began = unpack(redis.call('HMGET', key.job(id),
+    'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag', 'started_at_ms'))
   return {
     id = id, model = model, lane = lane, tenant = tenant, member = member_of(sequence, id, work_ms),
     work_ms = tonumber(work_ms), width = tonumber(width), floor = tonumber(floor or 0), tag = tonumber(tag or 0),
+    has_begun = began ~= false,
     order = key.order(model, lane), heads = key.heads(model, lane), line = key.line(model, lane, tenant),
     work = key.work(model, lane), used = key.used(model, lane), lanes = key.lanes(model),
   }
@@ -88,7 +89,7 @@ local function stale_name(spot)
 end
 
 -- Move those of a line that stand behind `tag` up to where `finish` and their own arrival let them: at most `most`.
--- Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
+-- One that had begun and was handed back keeps its place: what its tenant used contains it already. Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
 local function mend(spot, tag, finish, most, to_the_end)
   local behind = redis.call('ZRANGE', spot.line, '(' .. string.format('%.0f', tag), '+inf', 'BYSCORE',
     'LIMIT', 0, most + 1)
@@ -99,7 +100,7 @@ local function mend(spot, tag, finish, most, to_the_end)
       return
     end
     local other = spot_of(id_in(member))
-    tag = math.max(other.floor, finish)
+    tag = other.has_begun and other.tag or math.max(other.floor, finish)
     if tag ~= other.tag then
       add_work(other.work, other.tag, -other.work_ms)
       add_work(other.work, tag, other.work_ms)
@@ -110,19 +111,18 @@ local function mend(spot, tag, finish, most, to_the_end)
     elseif not to_the_end then
       return
     end
-    finish = tag + other.width
+    finish = math.max(finish, tag + other.width)
   end
   if to_the_end then redis.call('HDEL', key.stale, stale_name(spot)) end
 end
 
--- Where the last job of the line up to `bound` ends, or the tenant's last that began.
+-- Where the last job of the line up to `bound` ends, or the tenant's last that began if that is later.
 local function finish_before(spot, bound)
+  local finish = tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
   local ahead = redis.call('ZRANGE', spot.line, bound, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
-  if ahead then
-    local other = spot_of(id_in(ahead))
-    return other.tag + other.width
-  end
-  return tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
+  if not ahead then return finish end
+  local other = spot_of(id_in(ahead))
+  return math.max(finish, other.tag + other.width)
 end
 
 -- Take a job out of the order; those behind it in its line move up.

@@ -141,6 +141,20 @@ class Desk:
         assert claimed is not None
         return claimed
 
+    def submit_many(self, number: int, *, tenant: Tenant | None = TENANT) -> list[NewJob]:
+        """Submit many at once; None: each for another tenant."""
+        jobs = [new_job(tenant=tenant or Tenant(f"tenant{at}")) for at in range(number)]
+        self.all(submit_call(job, max_waiting=100_000) for job in jobs)
+        return jobs
+
+    def all(self, calls: Iterable[Call[T]]) -> None:
+        """Send many calls without waiting for each."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for call in calls:
+                self.client.script_load(call.script.source) if not len(pipeline) else None
+                pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+            pipeline.execute()
+
     def draw_next(self) -> Job:
         """Claim the next job and finish it, as a worker would."""
         job, lease = (claimed := self.claim()).job, claimed.lease
@@ -149,10 +163,10 @@ class Desk:
         self(scripts.finish(lease))
         return self.read(job)
 
-    def cancel(self, job: Job) -> Job:
+    def cancel(self, job: Job | NewJob) -> Job:
         return self(scripts.cancel(job.id, job.tenant))
 
-    def read(self, job: Job) -> Job:
+    def read(self, job: Job | NewJob) -> Job:
         return self(scripts.read(job.id, job.tenant))
 
     def reap(self, *, lease_s: float = LEASE_S, max_attempts: int = 3) -> scripts.Sweep:

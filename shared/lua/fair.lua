@@ -43,15 +43,34 @@ local function first_of(line)
   return redis.call('ZRANGE', line, 0, 0)[1]
 end
 
+-- Where each lane stands, and the clock between them. A lane from which nothing could be taken has saved up nothing
+-- when it comes back; when that is true of both, neither owes the other anything.
+local function starts_of(model)
+  local clock, starts, idle = 0, {}, {}
+  for at, word in ipairs(redis.call('HMGET', key.lanes(model), 'start:interactive', 'start:bulk', 'clock')) do
+    local lane = LANES[at]
+    if lane then
+      starts[lane] = tonumber(word or 0)
+      idle[lane] = redis.call('EXISTS', key.heads(model, lane)) == 0
+    else
+      clock = tonumber(word or 0)
+    end
+  end
+  if idle.interactive and idle.bulk then clock = math.max(clock, starts.interactive, starts.bulk) end
+  for _, lane in ipairs(LANES) do
+    if idle[lane] then starts[lane] = math.max(clock, starts[lane]) end
+  end
+  return starts, clock
+end
+
 -- Let a line's first job be taken, if there is one and its tenant may begin another.
 local function expose(spot)
   local first = redis.call('ZRANGE', spot.line, 0, 0, 'WITHSCORES')
   if not first[1] then return end
   if redis.call('SISMEMBER', key.parked(spot.tenant), spot.lane .. ':' .. spot.model) == 1 then return end
   if redis.call('EXISTS', spot.heads) == 0 then
-    -- A lane that comes back has saved up nothing.
-    local clock, start = unpack(redis.call('HMGET', spot.lanes, 'clock', 'start:' .. spot.lane))
-    redis.call('HSET', spot.lanes, 'start:' .. spot.lane, math.max(tonumber(clock or 0), tonumber(start or 0)))
+    local starts, clock = starts_of(spot.model)
+    redis.call('HSET', spot.lanes, 'start:' .. spot.lane, starts[spot.lane], 'clock', clock)
   end
   redis.call('ZADD', spot.heads, first[2], first[1])
 end
@@ -64,8 +83,8 @@ local function put(spot)
   add_work(spot.work, spot.tag, spot.work_ms)
   redis.call('SADD', key.models, spot.model)
   if first ~= first_of(spot.line) then
-    if first then redis.call('ZREM', spot.heads, first) end
     expose(spot)
+    if first then redis.call('ZREM', spot.heads, first) end -- after that, or the lane would seem to have been empty
   end
 end
 
@@ -130,11 +149,13 @@ local function take_out(spot)
   local was_first = first_of(spot.line) == spot.member
   redis.call('ZREM', spot.order, spot.member)
   redis.call('ZREM', spot.line, spot.member)
-  redis.call('ZREM', spot.heads, spot.member)
   add_work(spot.work, spot.tag, -spot.work_ms)
   local finish = finish_before(spot, '(' .. string.format('%.0f', spot.tag))
   mend(spot, spot.tag, finish, MENDED_AT_ONCE, false)
-  if was_first then expose(spot) end
+  if was_first then
+    expose(spot)
+    redis.call('ZREM', spot.heads, spot.member) -- after that, as in `put`
+  end
 end
 
 -- Go on mending a line where it was left; `most` jobs.
@@ -171,7 +192,7 @@ local function next_up(model)
   for _, lane in ipairs(LANES) do
     local head = redis.call('ZRANGE', key.heads(model, lane), 0, 0)[1]
     if head then
-      local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane) or 0)
+      local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane))
       if not chosen or start < lowest then chosen, lowest = head, start end
     end
   end
@@ -181,7 +202,7 @@ end
 -- The job begins: take it out and charge its tenant and its lane.
 local function begin(spot)
   local start, clock = unpack(redis.call('HMGET', spot.lanes, 'start:' .. spot.lane, 'clock'))
-  redis.call('HSET', spot.lanes, 'clock', math.max(tonumber(start or 0), tonumber(clock or 0)),
+  redis.call('HSET', spot.lanes, 'clock', math.max(tonumber(start), tonumber(clock)),
     'clock:' .. spot.lane, math.max(spot.tag, clock_of(spot)))
   charge_lane(spot, 1)
   redis.call('ZADD', spot.used, 'GT', spot.tag + spot.width, spot.tenant)
@@ -212,9 +233,10 @@ local function ahead_of(spot)
   local other = OTHER[spot.lane]
   local order = key.order(spot.model, other)
   if redis.call('EXISTS', order) == 0 then return rank, work end
-  local mine, theirs = unpack(redis.call('HMGET', spot.lanes, 'start:' .. spot.lane, 'start:' .. other))
+  local starts = starts_of(spot.model)
   -- It begins when its lane's tag has come to this; the interactive lane wins a tie.
-  local lead = (mine or 0) + work * rate_of(spot.lanes, spot.lane) - (theirs or 0) + (spot.lane == 'bulk' and 1 or 0)
+  local lead = starts[spot.lane] + work * rate_of(spot.lanes, spot.lane) - starts[other]
+    + (spot.lane == 'bulk' and 1 or 0)
   local count, more = begun_within(order, key.work(spot.model, other),
     math.ceil(lead / rate_of(spot.lanes, other)))
   return rank + count, work + more

@@ -26,7 +26,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     set_aside                     zset    ms -> job id                   given up as `worker_lost`; with their records
     request:<tenant>:<digest>     hash    job, fingerprint, repeated     an idempotency key; a day
     result:<tenant>:<digest>      string  the job that draws or drew these pictures; as long as it has them
-    followers:<id>                set     jobs that wait for this job's pictures
+    followers:<id>                zset    sequence -> job that waits for this job's pictures
     holders:<id>                  set     jobs that show the pictures which this one drew
     tallies                       hash    new, joined, reused -> count   of submits that might reuse pictures; kept
     swept                         string  when the last sweep ran, in ms; kept

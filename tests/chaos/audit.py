@@ -49,14 +49,14 @@ def check_pictures(promises: Iterable[Promise], store: ObjectStore) -> Pictures:
         for picture in promise.last.pictures
     ]
 
-    def checksum(key: str) -> str | None:
+    def checksum(picture: Stored) -> str | None:
         try:
-            return sha256(store.get(key)).hexdigest()
+            return sha256(store.get(picture.key)).hexdigest()
         except ImageNotFound:
             return None
 
     with ThreadPoolExecutor(READERS) as readers:
-        found = list(readers.map(lambda picture: checksum(picture.key), pictures))
+        found = list(readers.map(checksum, pictures))
     pairs = list(zip(pictures, found, strict=True))
     return Pictures(
         len(pictures),

@@ -90,7 +90,9 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
         "pictures missing, or not what their job says",
         (f"{len(pictures.missing)}, {len(pictures.different)} (of {pictures.checked})"),
     )
-    unheard = Counter(f"{one.last.status} though told {told}" for one, told in outcome.ledger.unheard())
+    unheard = Counter(
+        f"{one.last.status} though {one.last.tenant} was told {told}" for one, told in outcome.ledger.unheard()
+    )
     yield "jobs that nobody was promised", _list(unheard) or 0
     yield "claimed more than once", sum(one.last.claims > 1 for one in accepted)
     yield "dropped by a worker whose lease was lost", outcome.fenced

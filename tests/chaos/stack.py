@@ -24,15 +24,16 @@ START_LIMIT_S: Final = 180.0
 """A worker imports torch, beside others that draw, on few cores."""
 STOP_LIMIT_S: Final = 30.0
 
-_ABOUT_A_JOB: Final = re.compile(r" (?P<what>\w+)[^=]* job=(?P<id>\w+)")
+_ABOUT_A_JOB: Final = re.compile(r"(?P<claimed> claimed)? job=(?P<id>\w+)")
 
 
 @final
 class WorkerRun:
     """One life of a worker process, and what its log says."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
-        command = (sys.executable, "-m", "worker")
+    def __init__(self, name: str, environment: Mapping[str, str], log: Path, before: tuple[str, ...] = ()) -> None:
+        """Start it; `before` stands before its command, such as what takes it to another network."""
+        command = (*before, sys.executable, "-m", "worker")
         self._lines: list[str] = []
         self._lock = threading.Lock()
         ready = self._is_ready
@@ -54,7 +55,7 @@ class WorkerRun:
             about = _ABOUT_A_JOB.search(line)
             if about is None:
                 continue
-            (held.add if about["what"] == "claimed" else held.discard)(about["id"])
+            (held.add if about["claimed"] else held.discard)(about["id"])
         return held
 
     def _is_ready(self) -> bool:
@@ -101,10 +102,10 @@ class WorkerPlace:
 class GatewayPlace:
     """A gateway on a port that it keeps."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], folder: Path, host: str = HOST) -> None:
         port = free_port()
         self.name = name
-        self.url = f"http://{HOST}:{port}"
+        self.url = f"http://{host}:{port}"
         self.log = folder / f"{name}.log"
         self.process = Process(
             Program(
@@ -112,7 +113,7 @@ class GatewayPlace:
                 (sys.executable, "-m", "api"),
                 self.log,
                 ready=lambda _pid: answers(f"{self.url}/healthz"),
-                environment={**environment, "DARKROOM_API_PORT": str(port)},
+                environment={**environment, "DARKROOM_API_HOST": host, "DARKROOM_API_PORT": str(port)},
                 cwd=ROOT,
             )
         )

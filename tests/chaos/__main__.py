@@ -22,9 +22,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="deals the same faults again")
     parser.add_argument("--workers", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--gateways", type=int, default=2, help="(%(default)s)")
+    parser.add_argument(
+        "--patience", type=float, default=300, help="how long the last job may take after that (%(default)s)"
+    )
     parser.add_argument("--logs", type=Path, help="keep the logs, the queue and the pictures in this new folder")
     said = parser.parse_args()
-    plan = Plan(said.jobs, said.seconds, said.seed, said.workers, said.gateways)
+    plan = Plan(
+        said.jobs, said.seconds, said.seed, workers=said.workers, gateways=said.gateways, end_limit_s=said.patience
+    )
     with tempfile.TemporaryDirectory(prefix="darkroom-chaos-") as scratch:
         folder = said.logs or Path(scratch)
         outcome = run_chaos(plan, folder, make_tiny_checkpoint(Path(scratch) / "tiny"), _say)

@@ -14,10 +14,10 @@ from tests.chaos.doors import Door
 from tests.chaos.ledger import Ledger, Order, Sighting
 
 IMAGES: Final = (1, 1, 1, 2, 2, 3, 4)
-STEPS: Final = (4, 18)
+STEPS: Final = (3, 12)
 CANCELED_SHARE: Final = 0.1
 REFUSED_PAUSE_S: Final = (0.2, 0.8)
-LOOK_PAUSE_S: Final = 0.5
+LOOK_PAUSE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from tests.chaos.timeline import Timeline
 
 BUSY_LIMIT_S: Final = 10.0
 """How long to wait for a worker to take a job before it is hurt."""
-INTO_A_JOB_S: Final = (0.0, 0.3)
+INTO_A_JOB_S: Final = (0.0, 0.15)
 """So long after it took one: most take longer."""
 
 

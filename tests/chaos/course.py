@@ -62,7 +62,7 @@ def run_chaos(plan: Plan, folder: Path, checkpoint: Path, say: Callable[[str], N
 def _weather(plan: Plan, stack: Stack, doors: dict[str, Door], begun: float, say: Callable[[str], None]) -> Outcome:
     ledger, timeline = Ledger(), Timeline()
     recoveries = Recoveries(doors, timeline)
-    scene = Scene(stack, tuple(doors.values()), timeline, recoveries, plan.lease_s)
+    scene = Scene(stack, doors, timeline, recoveries, plan.lease_s)
     storm = Storm(scene, f"{plan.seed} storm")
     watcher = Watcher(tuple(doors.values()), ledger)
     customers = [

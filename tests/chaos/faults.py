@@ -9,7 +9,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol, TypeVar, final
@@ -41,7 +41,7 @@ class Scene:
     """What the faults act on."""
 
     def __init__(
-        self, stack: Stack, doors: Sequence[Door], timeline: Timeline, recoveries: Recoveries, lease_s: float
+        self, stack: Stack, doors: Mapping[str, Door], timeline: Timeline, recoveries: Recoveries, lease_s: float
     ) -> None:
         self.stack = stack
         self.timeline = timeline
@@ -64,7 +64,7 @@ class Scene:
         """Those of the jobs that run, as far as anybody answers."""
         found: list[Sighting] = []
         for job_id in job_ids:
-            for door in self._doors:
+            for door in self._doors.values():
                 try:
                     seen = door.look(job_id)
                 except JobNotFound:
@@ -75,6 +75,18 @@ class Scene:
                     found.append(seen)
                 break
         return found
+
+    def wait_taken(self, jobs: Sequence[Sighting], limit_s: float) -> None:
+        """Wait until one of these running jobs was claimed again, up to the limit."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline and not any(map(self._is_taken, jobs)):
+            time.sleep(0.02)
+
+    def _is_taken(self, job: Sighting) -> bool:
+        try:
+            return self._doors[job.tenant].look(job.job_id).version >= job.version + 2
+        except DarkroomError:
+            return False
 
 
 def kill_worker(scene: Scene, random: Random) -> None:
@@ -93,13 +105,17 @@ def kill_worker(scene: Scene, random: Random) -> None:
 
 
 def freeze_worker(scene: Scene, random: Random) -> None:
-    """SIGSTOP of a worker until its leases are another's, then SIGCONT."""
+    """SIGSTOP of a worker until its lease is over, or another has just taken its job, then SIGCONT: both draw it."""
     with scene.busy_worker(random) as place:
         if place is None:
             return
         with scene.timeline.spell("worker frozen past its lease"):
             place.run.process.send(signal.SIGSTOP)
-            time.sleep(scene.lease_s + random.uniform(1.5, 4.0))
+            held = scene.running(place.run.holding())
+            if random.random() < 0.5:
+                time.sleep(scene.lease_s + random.uniform(1.5, 4.0))
+            else:
+                scene.wait_taken(held, limit_s=scene.lease_s + 6.0)
             place.run.process.send(signal.SIGCONT)
 
 

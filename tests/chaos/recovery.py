@@ -15,7 +15,7 @@ from tests.chaos.ledger import Sighting
 from tests.chaos.timeline import Spell, Timeline
 
 POLL_S: Final = 0.03
-LIMIT_S: Final = 120.0
+LIMIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from shared.errors import ImageNotFound, JobNotFound
+from shared.errors import GatewayUnavailable, ImageNotFound, JobNotFound, Unavailable
 from shared.jobs import JobStatus
 from shared.object_store import ObjectStore
 from tests.chaos.doors import Door
 from tests.chaos.ledger import Ledger, Promise, Stored
 
 READERS: Final = 4
+ANSWER_LIMIT_S: Final = 60.0
+"""All is mended when it is asked, but the machine may be busy."""
 _ENDED: Final = re.compile(r" ended job=(\w+)")
 _ALARMING: Final = ("Traceback", " CRITICAL ")
 
@@ -33,11 +36,19 @@ class Pictures:
 def look_for_lost(ledger: Ledger, doors: Mapping[str, Door]) -> None:
     """Read every promised job once more, by its id; note in the ledger those that nobody knows."""
     for promise in ledger.accepted():
-        seen = promise.last
-        try:
-            ledger.see(doors[seen.tenant].look(seen.job_id))
-        except JobNotFound:
-            ledger.lose(seen.job_id)
+        job = promise.last
+        deadline = time.monotonic() + ANSWER_LIMIT_S
+        while True:
+            try:
+                ledger.see(doors[job.tenant].look(job.job_id))
+            except JobNotFound:
+                ledger.lose(job.job_id)
+            except (GatewayUnavailable, Unavailable):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                continue
+            break
 
 
 def check_pictures(promises: Iterable[Promise], store: ObjectStore) -> Pictures:

@@ -84,6 +84,11 @@ class WorkerPlace:
         life = f"{self.name}-{len(self._runs)}"
         self._runs.append(WorkerRun(life, self._environment, self._folder / f"{life}.log"))
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it lives and has loaded its model."""
+        return self.run.process.is_ready()
+
     def wait_ready(self) -> None:
         self.run.process.wait_ready(START_LIMIT_S)
 

@@ -8,6 +8,7 @@ import traceback
 from random import Random
 from typing import Final, final
 
+from deploy.process import StackError
 from tests.chaos.faults import DECK, Card, Scene
 
 PAUSE_S: Final = (0.5, 3.0)
@@ -39,6 +40,11 @@ class Storm:
                 self._calm(0)
             time.sleep(self._random.uniform(*PAUSE_S))
         self._calm(0)
+        for place in self._scene.stack.workers:
+            try:
+                place.wait_ready()
+            except StackError as error:
+                self.troubles.append(str(error))
 
     def _deal(self) -> Card:
         if not self._deck:

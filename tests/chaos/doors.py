@@ -18,7 +18,7 @@ from shared.connection import connect, run
 from shared.contract import JobBody
 from shared.errors import GatewayUnavailable
 from shared.generation import GenerationRequest, ModelCard
-from shared.jobs import LOCAL_TENANT, Job, JobId, NewJob, Tenant, image_key, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, JobId, NewJob, Submitted, Tenant, Terms, image_key, new_job_id
 from shared.settings import Settings
 from tests.chaos.ledger import Order, Sighting, Stored
 
@@ -136,7 +136,7 @@ class QueueDoor:
         self._redis = connect(settings)
 
     def submit(self, order: Order) -> Sighting:
-        return self._run(submit_call(self._settings, self._owner, self._card, order))
+        return _seen(run(self._redis, submit_call(self._settings, self._owner, self._card, order)).job)
 
     def cancel(self, job_id: str) -> Sighting:
         return self._run(scripts.cancel(JobId(job_id), self._owner))
@@ -160,14 +160,14 @@ class QueueDoor:
         return _seen(run(self._redis, call))
 
 
-def submit_call(settings: Settings, tenant: Tenant, card: ModelCard, order: Order) -> Call[Job]:
+def submit_call(settings: Settings, tenant: Tenant, card: ModelCard, order: Order) -> Call[Submitted]:
     """Submit an order as the gateway does."""
     request = GenerationRequest(
         prompt="chaos", num_inference_steps=order.steps, num_images=order.num_images, seed=order.seed
     )
     params = request.resolve(card, drawn_seed=order.seed)
     new = NewJob(new_job_id(), tenant, card.id, params, {ORDER: str(order.number)})
-    return scripts.submit(new, max_waiting=settings.max_waiting, keep_s=settings.keep_finished_s)
+    return scripts.submit(new, Terms(keep_s=settings.keep_finished_s, max_waiting=settings.max_waiting))
 
 
 def _seen(job: Job) -> Sighting:

@@ -22,8 +22,10 @@ from shared.contract import FieldProblem, Problem
 from shared.errors import (
     CheckpointUnavailable,
     DarkroomError,
+    DeadlinePassed,
     FieldError,
     GatewayUnavailable,
+    IdempotencyMismatch,
     ImageNotFound,
     InvalidRequest,
     JobCanceled,
@@ -31,14 +33,19 @@ from shared.errors import (
     LeaseLost,
     ModelError,
     NoModel,
+    NotRetryable,
+    OperatorOnly,
     OutOfMemory,
     QueueFull,
     QueueUnavailable,
     StoreUnavailable,
+    TenantQueueFull,
+    TooMuch,
     Unavailable,
     UnexpectedAnswer,
     WaitTimeout,
     WorkerLost,
+    WorkerNotFound,
 )
 
 log = logging.getLogger(__name__)
@@ -49,7 +56,12 @@ STATUSES: Final[Mapping[type[DarkroomError], HTTPStatus]] = {
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     JobNotFound: HTTPStatus.NOT_FOUND,
     ImageNotFound: HTTPStatus.NOT_FOUND,
+    WorkerNotFound: HTTPStatus.NOT_FOUND,
+    NotRetryable: HTTPStatus.CONFLICT,
+    OperatorOnly: HTTPStatus.UNAUTHORIZED,
+    IdempotencyMismatch: HTTPStatus.CONFLICT,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    TenantQueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     QueueUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     NoModel: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -61,6 +73,7 @@ NEVER_ANSWERED: Final[frozenset[type[DarkroomError]]] = frozenset(
         ModelError,
         OutOfMemory,
         JobCanceled,
+        DeadlinePassed,
         WorkerLost,
         # Inside a worker or a client. One that came up in the gateway would be a fault of ours: 500.
         CheckpointUnavailable,
@@ -141,7 +154,7 @@ def darkroom_problem(error: DarkroomError) -> Response:
         log.error("%s reached the edge", type(error).__name__, exc_info=error)
         return http_problem(HTTPStatus.INTERNAL_SERVER_ERROR)
     headers: dict[str, str] = {}
-    if isinstance(error, QueueFull | Unavailable):
+    if isinstance(error, TooMuch | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
     if not isinstance(error, InvalidRequest):
         return problem(status, error.code, str(error), headers=headers)

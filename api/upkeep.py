@@ -18,12 +18,12 @@ from shared.broker import queue_of
 from shared.connection import run_async
 from shared.errors import JobNotFound, QueueUnavailable, StoreUnavailable
 from shared.jobs import JobId, Tenant
-from shared.scripts import cancel, reap
+from shared.scripts import reap, withdraw
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SWEEPS_PER_LEASE: Final = 2
+SWEEPS_PER_LEASE: Final = 5
 WAKERS: Final = 4
 ARRIVES_WITHIN_S: Final = 120.0
 """Once Redis answers again, for so long a submit may still lie in a connection that was given up."""
@@ -71,17 +71,18 @@ class Unanswered:
         self._left[job_id] = (tenant, math.inf)
 
     async def take_back(self) -> None:
-        """Cancel those that have arrived. Raises QueueUnavailable."""
+        """Erase those that have arrived. Raises QueueUnavailable."""
         for job_id, (tenant, until) in list(self._left.items()):
             try:
-                await run_async(self._redis, cancel(job_id, tenant))
+                is_gone = await run_async(self._redis, withdraw(job_id, tenant))
             except JobNotFound:
                 now = time.monotonic()
                 if now < until:
                     self._left[job_id] = (tenant, min(until, now + ARRIVES_WITHIN_S))
                     continue
             else:
-                log.warning("job %s was accepted after its caller was told that it was not: canceled", job_id)
+                if is_gone:
+                    log.warning("job %s was accepted after its caller was told that it was not: taken back", job_id)
             del self._left[job_id]
 
 
@@ -122,6 +123,8 @@ class Upkeep:
             log.warning("job %s lost its worker and waits again", job_id)
         for job_id in swept.failed:
             log.error("job %s lost its worker too often and failed", job_id)
+        for job_id in swept.overdue:
+            log.info("job %s had not ended by its deadline", job_id)
         for model in swept.waiting_models:
             if await self._nobody_is_called(model):
                 self._waker.wake(model)

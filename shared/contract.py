@@ -11,9 +11,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
-from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning
+from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Lane
 
 MAX_METADATA_PAIRS: Final = 16
+MAX_CANCEL_AFTER_S: Final = 7 * 24 * 3600
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -26,6 +27,12 @@ class JobRequest(GenerationRequest):
     """A model's id from `/v1/models`; absent: the one that is served."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
     """Yours: kept with the job and given back, never interpreted."""
+    lane: Lane = Lane.INTERACTIVE
+    """`bulk` for what may take its time: it gets out of the way of those who wait, but never starves."""
+    cancel_after: int | None = Field(default=None, ge=1, le=MAX_CANCEL_AFTER_S)
+    """Seconds from now after which the job ends, drawn or not; absent: it waits as long as it takes."""
+    reuse: bool = True
+    """False: draw the pictures even if a job of yours with the very same parameters and seed has drawn them."""
 
 
 class Body(BaseModel):
@@ -64,6 +71,24 @@ class Metrics(Body):
     total_time: float
 
 
+class Reason(Body):
+    """Why a job waits."""
+
+    code: Literal[
+        "behind", "no_worker", "warming", "workers_failing", "paused", "store_away", "joined", "running_limit"
+    ]
+    message: str
+    """A sentence for people."""
+
+
+class TimeLeft(Body):
+    """Seconds until the job will have ended, as far as can be told; four of five end between `low` and `high`."""
+
+    seconds: float
+    low: float
+    high: float
+
+
 class Urls(Body):
     """Where to go from here, as paths of this gateway."""
 
@@ -86,7 +111,18 @@ class JobBody(Body):
     completed_at: datetime | None
     attempt: int
     position: int | None
-    """Place among the waiting, 0 goes next; null unless queued."""
+    """Place among those that wait for the model, 0 goes next; null unless it waits for a worker."""
+    lane: Lane = Lane.INTERACTIVE
+    reason: Reason | None = None
+    """Why it waits; null unless queued."""
+    time_left: TimeLeft | None = None
+    """Null once it has ended, and while nobody can tell."""
+    deadline: datetime | None = None
+    """When `cancel_after` ends it."""
+    retry_of: JobId | None = None
+    """The job that this one tries again."""
+    reused: bool = False
+    """True if its pictures were drawn by another job of yours with the same parameters."""
     progress: Progress
     images: tuple[ImageBody, ...]
     warnings: tuple[JobWarning, ...]
@@ -103,6 +139,18 @@ class JobPage(Body):
     """Hand it back as `cursor` for the next page; null on the last one."""
 
 
+class Speed(Body):
+    """How fast a worker draws pictures of one size: medians of what it measured last."""
+
+    width: int
+    height: int
+    guided: bool
+    step_ms: float
+    """A denoising step of one picture."""
+    picture_ms: float
+    """What a picture takes beside its steps: encoding the prompt, decoding."""
+
+
 class WorkerState(Body):
     """What a worker says of itself with every heartbeat."""
 
@@ -113,6 +161,13 @@ class WorkerState(Body):
     """Such as `cpu` or `NVIDIA H100 80GB HBM3`."""
     software_version: str
     started_at_ms: int
+    jobs: int = 0
+    """Held just now."""
+    store_away: bool = False
+    """True while it takes no job because the object store takes no picture."""
+    speeds: tuple[Speed, ...] = ()
+    pace: float = 1.0
+    """How long its last jobs took, in terms of what was expected of them."""
 
 
 class ModelBody(ModelCard):
@@ -168,7 +223,7 @@ class Problem(Body):
     """The answer's `X-Request-ID`: say it when you ask for help, and the log has the rest."""
 
 
-def job_body(job: Job, *, now_ms: int) -> JobBody:
+def job_body(job: Job, *, now_ms: int, reason: Reason | None = None, time_left: TimeLeft | None = None) -> JobBody:
     """Say a job in JSON's terms; `now_ms` closes the clocks of a job that goes on."""
     start_ms = job.started_at_ms
     # This machine's clock may be behind that of Redis.
@@ -186,6 +241,12 @@ def job_body(job: Job, *, now_ms: int) -> JobBody:
         completed_at=None if job.completed_at_ms is None else _time(job.completed_at_ms),
         attempt=job.attempt,
         position=job.position,
+        lane=job.lane,
+        reason=reason,
+        time_left=time_left,
+        deadline=None if job.deadline_ms is None else _time(job.deadline_ms),
+        retry_of=job.retry_of,
+        reused=job.is_reused,
         progress=Progress(step=job.step, steps=job.steps, images_done=len(job.images), images=job.params.num_images),
         images=tuple(_image(job, image) for image in job.images),
         warnings=job.warnings,

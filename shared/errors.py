@@ -4,7 +4,13 @@
     ├── InvalidRequest          invalid_request      a field is wrong; `errors` names each
     ├── JobNotFound             job_not_found        no such job, or not yours
     ├── ImageNotFound           image_not_found      the job has no such picture (yet)
-    ├── QueueFull               queue_full           too much is waiting; come back later
+    ├── WorkerNotFound          worker_not_found     no such worker lives
+    ├── NotRetryable            not_retryable        the job has succeeded or goes on: there is nothing to try again
+    ├── OperatorOnly            operator_only        this needs the operator's key
+    ├── IdempotencyMismatch     idempotency_mismatch  the idempotency key came with another body before
+    ├── TooMuch                 -                    refused for now; come back later
+    │   ├── QueueFull           queue_full           too much is waiting
+    │   └── TenantQueueFull     tenant_queue_full    too much of yours is waiting
     ├── Unavailable             -                    something that the request needs is away
     │   ├── QueueUnavailable    queue_unavailable    Redis does not answer
     │   ├── StoreUnavailable    store_unavailable    the object store does not answer
@@ -18,6 +24,7 @@
         ├── ModelError          model_error          the pipeline raised
         ├── OutOfMemory         out_of_memory        it does not fit this device
         ├── JobCanceled         job_canceled         somebody canceled it
+        ├── DeadlinePassed      deadline_passed      it had not ended by its deadline
         └── WorkerLost          worker_lost          its workers died, again and again
 
 HTTP statuses live in `api/errors.py`; an exception of a library is translated where it is met.
@@ -82,15 +89,69 @@ class ImageNotFound(DarkroomError):
     code = "image_not_found"
 
 
-class QueueFull(DarkroomError):
-    """Too many jobs are waiting; nothing was accepted."""
+class WorkerNotFound(DarkroomError):
+    """No such worker lives."""
 
-    code = "queue_full"
+    code = "worker_not_found"
+
+    def __init__(self, worker: str) -> None:
+        super().__init__(f"There is no worker {worker}. GET /v1/workers lists those that live.")
+
+
+class NotRetryable(DarkroomError):
+    """Only a job that failed, expired or was canceled can be tried again; this one has not."""
+
+    code = "not_retryable"
+
+
+class OperatorOnly(DarkroomError):
+    """This is for operators: send `Authorization: Bearer` with the key of DARKROOM_OPERATOR_KEY."""
+
+    code = "operator_only"
+
+
+class IdempotencyMismatch(DarkroomError):
+    """This Idempotency-Key came with another request before. Draw a new key for a new request; nothing was accepted."""
+
+    code = "idempotency_mismatch"
+
+
+class TooMuch(DarkroomError):
+    """Refused for now; nothing was accepted. `retry_after_s` says when to come back."""
+
     retry_after_s: int = 2
 
     def __init__(self, waiting: int, retry_after_s: int) -> None:
+        self.waiting = waiting
         self.retry_after_s = retry_after_s
-        super().__init__(f"{waiting} jobs are waiting already. Try again in {retry_after_s} s.")
+        super().__init__(self.said(waiting, retry_after_s))
+
+    @classmethod
+    def said(cls, waiting: int, retry_after_s: int) -> str:
+        """The message."""
+        raise NotImplementedError
+
+
+class QueueFull(TooMuch):
+    """Too many jobs are waiting; nothing was accepted."""
+
+    code = "queue_full"
+
+    @classmethod
+    def said(cls, waiting: int, retry_after_s: int) -> str:
+        """The message."""
+        return f"{waiting} jobs are waiting already. Try again in {retry_after_s} s."
+
+
+class TenantQueueFull(TooMuch):
+    """Too many of your jobs are waiting; nothing was accepted."""
+
+    code = "tenant_queue_full"
+
+    @classmethod
+    def said(cls, waiting: int, retry_after_s: int) -> str:
+        """The message."""
+        return f"{waiting} jobs of yours are waiting already. Try again in {retry_after_s} s, or cancel some."
 
 
 class Unavailable(DarkroomError):
@@ -168,6 +229,12 @@ class JobCanceled(GenerationFailed):
     """The job was canceled before it was done."""
 
     code = "job_canceled"
+
+
+class DeadlinePassed(GenerationFailed):
+    """The job had not ended by the deadline that its `cancel_after` set."""
+
+    code = "deadline_passed"
 
 
 class WorkerLost(GenerationFailed):

@@ -96,6 +96,20 @@ class GenerationParams(Frozen):
         """Width and height as one value."""
         return Size(width=self.width, height=self.height)
 
+    @property
+    def is_guided(self) -> bool:
+        """True with classifier-free guidance, which doubles the work of each step."""
+        return self.guidance_scale > 1
+
+    @property
+    def cost(self) -> int:
+        """Expected work in thousands of pixels times steps, over all pictures; a guided step counts twice.
+
+        By it tenants share and one job is bounded: it depends on the request alone, not on who would draw it.
+        """
+        pixel_steps = self.width * self.height * self.num_inference_steps * self.num_images
+        return max(1, round(pixel_steps * (2 if self.is_guided else 1) / 1000))
+
     def seed_of(self, index: int) -> int:
         """The seed that draws picture `index` (0-based) alone: `seed + index`, in 32 bits."""
         return (self.seed + index) % (MAX_SEED + 1)

@@ -1,12 +1,13 @@
 """The job: one request, from accepted to ended. Its states, its record, its results.
 
-                       ┌────────── release, reap ──────────┐
-                       ▼                                   │
-    submit ──►      QUEUED ─────────── claim ───────► RUNNING
-                       │                                   │
-                       └──────────── cancel ─────┐         ├── finish ──► SUCCEEDED
-                                                 ▼         ├── fail, reap ► FAILED
-                                             CANCELED ◄────┘ cancel
+                      ┌─────────── release, reap ──────────┐
+                      ▼                                    │
+    submit ──►     QUEUED ──────────── claim ────────► RUNNING
+                   │  │  │                              │  │  │
+     claim, reap ◄─┘  │  └── finish, submit ─────────┐  │  │  └─ fail, reap ──► FAILED
+          │           │                              ▼  │  └──── finish ──────► SUCCEEDED
+          ▼           └── cancel, erase, withdraw ► CANCELED ◄── cancel, erase, withdraw, reap
+       EXPIRED                          (QUEUED ──► SUCCEEDED: another job drew its pictures)
 
 Only the Lua scripts in `shared/lua` move a job; each move raises `version`. This module reads what
 they wrote and knows nothing of Redis.
@@ -21,6 +22,7 @@ from typing import Final, NewType
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.errors import DeadlinePassed
 from shared.generation import GenerationParams, OutputFormat, Size
 
 JobId = NewType("JobId", str)
@@ -60,12 +62,45 @@ class JobStatus(StrEnum):
     CANCELED = "canceled"
     """Ended because somebody asked for that."""
     EXPIRED = "expired"
-    """Waited past its deadline. Reserved: nothing sets deadlines yet."""
+    """Waited past its deadline (`cancel_after`). One that runs by then is canceled."""
 
     @property
     def is_terminal(self) -> bool:
         """True once nothing can change the job any more."""
         return self not in {JobStatus.QUEUED, JobStatus.RUNNING}
+
+
+class Lane(StrEnum):
+    """Whose turn matters more; each lane is fair in itself."""
+
+    INTERACTIVE = "interactive"
+    """Somebody is waiting for it."""
+    BULK = "bulk"
+    """May take its time; gets a guaranteed part of the fleet's work."""
+
+
+class Hold(StrEnum):
+    """What keeps a waiting job besides those before it."""
+
+    JOINED = "joined"
+    """Another job of the tenant's draws the same pictures; they will be this job's too."""
+    RUNNING_LIMIT = "running_limit"
+    """As many of the tenant's jobs run as may at once."""
+
+
+class Submission(StrEnum):
+    """What became of a submit."""
+
+    NEW = "new"
+    """A job was accepted into the queue."""
+    KNOWN = "known"
+    """The job of this id was there already."""
+    REPEATED = "repeated"
+    """The idempotency key had come before, with this body: its job."""
+    JOINED = "joined"
+    """A job was accepted that waits for another's pictures."""
+    REUSED = "reused"
+    """A job was accepted and has succeeded: its pictures were there."""
 
 
 class Value(BaseModel):
@@ -97,10 +132,13 @@ class JobWarning(Value):
 
 
 class JobError(Value):
-    """Why a job failed."""
+    """Why a job ended without its pictures."""
 
     code: str
     message: str
+
+
+DEADLINE_PASSED: Final = JobError(code=DeadlinePassed.code, message=str(DeadlinePassed()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +150,46 @@ class NewJob:
     model: str
     params: GenerationParams
     metadata: dict[str, str]
+    lane: Lane = Lane.INTERACTIVE
+    work_ms: int = 1000
+    """How long one worker is expected to take, by the fleet's measured speed."""
+    cancel_after_s: int | None = None
+    """End it so long after its submit, whether it waits or runs; None: never."""
+    retry_of: JobId | None = None
+    """The ended job that this one tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which a tenant's job is accepted."""
+
+    keep_s: int
+    """How long the job and its pictures are kept after its end."""
+    weight: float = 1.0
+    """The tenant's share of the work, beside the others'."""
+    bulk_percent: int = 20
+    """The bulk lane's part of the work while both lanes wait, 1 to 99; one for all tenants."""
+    max_waiting: int = 10_000
+    """Waiting jobs of everybody."""
+    max_tenant_waiting: int = 10_000
+    max_tenant_running: int = 0
+    """Running at once; 0: as many as there are workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An idempotency key with the body that it came with, both as digests: this submit shall be one, however often."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A submit's answer."""
+
+    job: Job
+    how: Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +218,29 @@ class Job:
     warnings: tuple[JobWarning, ...]
     error: JobError | None
     position: int | None
-    """Place among the waiting: 0 goes next; None unless queued."""
+    """Place in the fair order of all that wait for the model: 0 goes next; None unless it waits for a worker."""
+    ahead_ms: int = 0
+    """Expected work of those before it."""
+    hold: Hold | None = None
+    lane: Lane = Lane.INTERACTIVE
+    work_ms: int = 0
+    """How long one worker was expected to take."""
+    deadline_ms: int | None = None
+    retry_of: JobId | None = None
+    is_reused: bool = False
+    """True if another job drew its pictures."""
+    lost_workers: tuple[WorkerId, ...] = ()
+    """Those that died, or fell silent, while they worked on it."""
 
 
 def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFormat) -> str:
     """The object key of a job's picture: deterministic, so that a second attempt overwrites."""
-    return f"images/{tenant}/{job_id}/{index}.{output_format.suffix}"
+    return image_keys(tenant, job_id, output_format).format(index)
+
+
+def image_keys(tenant: Tenant, job_id: JobId, output_format: OutputFormat) -> str:
+    """The object keys of a job's pictures: `{}` stands for the index."""
+    return f"images/{tenant}/{job_id}/{{}}.{output_format.suffix}"
 
 
 def image_file_name(job_id: JobId, index: int, output_format: OutputFormat) -> str:

@@ -1,28 +1,49 @@
 """Every key in Redis: its name, its type, its life. `shared/lua/keys.lua` builds the names.
 
-Nothing of a job that has not ended expires; everything of a job that has ended does. The scripts
-get one key, the prefix, and build the others from it. Its braces put them all into one slot, so
-that a Redis Cluster can hold them too.
+Nothing of a job expires by itself: the sweep forgets an ended job together with its pictures (`retire`). The
+scripts get one key, the prefix, and build the others from it. Its braces put them all into one slot, so that a Redis
+Cluster can hold them too. A member of an order, a line or the heads is `<sequence>:<job id>:<ms of work>`.
 
-    job:<id>            hash    a job's record       until `keep_s` after the job ended
-    jobs:<tenant>       zset    sequence -> job id   until `keep_s` after the tenant's last open job ended
-    open:<tenant>       set     ids of jobs that have not ended; gone when the last one ends
-    waiting:<model>     zset    sequence -> job id   queued jobs; gone when empty
-    queues              set     models with waiting jobs, or until a moment ago; the sweep tidies it
-    leases              zset    end in ms -> job id  running jobs
-    claim:<token>       string  the job that this claim got; a minute
-    preview:<id>        string  JPEG of a running job; a minute, and gone when the job stops running
-    swept               string  when the last sweep ran, in ms; kept
-    sequence            string  counter of submitted jobs; kept
-    card:<model>        string  the model's card in JSON; a week after its last worker's last heartbeat
-    cards               zset    last heartbeat in ms -> model; cleaned of lapsed cards when read
-    worker:<id>         string  a worker's state in JSON; until five heartbeats are missed
-    workers             zset    last heartbeat in ms -> worker id; cleaned of lapsed workers when read
+    job:<id>                      hash    a job's record                 until `keep_s` after the job's end
+    jobs:<tenant>                 zset    sequence -> job id             as long as their records
+    order:<lane>:<model>          zset    tag -> member                  all waiting jobs in fair order
+    line:<lane>:<tenant>:<model>  zset    tag -> member                  a tenant's waiting jobs
+    heads:<lane>:<model>          zset    tag -> member                  the first of each line that may begin
+    used:<lane>:<model>           zset    finish -> tenant               of its last begun job; until the clock is past
+    lanes:<model>                 hash    clock, and by lane: clock, arrival, start; bulk_percent; kept
+    work:<lane>:<model>           hash    node of the sum tree -> ms     as long as jobs wait below it
+    stale                         hash    line -> tag behind which it is still to be mended
+    models                        set     models that ever had a job waiting; kept
+    running:<tenant>              set     ids of running jobs
+    parked:<tenant>               set     `<lane>:<model>` where it is passed over; gone when one of its jobs ends
+    leases                        zset    end in ms -> job id            running jobs
+    graced                        set     running jobs whose lease was prolonged after an outage, until they are renewed
+    claim:<token>                 string  the job that this claim got; a minute
+    preview:<id>                  string  JPEG of a running job; a minute, and gone when the job stops running
+    deadlines                     zset    ms -> job id                   jobs with a deadline that have not ended
+    expiry                        zset    ms -> job id                   ended jobs, when they are to be forgotten
+    trash                         zset    ms -> object key               objects to delete from the store, not before
+    set_aside                     zset    ms -> job id                   given up as `worker_lost`; with their records
+    request:<tenant>:<digest>     hash    job, fingerprint, repeated     an idempotency key; a day
+    result:<tenant>:<digest>      string  the job that draws or drew these pictures; as long as it has them
+    followers:<id>                set     jobs that wait for this job's pictures
+    holders:<id>                  set     jobs that show the pictures which this one drew
+    tallies                       hash    new, joined, reused -> count   of submits that might reuse pictures; kept
+    swept                         string  when the last sweep ran, in ms; kept
+    sequence                      string  counter of submitted jobs; kept
+    modes                         hash    worker id or * -> paused or drained; until told otherwise
+    card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat
+    cards                         zset    last heartbeat in ms -> model; cleaned of lapsed cards when read
+    worker:<id>                   string  a worker's state in JSON; until five heartbeats are missed
+    workers                       zset    last heartbeat in ms -> worker id; cleaned of lapsed workers when read
+    born                          zset    first heartbeat in ms -> `<worker id> <model>`; ten minutes
 
-Fields of `job:<id>`: tenant, model, params, metadata (JSON), sequence, keep_s, num_images, steps,
-step, status, version, attempt, created_at_ms, started_at_ms, completed_at_ms, worker, token, error
-(JSON), `image:<index>` (JSON), `warning:<code>` (JSON). `token` stays when a job ends, so that
-its last worker's verb can be run again, and is gone while the job waits.
+Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,
+width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
+claimed_at_ms, completed_at_ms, deadline_ms, retry_of, request and result (digests), follows, pictures (object keys, {}
+for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker), `image:<index>` (JSON),
+`warning:<code>` (JSON). `token` stays when a job ends, so that its last worker's verb can be run again, and is gone
+while the job waits.
 """
 
 from __future__ import annotations
@@ -32,9 +53,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Where a deployment keeps its keys; two that share a Redis take two prefixes."""
+    """Where a deployment keeps its keys; two that share a Redis take two prefixes.
 
-    prefix: str = "{darkroom}:"
+    The number is the layout's: what an older layout left behind is not read.
+    """
+
+    prefix: str = "{darkroom}:2:"
 
 
 DEFAULT = Keys()

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from shared.call import Reply, items, number, text
 from shared.generation import GenerationParams
-from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Tenant, WorkerId
+from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Lane, Tenant, WorkerId
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -17,17 +17,18 @@ NO_POSITION = -1
 
 
 def job_of(reply: Reply) -> Job:
-    """Read `{id, position or -1, {field, value, ...}}`, as `describe` in record.lua makes it."""
-    job_id, position, flat = items(reply)
+    """Read `{id, position or -1, ms ahead, hold or '', {field, value, ...}}`, as `describe` in record.lua makes it."""
+    job_id, position, ahead_ms, hold, flat = items(reply)
     words = [text(word) for word in items(flat)]
     fields = dict(zip(words[::2], words[1::2], strict=True))
     error = fields.get("error")
+    params = GenerationParams.model_validate_json(fields["params"])
     images = _parts(Image, fields, "image:")
     return Job(
         id=JobId(text(job_id)),
         tenant=Tenant(fields["tenant"]),
         model=fields["model"],
-        params=GenerationParams.model_validate_json(fields["params"]),
+        params=params,
         metadata=_string_dict(fields["metadata"]),
         status=JobStatus(fields["status"]),
         version=int(fields["version"]),
@@ -41,7 +42,15 @@ def job_of(reply: Reply) -> Job:
         images=tuple(sorted(images, key=lambda image: image.index)),
         warnings=_parts(JobWarning, fields, "warning:"),
         error=None if error is None else JobError.model_validate_json(error),
+        lane=Lane(fields["lane"]),
+        work_ms=int(fields["work_ms"]),
+        deadline_ms=_optional_int(fields.get("deadline_ms")),
+        retry_of=JobId(fields["retry_of"]) if "retry_of" in fields else None,
+        is_reused="pictures_of" in fields,
+        lost_workers=tuple(WorkerId(fields[name]) for name in sorted(fields) if name.startswith("lost:")),
         position=None if number(position) == NO_POSITION else number(position),
+        ahead_ms=number(ahead_ms),
+        hold=Hold(text(hold)) if text(hold) else None,
     )
 
 

@@ -74,8 +74,20 @@ class Settings(BaseSettings):
     """Most megabytes of them a worker; what has no room waits in memory, eight pictures at most."""
     max_waiting: int = Field(default=10_000, ge=1)
     """Waiting jobs in all; one more is refused with 429."""
+    max_tenant_waiting: int = Field(default=5_000, ge=1)
+    """Waiting jobs of one tenant; one more is refused with 429."""
+    max_tenant_running: int = Field(default=0, ge=0)
+    """Jobs of one tenant that run at once; the others wait though workers are free. 0: any number."""
+    max_job_cost: int = Field(default=2_000_000, ge=1)
+    """What one job may cost at most: thousands of pixels times steps, twice with guidance, over all pictures."""
+    bulk_percent: int = Field(default=20, ge=1, le=99)
+    """The part of the work that the bulk lane gets while both lanes wait."""
+    reuse_results: bool = True
+    """Give a job the pictures of a tenant's other with the same model, parameters and seed; a job may opt out."""
     keep_finished_s: int = Field(default=30 * 24 * 3600, ge=60)
-    """How long an ended job's record is kept."""
+    """How long an ended job and its pictures are kept."""
+    operator_key: SecretStr | None = None
+    """Whoever sends it may pause and drain the fleet. Unset: only a gateway on loopback lets anybody do so."""
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     """In capitals or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar, cast
 from uuid import uuid4
 
@@ -12,7 +13,20 @@ from shared.call import Call
 from shared.connection import run
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
-from shared.jobs import Image, Job, JobError, LeaseToken, NewJob, Tenant, WorkerId, image_key, new_job_id
+from shared.jobs import (
+    Image,
+    Job,
+    JobError,
+    Lane,
+    LeaseToken,
+    NewJob,
+    Submitted,
+    Tenant,
+    Terms,
+    WorkerId,
+    image_key,
+    new_job_id,
+)
 from shared.scripts import Claimed, Lease
 
 T = TypeVar("T")
@@ -23,6 +37,7 @@ MODEL = "segmind/SSD-1B"
 WORKER = WorkerId("host-1-a")
 KEEP_S = 3600
 LEASE_S = 5.0
+TERMS = Terms(keep_s=KEEP_S)
 
 
 CARD = ModelCard(
@@ -38,22 +53,32 @@ CARD = ModelCard(
 )
 
 
-def new_job(*, tenant: Tenant = TENANT, model: str = MODEL, num_images: int = 1, prompt: str = "a fox") -> NewJob:
+def new_job(
+    *,
+    tenant: Tenant = TENANT,
+    model: str = MODEL,
+    num_images: int = 1,
+    prompt: str = "a fox",
+    steps: int = 10,
+    lane: Lane = Lane.INTERACTIVE,
+    work_ms: int = 1000,
+    cancel_after_s: int | None = None,
+) -> NewJob:
     params = GenerationParams(
         prompt=prompt,
         width=512,
         height=512,
-        num_inference_steps=10,
+        num_inference_steps=steps,
         guidance_scale=7.5,
         seed=7,
         num_images=num_images,
         scheduler=Scheduler.EULER,
     )
-    return NewJob(new_job_id(), tenant, model, params, {"note": "naïve"})
+    return NewJob(new_job_id(), tenant, model, params, {"note": "naïve"}, lane, work_ms, cancel_after_s)
 
 
-def submit_call(job: NewJob, *, max_waiting: int = 1000) -> Call[Job]:
-    return scripts.submit(job, max_waiting=max_waiting, keep_s=KEEP_S)
+def submit_call(job: NewJob, *, max_waiting: int = 1000) -> Call[Submitted]:
+    return scripts.submit(job, replace(TERMS, max_waiting=max_waiting))
 
 
 def claim_call(token: str | None = None, *, lease_s: float = LEASE_S, model: str = MODEL) -> Call[Claimed | None]:
@@ -82,7 +107,7 @@ class Desk:
         return run(self.client, call)
 
     def submit(self, *, tenant: Tenant = TENANT, model: str = MODEL, num_images: int = 1) -> Job:
-        return self(submit_call(new_job(tenant=tenant, model=model, num_images=num_images)))
+        return self(submit_call(new_job(tenant=tenant, model=model, num_images=num_images))).job
 
     def claim(self, *, lease_s: float = LEASE_S) -> Claimed:
         claimed = self(claim_call(lease_s=lease_s))

@@ -212,7 +212,7 @@ class Worker:
 
     def _leave(self) -> None:
         try:
-            run(self._client, leave(self.id))
+            run(self._client, leave(self.id, self.card.id, failed=self._exit_code != EX_OK))
         except QueueUnavailable:
             _logger.warning("the queue is away, so the fleet will miss this worker only when its state lapses")
 

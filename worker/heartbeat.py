@@ -69,8 +69,8 @@ class Heartbeat:
         if held:
             for lost in run(self._client, renew(held, lease_s=lease_s)):
                 self._inbox.put(Lost(lost))
-        is_known = run(self._client, heartbeat(self._state(), life_s=lease_s))
-        if not (is_known and self._is_announced):  # the card that is known may be of an older revision
+        orders = run(self._client, heartbeat(self._state(), life_s=lease_s))
+        if not (orders.is_announced and self._is_announced):  # the card that is known may be of an older revision
             run(self._client, announce(self._card))
             self._is_announced = True
 

@@ -15,7 +15,7 @@ from api.openapi import JOB_REQUEST_BODY, problems
 from shared.contract import JobBody, JobPage, job_body
 from shared.errors import InvalidRequest, JobNotFound, NoModel, QueueFull, QueueUnavailable, StoreUnavailable
 from shared.generation import MAX_SEED
-from shared.jobs import Job, NewJob, new_job_id
+from shared.jobs import Job, NewJob, Terms, new_job_id
 from shared.scripts import cancel, fleet, page, read, submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
@@ -50,7 +50,7 @@ async def submit_job(request: Request, response: Response, gateway: TheGateway, 
     new = NewJob(new_job_id(), tenant, card.id, params, asked.request.metadata)
     settings = gateway.settings
     try:
-        job = await gateway.run(submit(new, max_waiting=settings.max_waiting, keep_s=settings.keep_finished_s))
+        job = (await gateway.run(submit(new, Terms(keep_s=settings.keep_finished_s)))).job
     except QueueUnavailable:
         gateway.unanswered.add(new.id, tenant)  # it may have been accepted all the same
         raise

@@ -1,5 +1,5 @@
 -- add_image: record a picture that the object store holds.
--- With: keys, record
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

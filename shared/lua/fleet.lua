@@ -1,10 +1,12 @@
--- fleet: tell which models are known, last served first, and which workers live; forget the rest.
--- With: keys
+-- fleet: tell which models are known, last served first, which workers live and what they were told; forget the rest.
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
+-- ARGV[1]  ms for which a worker's death is remembered
 --
 -- Replies
---   OK cards workers   JSON, each
+--   OK cards workers modes lost   JSON, JSON; pairs of worker id or '*' and mode; for each worker that came and died
+--                                 without a farewell in that time its model
 --
 -- Moves nothing
 
@@ -12,9 +14,20 @@ local function living(index, name)
   local found = {}
   for _, member in ipairs(redis.call('ZRANGE', index, 0, -1, 'REV')) do
     local word = redis.call('GET', name(member))
-    if word then found[#found + 1] = word else redis.call('ZREM', index, member) end
+    if word then
+      found[#found + 1] = word
+    else
+      redis.call('ZREM', index, member)
+      redis.call('HDEL', key.modes, member)
+    end
   end
   return found
 end
 
-return {'OK', living(key.cards, key.card), living(key.workers, key.worker)}
+redis.call('ZREMRANGEBYSCORE', key.born, '-inf', now_ms() - ARGV[1])
+local cards, workers, lost = living(key.cards, key.card), living(key.workers, key.worker), {}
+for _, name in ipairs(redis.call('ZRANGE', key.born, 0, -1)) do
+  local worker, model = string.match(name, '^(%S+) (.*)$')
+  if redis.call('EXISTS', key.worker(worker)) == 0 then lost[#lost + 1] = model end
+end
+return {'OK', cards, workers, redis.call('HGETALL', key.modes), lost}

@@ -1,5 +1,5 @@
--- heartbeat: say that a worker lives, and so does the card of its model.
--- With: keys, record
+-- heartbeat: say that a worker lives, and so does the card of its model; hear what the operators want of it.
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  worker id
@@ -9,13 +9,18 @@
 -- ARGV[5]  seconds to keep the card
 --
 -- Replies
---   OK
---   UNANNOUNCED   noted, but the model's card is gone: announce it again
+--   OK mode            '' for work, paused or drained
+--   UNANNOUNCED mode   noted, but the model's card is gone: announce it again
 --
 -- Moves nothing
 
-redis.call('SET', key.worker(ARGV[1]), ARGV[3], 'PX', ARGV[4])
-redis.call('ZADD', key.workers, now_ms(), ARGV[1])
-if redis.call('EXPIRE', key.card(ARGV[2]), ARGV[5]) == 0 then return {'UNANNOUNCED'} end
-redis.call('ZADD', key.cards, now_ms(), ARGV[2])
-return {'OK'}
+local worker, model = ARGV[1], ARGV[2]
+if redis.call('SET', key.worker(worker), ARGV[3], 'PX', ARGV[4], 'GET') == false then
+  redis.call('ZADD', key.born, 'NX', now_ms(), worker .. ' ' .. model)
+end
+redis.call('ZADD', key.workers, now_ms(), worker)
+local all, one = unpack(redis.call('HMGET', key.modes, '*', worker))
+local mode = (all == 'drained' or one == 'drained') and 'drained' or all or one or ''
+if redis.call('EXPIRE', key.card(model), ARGV[5]) == 0 then return {'UNANNOUNCED', mode} end
+redis.call('ZADD', key.cards, now_ms(), model)
+return {'OK', mode}

@@ -4,17 +4,36 @@
 
 local key = {
   sequence = KEYS[1] .. 'sequence',
-  queues = KEYS[1] .. 'queues',
+  models = KEYS[1] .. 'models',
+  stale = KEYS[1] .. 'stale',
   leases = KEYS[1] .. 'leases',
+  graced = KEYS[1] .. 'graced',
   swept = KEYS[1] .. 'swept',
+  deadlines = KEYS[1] .. 'deadlines',
+  expiry = KEYS[1] .. 'expiry',
+  trash = KEYS[1] .. 'trash',
+  set_aside = KEYS[1] .. 'set_aside',
+  tallies = KEYS[1] .. 'tallies',
+  modes = KEYS[1] .. 'modes',
   cards = KEYS[1] .. 'cards',
   workers = KEYS[1] .. 'workers',
+  born = KEYS[1] .. 'born',
 }
 function key.job(id) return KEYS[1] .. 'job:' .. id end
 function key.jobs(tenant) return KEYS[1] .. 'jobs:' .. tenant end
-function key.open(tenant) return KEYS[1] .. 'open:' .. tenant end
-function key.waiting(model) return KEYS[1] .. 'waiting:' .. model end
+function key.running(tenant) return KEYS[1] .. 'running:' .. tenant end
+function key.parked(tenant) return KEYS[1] .. 'parked:' .. tenant end
+function key.order(model, lane) return KEYS[1] .. 'order:' .. lane .. ':' .. model end
+function key.heads(model, lane) return KEYS[1] .. 'heads:' .. lane .. ':' .. model end
+function key.used(model, lane) return KEYS[1] .. 'used:' .. lane .. ':' .. model end
+function key.work(model, lane) return KEYS[1] .. 'work:' .. lane .. ':' .. model end
+function key.line(model, lane, tenant) return KEYS[1] .. 'line:' .. lane .. ':' .. tenant .. ':' .. model end
+function key.lanes(model) return KEYS[1] .. 'lanes:' .. model end
 function key.claim(token) return KEYS[1] .. 'claim:' .. token end
 function key.preview(id) return KEYS[1] .. 'preview:' .. id end
+function key.request(tenant, digest) return KEYS[1] .. 'request:' .. tenant .. ':' .. digest end
+function key.result(tenant, digest) return KEYS[1] .. 'result:' .. tenant .. ':' .. digest end
+function key.followers(id) return KEYS[1] .. 'followers:' .. id end
+function key.holders(id) return KEYS[1] .. 'holders:' .. id end
 function key.card(model) return KEYS[1] .. 'card:' .. model end
 function key.worker(id) return KEYS[1] .. 'worker:' .. id end

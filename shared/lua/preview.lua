@@ -1,5 +1,5 @@
 -- preview: fetch the latest preview of a job.
--- With: keys, record
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

@@ -1,5 +1,5 @@
 -- progress: tell how far a job is. Steps only count up, so that a late report undoes none.
--- With: keys, record
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

@@ -1,5 +1,5 @@
 -- A job's record: how it is read, whose it is, and the moves that several verbs share.
--- Stands on keys.
+-- Stands on keys, work, fair.
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -10,13 +10,27 @@ local function field(id, name)
   return redis.call('HGET', key.job(id), name)
 end
 
--- {id, place in its queue or -1, {field, value, ...}}
+-- True while a tenant has as many jobs running as it may.
+local function is_at_limit(tenant, most)
+  return most > 0 and redis.call('SCARD', key.running(tenant)) >= most
+end
+
+-- {id, place among the waiting or -1, ms of work ahead, what holds it or '', {field, value, ...}}
 local function describe(id)
-  local position = -1
-  if field(id, 'status') == 'queued' then
-    position = redis.call('ZRANK', key.waiting(field(id, 'model')), id)
+  local fields = redis.call('HGETALL', key.job(id))
+  local status, tenant, follows, most = unpack(redis.call('HMGET', key.job(id),
+    'status', 'tenant', 'follows', 'max_running'))
+  local held, drawn = '', id
+  if follows then
+    held, drawn = 'joined', follows
+    fields[#fields + 1] = 'step'
+    fields[#fields + 1] = field(follows, 'step')
+  elseif status == 'queued' and is_at_limit(tenant, tonumber(most)) then
+    held = 'running_limit'
   end
-  return {id, position, redis.call('HGETALL', key.job(id))}
+  if field(drawn, 'status') ~= 'queued' then return {id, -1, 0, held, fields} end
+  local place, work = ahead_of(spot_of(drawn))
+  return {id, place, work, held, fields}
 end
 
 -- What a tenant may know: OK, MISSING (no such job) or NOT_YOURS.
@@ -42,34 +56,114 @@ local function move(id, status)
   redis.call('HINCRBY', key.job(id), 'version', 1)
 end
 
--- running -> queued: back to its old place, which is in front of all that came later.
+-- Nobody works on it any more.
+local function end_lease(id, tenant)
+  redis.call('ZREM', key.leases, id)
+  redis.call('SREM', key.graced, id)
+  redis.call('DEL', key.preview(id))
+  redis.call('SREM', key.running(tenant), id)
+  unpark(tenant)
+end
+
+-- running -> queued: back under its old tag, which is in front of all that began later.
 local function requeue(id)
-  local record = redis.call('HMGET', key.job(id), 'model', 'sequence', 'steps', 'num_images')
-  local model, sequence, steps, num_images = unpack(record)
+  local tenant, steps, num_images = unpack(redis.call('HMGET', key.job(id), 'tenant', 'steps', 'num_images'))
   local kept = 0
   for index = 0, num_images - 1 do
     kept = kept + redis.call('HEXISTS', key.job(id), 'image:' .. index)
   end
-  redis.call('ZREM', key.leases, id)
-  redis.call('DEL', key.preview(id))
   redis.call('HDEL', key.job(id), 'token', 'worker')
   redis.call('HSET', key.job(id), 'step', kept * steps / num_images)
-  redis.call('ZADD', key.waiting(model), sequence, id)
-  redis.call('SADD', key.queues, model)
+  local spot = spot_of(id)
+  charge_lane(spot, -1)
+  put(spot)
+  end_lease(id, tenant)
   move(id, 'queued')
 end
 
--- queued or running -> succeeded, failed or canceled: the end, after which the record expires.
-local function close(id, status)
-  local tenant, model, keep_s = unpack(redis.call('HMGET', key.job(id), 'tenant', 'model', 'keep_s'))
-  redis.call('ZREM', key.waiting(model), id)
-  redis.call('ZREM', key.leases, id)
-  redis.call('DEL', key.preview(id))
-  redis.call('HSET', key.job(id), 'completed_at_ms', now_ms())
-  move(id, status)
-  redis.call('EXPIRE', key.job(id), keep_s)
-  redis.call('SREM', key.open(tenant), id)
-  if redis.call('EXISTS', key.open(tenant)) == 0 then
-    redis.call('EXPIRE', key.jobs(tenant), keep_s)
+local close
+
+-- The pictures of `source` are this job's too.
+local function take_pictures(id, source)
+  local root = field(source, 'pictures_of') or source
+  redis.call('HSET', key.job(id), 'pictures', field(source, 'pictures'), 'pictures_of', root,
+    'step', field(source, 'steps'))
+  for index = 0, field(source, 'num_images') - 1 do
+    local name = 'image:' .. index
+    redis.call('HSET', key.job(id), name, field(source, name))
   end
+  redis.call('SADD', key.holders(root), root, id)
+end
+
+-- The jobs that waited for this one's pictures get them or, if there are none, wait for the first of themselves.
+local function dismiss_followers(id, status)
+  local followers = redis.call('SMEMBERS', key.followers(id))
+  redis.call('DEL', key.followers(id))
+  if status == 'succeeded' then
+    for _, follower in ipairs(followers) do
+      redis.call('HDEL', key.job(follower), 'follows')
+      redis.call('HSETNX', key.job(follower), 'started_at_ms', now_ms())
+      take_pictures(follower, id)
+      close(follower, 'succeeded')
+    end
+    return
+  end
+  local first = followers[1]
+  if not first then return end
+  redis.call('HDEL', key.job(first), 'follows')
+  enqueue(first)
+  local tenant, digest = unpack(redis.call('HMGET', key.job(first), 'tenant', 'result'))
+  redis.call('SET', key.result(tenant, digest), first)
+  for at = 2, #followers do
+    redis.call('HSET', key.job(followers[at]), 'follows', first)
+    redis.call('SADD', key.followers(first), followers[at])
+  end
+end
+
+-- queued or running -> succeeded, failed, canceled or expired: the end, after which the record is kept for a while.
+function close(id, status)
+  local before, tenant, follows, result, keep_s = unpack(redis.call('HMGET', key.job(id),
+    'status', 'tenant', 'follows', 'result', 'keep_s'))
+  if before == 'running' then
+    end_lease(id, tenant)
+  elseif follows then
+    redis.call('SREM', key.followers(follows), id)
+    redis.call('HDEL', key.job(id), 'follows')
+  elseif before == 'queued' and field(id, 'tag') then
+    take_out(spot_of(id))
+  end
+  local now = now_ms()
+  redis.call('ZREM', key.deadlines, id)
+  redis.call('ZADD', key.expiry, now + keep_s * 1000, id)
+  redis.call('HSET', key.job(id), 'completed_at_ms', now)
+  move(id, status)
+  if result and status ~= 'succeeded' and redis.call('GET', key.result(tenant, result)) == id then
+    redis.call('DEL', key.result(tenant, result))
+  end
+  dismiss_followers(id, status)
+end
+
+-- Forget an ended job. Its pictures are put on the list of objects to delete unless another job shows them too, after
+-- `delay_ms` more if a worker may still be uploading one. Their keys.
+local function forget(id, delay_ms)
+  local tenant, result, request, root, pictures, num_images = unpack(redis.call('HMGET', key.job(id),
+    'tenant', 'result', 'request', 'pictures_of', 'pictures', 'num_images'))
+  redis.call('DEL', key.job(id))
+  redis.call('ZREM', key.jobs(tenant), id)
+  redis.call('ZREM', key.expiry, id)
+  redis.call('ZREM', key.set_aside, id)
+  if result and redis.call('GET', key.result(tenant, result)) == id then
+    redis.call('DEL', key.result(tenant, result))
+  end
+  if request and redis.call('HGET', key.request(tenant, request), 'job') == id then
+    redis.call('DEL', key.request(tenant, request))
+  end
+  local holders = key.holders(root or id)
+  if redis.call('SREM', holders, id) == 1 and redis.call('EXISTS', holders) == 1 then return {} end
+  local objects, at = {}, now_ms() + delay_ms
+  for index = 0, num_images - 1 do
+    objects[#objects + 1] = (string.gsub(pictures, '{}', index))
+    redis.call('ZADD', key.trash, at, objects[#objects])
+  end
+  return objects
 end

@@ -1,5 +1,5 @@
 -- renew: hold on to leases.
--- With: keys, record
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  lease in ms
@@ -14,7 +14,10 @@ local verdicts = {}
 for at = 2, #ARGV, 2 do
   local id = ARGV[at]
   local verdict = standing(id, ARGV[at + 1])
-  if verdict == 'OK' then redis.call('ZADD', key.leases, 'XX', now_ms() + ARGV[1], id) end
+  if verdict == 'OK' then
+    redis.call('ZADD', key.leases, 'XX', now_ms() + ARGV[1], id)
+    redis.call('SREM', key.graced, id)
+  end
   verdicts[#verdicts + 1] = verdict
 end
 return {'OK', verdicts}

@@ -1,52 +1,111 @@
 -- submit: accept a job into its model's queue. A second time it changes nothing.
--- With: keys, record
+-- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
 -- ARGV[2]  tenant
 -- ARGV[3]  model
--- ARGV[4]  params, JSON
--- ARGV[5]  metadata, JSON
--- ARGV[6]  number of images
--- ARGV[7]  denoising steps in all
--- ARGV[8]  most waiting jobs, of all models
--- ARGV[9]  seconds to keep the record after the job's end
+-- ARGV[4]  lane: interactive or bulk
+-- ARGV[5]  params, JSON
+-- ARGV[6]  metadata, JSON
+-- ARGV[7]  number of images
+-- ARGV[8]  denoising steps in all
+-- ARGV[9]  width: cost / weight, a whole number
+-- ARGV[10]  expected work in ms
+-- ARGV[11]  object keys of the pictures, {} for the index
+-- ARGV[12]  ms after which it is canceled unless it has ended; '' for never
+-- ARGV[13]  the job that this is another try of; '' for none
+-- ARGV[14]  seconds to keep the record after the job's end
+-- ARGV[15]  percent of the work that the bulk lane gets
+-- ARGV[16]  most waiting jobs, of everybody
+-- ARGV[17]  most waiting jobs of the tenant
+-- ARGV[18]  most running jobs of the tenant; 0 for any number
+-- ARGV[19]  digest of the request's idempotency key; '' for none
+-- ARGV[20]  fingerprint of the request's body
+-- ARGV[21]  seconds to keep the idempotency key
+-- ARGV[22]  digest of what decides the pictures, by which another job's can be taken; '' for none of that
 --
 -- Replies
---   OK job        accepted, now or before
+--   OK job how    new, known (this very id), repeated (this idempotency key), joined (a job that is under way draws the
+--                 same pictures) or reused (one that has ended drew them)
+--   MISMATCH      the idempotency key came with another body before; nothing was accepted
 --   FULL waiting  so many wait already; nothing was accepted
+--   TENANT_FULL waiting  so many of the tenant's wait already; nothing was accepted
 --   NOT_YOURS     another tenant has a job of this id
 --
--- Moves (nothing) -> queued
+-- Moves (nothing) -> queued, succeeded
 
-local id, tenant, model = ARGV[1], ARGV[2], ARGV[3]
+local id, tenant, model, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local request, result = ARGV[19], ARGV[22]
+local MOST_FOLLOWERS = 100
 
 if redis.call('EXISTS', key.job(id)) == 1 then
   if ownership(id, tenant) ~= 'OK' then return {'NOT_YOURS'} end
-  return {'OK', describe(id)}
+  return {'OK', describe(id), 'known'}
 end
 
-local waiting = 0
-for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
-  waiting = waiting + redis.call('ZCARD', key.waiting(queue))
+if request ~= '' then
+  local before, fingerprint = unpack(redis.call('HMGET', key.request(tenant, request), 'job', 'fingerprint'))
+  if before and redis.call('EXISTS', key.job(before)) == 1 then
+    if fingerprint ~= ARGV[20] then return {'MISMATCH'} end
+    redis.call('HSET', key.request(tenant, request), 'repeated', 1)
+    return {'OK', describe(before), 'repeated'}
+  end
 end
-if waiting >= tonumber(ARGV[8]) then return {'FULL', waiting} end
 
-local sequence = redis.call('INCR', key.sequence)
+local source, reuse
+if result ~= '' then
+  source = redis.call('GET', key.result(tenant, result))
+  local status = source and field(source, 'status')
+  if status == 'succeeded' then
+    reuse = 'reused'
+  elseif (status == 'queued' or status == 'running')
+      and redis.call('SCARD', key.followers(source)) < MOST_FOLLOWERS then
+    reuse = 'joined'
+  end
+end
+
+if not reuse then
+  local waiting = count_waiting()
+  if waiting >= tonumber(ARGV[16]) then return {'FULL', waiting} end
+  waiting = count_waiting(tenant)
+  if waiting >= tonumber(ARGV[17]) then return {'TENANT_FULL', waiting} end
+end
+
+local now, sequence = now_ms(), redis.call('INCR', key.sequence)
 redis.call('HSET', key.job(id),
-  'tenant', tenant, 'model', model, 'params', ARGV[4], 'metadata', ARGV[5],
-  'num_images', ARGV[6], 'steps', ARGV[7], 'keep_s', ARGV[9], 'sequence', sequence,
-  'created_at_ms', now_ms(), 'attempt', 0, 'step', 0)
-redis.call('ZADD', key.waiting(model), sequence, id)
-redis.call('SADD', key.queues, model)
-move(id, 'queued')
-
--- The tenant's index lives as long as a job is open. Two of its oldest entries are looked at for
--- each that comes, so that it does not grow with jobs long expired.
-for _, old in ipairs(redis.call('ZRANGE', key.jobs(tenant), 0, 1)) do
-  if redis.call('EXISTS', key.job(old)) == 0 then redis.call('ZREM', key.jobs(tenant), old) end
+  'tenant', tenant, 'model', model, 'lane', lane, 'params', ARGV[5], 'metadata', ARGV[6],
+  'num_images', ARGV[7], 'steps', ARGV[8], 'width', ARGV[9], 'work_ms', ARGV[10], 'pictures', ARGV[11],
+  'keep_s', ARGV[14], 'max_running', ARGV[18], 'sequence', sequence, 'created_at_ms', now,
+  'attempt', 0, 'step', 0)
+if ARGV[12] ~= '' then
+  redis.call('HSET', key.job(id), 'deadline_ms', now + ARGV[12])
+  redis.call('ZADD', key.deadlines, now + ARGV[12], id)
+end
+if ARGV[13] ~= '' then redis.call('HSET', key.job(id), 'retry_of', ARGV[13]) end
+if request ~= '' then
+  redis.call('HSET', key.job(id), 'request', request)
+  redis.call('DEL', key.request(tenant, request))
+  redis.call('HSET', key.request(tenant, request), 'job', id, 'fingerprint', ARGV[20])
+  redis.call('EXPIRE', key.request(tenant, request), ARGV[21])
 end
 redis.call('ZADD', key.jobs(tenant), sequence, id)
-redis.call('PERSIST', key.jobs(tenant))
-redis.call('SADD', key.open(tenant), id)
-return {'OK', describe(id)}
+if result ~= '' then
+  redis.call('HSET', key.job(id), 'result', result)
+  redis.call('HINCRBY', key.tallies, reuse or 'new', 1)
+end
+redis.call('HSET', key.lanes(model), 'bulk_percent', ARGV[15])
+move(id, 'queued')
+
+if reuse == 'reused' then
+  redis.call('HSET', key.job(id), 'started_at_ms', now)
+  take_pictures(id, source)
+  close(id, 'succeeded')
+elseif reuse == 'joined' then
+  redis.call('HSET', key.job(id), 'follows', source)
+  redis.call('SADD', key.followers(source), id)
+else
+  if result ~= '' then redis.call('SET', key.result(tenant, result), id) end
+  enqueue(id)
+end
+return {'OK', describe(id), reuse or 'new'}

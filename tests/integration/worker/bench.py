@@ -13,7 +13,7 @@ from shared.broker import WakeUps
 from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationRequest, ModelCard, Scheduler, Size
-from shared.jobs import LOCAL_TENANT, Job, NewJob, WorkerId, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, WorkerId, new_job_id
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from tests.integration.worker.engines import (
@@ -79,7 +79,7 @@ class Bench:
     def submit(self, prompt: str = "a cat", *, steps: int = 4, num_images: int = 1) -> Job:
         request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images)
         new = NewJob(new_job_id(), LOCAL_TENANT, CARD.id, request.resolve(CARD, drawn_seed=1), {})
-        return run(self.client, scripts.submit(new, max_waiting=100, keep_s=60))
+        return run(self.client, scripts.submit(new, Terms(keep_s=60))).job
 
     def read(self, job: Job) -> Job:
         return run(self.client, scripts.read(job.id, job.tenant))

@@ -17,7 +17,7 @@ from shared.broker import WakeUps
 from shared.call import Call
 from shared.connection import connect, run
 from shared.generation import GenerationRequest, ModelCard
-from shared.jobs import LOCAL_TENANT, Job, NewJob, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, new_job_id
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from shared.worker_id import is_on_this_host
@@ -135,7 +135,7 @@ class System:
         card = self.card
         request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images, seed=seed)
         new = NewJob(new_job_id(), LOCAL_TENANT, card.id, request.resolve(card, drawn_seed=0), {})
-        job = self(scripts.submit(new, max_waiting=100, keep_s=3600))
+        job = self(scripts.submit(new, Terms(keep_s=3600))).job
         if wake:
             self.wake_ups.send(card.id)
         return job

@@ -19,6 +19,7 @@ from shared.broker import WakeUps, make_app, queue_of
 from shared.call import Call
 from shared.connection import LOOP_CONNECTIONS, connect, connect_async, run, run_async
 from shared.errors import QueueUnavailable
+from shared.keys import DEFAULT
 from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.servers import RedisServer
@@ -97,7 +98,7 @@ def test_connections_of_before_a_restart_are_replaced(own_redis_server: RedisSer
 
 
 def test_a_wrong_call_is_not_taken_for_an_outage(queue: redis.Redis) -> None:
-    queue.set("{darkroom}:workers", "not a sorted set")
+    queue.set(DEFAULT.prefix + "workers", "not a sorted set")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         run(queue, scripts.fleet())
 

@@ -9,14 +9,14 @@ import pytest
 from shared import scripts
 from shared.call import Call
 from shared.errors import InvalidRequest, JobNotFound, QueueFull
-from shared.jobs import Job, JobStatus, NewJob, new_job_id
+from shared.jobs import Job, JobStatus, NewJob, Submission, Submitted, new_job_id
 from shared.scripts import Lease
-from tests.desk import KEEP_S, MODEL, OTHER, TENANT, Desk, claim_call, failed, finished, new_job, submit_call
+from tests.desk import MODEL, OTHER, TENANT, Desk, claim_call, failed, finished, new_job, submit_call
 
 
 def test_a_submitted_job_reads_back_as_it_was_given(desk: Desk) -> None:
     new = new_job(num_images=3)
-    job = desk(submit_call(new))
+    job = desk(submit_call(new)).job
     assert (job.id, job.tenant, job.model, job.params, job.metadata) == (
         new.id,
         new.tenant,
@@ -32,9 +32,9 @@ def test_a_submitted_job_reads_back_as_it_was_given(desk: Desk) -> None:
 
 def test_submitting_the_same_id_again_gives_the_job_that_is_there(desk: Desk) -> None:
     new = new_job()
-    job = desk(submit_call(new))
+    job = desk(submit_call(new)).job
     before = desk.dump()
-    assert desk(submit_call(new)) == job
+    assert desk(submit_call(new)) == Submitted(job, Submission.KNOWN)
     assert desk.dump() == before
 
 
@@ -58,7 +58,7 @@ def test_a_full_queue_refuses_and_keeps_nothing(desk: Desk) -> None:
 def test_a_job_that_runs_takes_no_place_in_the_queue(desk: Desk) -> None:
     desk.submit()
     desk.claim()
-    assert desk(submit_call(new_job(), max_waiting=1)).position == 0
+    assert desk(submit_call(new_job(), max_waiting=1)).job.position == 0
 
 
 def test_jobs_go_in_the_order_of_their_coming(desk: Desk) -> None:
@@ -128,34 +128,15 @@ def test_pages_show_every_job_once_newest_first(desk: Desk) -> None:
     assert seen == [job.id for job in reversed(jobs)]
 
 
-def test_pages_skip_expired_jobs_and_forget_them(desk: Desk) -> None:
-    jobs = [desk.submit() for _ in range(4)]
-    for job in jobs[1:3]:
-        desk.client.delete(f"{{darkroom}}:job:{job.id}")
-    page = desk(scripts.page(TENANT, cursor=None, limit=2))
-    assert [job.id for job in page.jobs] == [jobs[3].id, jobs[0].id]
-    assert page.next_cursor is None
-    assert desk.client.zcard(f"{{darkroom}}:jobs:{TENANT}") == 2
-
-
 @pytest.mark.parametrize("cursor", ["", "?", "MTI", "c-", "é", "c" * 100])
 def test_a_cursor_that_was_none_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest, match="cursor"):
         scripts.page(TENANT, cursor=cursor, limit=2)
 
 
-def test_only_what_has_ended_expires(desk: Desk) -> None:
+def test_no_part_of_a_job_expires_by_itself(desk: Desk) -> None:
     first, second = desk.submit(), desk.submit()
-
-    def lives() -> dict[str, int]:
-        return {key.decode(): desk.client.ttl(key) for key in desk.all_keys()}
-
-    index = f"{{darkroom}}:jobs:{TENANT}"
-    assert set(lives().values()) == {-1}
     desk(scripts.cancel(first.id, TENANT))
-    expiring = {key for key, life in lives().items() if life >= 0}
-    assert expiring == {f"{{darkroom}}:job:{first.id}"}
-    desk(scripts.cancel(second.id, TENANT))
-    assert 0 < lives()[index] <= KEEP_S
-    desk.submit()
-    assert lives()[index] == -1
+    finished(desk, second, desk.claim().lease)
+    lives = {key.decode(): desk.client.ttl(key) for key in desk.all_keys()}
+    assert {key for key, life in lives.items() if life >= 0} == {key for key in lives if ":claim:" in key}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import scripts
 from shared.jobs import WorkerId
-from tests.desk import CARD, Desk, state
+from tests.desk import CARD, MODEL, Desk, state
 from tests.servers import wait_until
 
 
@@ -16,17 +16,17 @@ def test_the_fleet_is_the_cards_announced_and_the_workers_that_live(desk: Desk) 
     found = desk(scripts.fleet())
     assert found.cards == (CARD,)
     assert {worker.id for worker in found.workers} == {"w1", "w2"}
-    desk(scripts.leave(WorkerId("w1")))
+    desk(scripts.leave(WorkerId("w1"), MODEL))
     assert desk(scripts.fleet()).workers == (state("w2"),)
 
 
 def test_a_worker_that_falls_silent_is_forgotten(desk: Desk) -> None:
     desk(scripts.heartbeat(state(), life_s=0.001))
     wait_until(lambda: desk(scripts.fleet()).workers == (), limit_s=5, what="the worker lapses")
-    assert desk.all_keys() == []
+    assert desk(scripts.fleet()).lost == {MODEL: 1}
 
 
 def test_a_heartbeat_tells_when_the_card_is_gone(desk: Desk) -> None:
-    assert not desk(scripts.heartbeat(state(), life_s=60))
+    assert not desk(scripts.heartbeat(state(), life_s=60)).is_announced
     desk(scripts.announce(CARD))
-    assert desk(scripts.heartbeat(state(), life_s=60))
+    assert desk(scripts.heartbeat(state(), life_s=60)).is_announced

@@ -11,11 +11,11 @@ from shared import keys, scripts
 from shared.call import Call, load
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
-from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Tenant, WorkerId
+from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Tenant, Terms, WorkerId
 from shared.scripts import Lease
 
-FOLDER = Path(scripts.__file__).with_name("lua")
-PARTS = {"keys", "record"}
+FOLDER = Path(keys.__file__).with_name("lua")
+PARTS = {"keys", "work", "fair", "record"}
 VERBS = sorted(file.stem for file in FOLDER.glob("*.lua") if file.stem not in PARTS)
 
 ID, TENANT, WORKER = JobId("job"), Tenant("ann"), WorkerId("worker")
@@ -36,7 +36,7 @@ CARD = ModelCard(
 STATE = WorkerState(id="w", state="ready", model="m", device="cpu", software_version="0", started_at_ms=0)
 IMAGE = Image(index=0, seed=0, key="k", size=SIZE, output_format=OutputFormat.PNG, num_bytes=1, sha256="00")
 CALLS: tuple[Call[object], ...] = (
-    scripts.submit(NewJob(ID, TENANT, "m", PARAMS, {}), max_waiting=1, keep_s=60),
+    scripts.submit(NewJob(ID, TENANT, "m", PARAMS, {}), Terms(keep_s=60)),
     scripts.read(ID, TENANT),
     scripts.page(TENANT, cursor=None, limit=1),
     scripts.cancel(ID, TENANT),
@@ -52,7 +52,14 @@ CALLS: tuple[Call[object], ...] = (
     scripts.reap(lease_s=1, max_attempts=3),
     scripts.announce(CARD),
     scripts.heartbeat(STATE, life_s=1),
-    scripts.leave(WORKER),
+    scripts.leave(WORKER, "m"),
+    scripts.erase(ID, TENANT),
+    scripts.withdraw(ID, TENANT),
+    scripts.retire(limit=1),
+    scripts.discard(["a", "b"]),
+    scripts.set_aside(limit=1),
+    scripts.direct(scripts.Mode.PAUSED),
+    scripts.outlook("m"),
 )
 
 
@@ -79,7 +86,7 @@ def test_a_header_lists_the_keys_and_arguments_that_the_wrapper_sends(call: Call
     assert re.findall(r"^-- KEYS\[(\d+)\]", header, re.MULTILINE) == ["1"]
     assert call.keys == (keys.DEFAULT.prefix,)
     single = [int(number) for number in re.findall(r"^-- ARGV\[(\d+)\] ", header, re.MULTILINE)]
-    rest = re.findall(r"^-- ARGV\[(\d+)\.\.\.\] +pairs", header, re.MULTILINE)
+    rest = re.findall(r"^-- ARGV\[(\d+)\.\.\.\] ", header, re.MULTILINE)
     assert single == list(range(1, len(single) + 1))
     assert len(call.args) == len(single) + 2 * len(rest)
     used = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)}
@@ -100,8 +107,8 @@ def test_a_header_lists_the_replies_that_the_script_gives(name: str) -> None:
 
 
 def test_every_key_that_a_script_builds_is_documented() -> None:
-    built = set(re.findall(r"KEYS\[1\] \.\. '([a-z]+:?)'", (FOLDER / "keys.lua").read_text()))
-    documented = set(re.findall(r"^    ([a-z]+:?)(?:<[a-z]+>)?  ", keys.__doc__ or "", re.MULTILINE))
+    built = set(re.findall(r"KEYS\[1\] \.\. '([a-z_]+:?)'", (FOLDER / "keys.lua").read_text()))
+    documented = set(re.findall(r"^    ([a-z_]+:?)(?:<[a-z:<>]+>)?  ", keys.__doc__ or "", re.MULTILINE))
     assert built == documented
 
 

@@ -1,0 +1,22 @@
+-- erase: forget a job and have its pictures deleted. One that has not ended is canceled first.
+-- With: keys, work, fair, record
+--
+-- KEYS[1]  prefix
+-- ARGV[1]  job id
+-- ARGV[2]  tenant
+-- ARGV[3]  ms until the pictures of a running job are deleted again: a worker may be uploading one
+--
+-- Replies
+--   OK objects    keys of the objects to delete; they stay on the list until `discard`
+--   MISSING       no such job
+--   NOT_YOURS     another tenant's
+--
+-- Moves queued, running -> canceled
+
+local id = ARGV[1]
+local verdict = ownership(id, ARGV[2])
+if verdict ~= 'OK' then return {verdict} end
+local status = field(id, 'status')
+if status == 'queued' or status == 'running' then close(id, 'canceled') end
+local was_running = status == 'running' or (status == 'canceled' and field(id, 'token'))
+return {'OK', forget(id, was_running and tonumber(ARGV[3]) or 0)}

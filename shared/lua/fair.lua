@@ -1,0 +1,238 @@
+-- The fair order: who goes next. Start-time fair queueing (Goyal, Vin and Cheng, 1996), twice.
+--
+-- Within a lane each tenant is a flow: a job's start tag is the finish of the tenant's job before it, or the lane's
+-- clock if that is later; its finish is the tag plus its width (cost / weight). The lowest tag goes first, and the clock
+-- is the tag of the job that began last: so whoever has used little goes soon, waiting raises nobody's claim above its
+-- share, and leaving and coming again gains nothing. Between the lanes the work in ms is what counts: `bulk` gets its
+-- share of it as long as it waits, `interactive` the rest, and each what the other leaves.
+--
+-- Every waiting job stands in its lane's `order`, whose ranks are the places, and in its tenant's `line`. The first of
+-- each line stands among the `heads`, from which a claim takes. When a job leaves from the middle, those behind it in
+-- its line move up: some at once, the others with the next sweeps (`stale` says from where). A head stands right always,
+-- and as all others stand no earlier than they should, so does what a claim takes.
+-- Stands on keys, work.
+
+local LANES = {'interactive', 'bulk'}
+local OTHER = {interactive = 'bulk', bulk = 'interactive'}
+local MENDED_AT_ONCE = 32
+-- What the clock advances with each arrival, so that a thousand newcomers don't share a tag: next to nothing beside a
+-- job's width.
+local TICK = 16
+
+local function spot_of(id)
+  local model, lane, tenant, sequence, work_ms, width, floor, tag = unpack(redis.call('HMGET', key.job(id),
+    'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag'))
+  return {
+    id = id, model = model, lane = lane, tenant = tenant, member = member_of(sequence, id, work_ms),
+    work_ms = tonumber(work_ms), width = tonumber(width), floor = tonumber(floor or 0), tag = tonumber(tag or 0),
+    order = key.order(model, lane), heads = key.heads(model, lane), line = key.line(model, lane, tenant),
+    work = key.work(model, lane), used = key.used(model, lane), lanes = key.lanes(model),
+  }
+end
+
+local function clock_of(spot)
+  return tonumber(redis.call('HGET', spot.lanes, 'clock:' .. spot.lane) or 0)
+end
+
+-- What a millisecond of a lane's work adds to its tag: the other's share, which is as good as dividing by its own.
+local function rate_of(lanes, lane)
+  local bulk = tonumber(redis.call('HGET', lanes, 'bulk_percent') or 0)
+  return lane == 'bulk' and 100 - bulk or bulk
+end
+
+-- The first of a line: its member, or nil.
+local function first_of(line)
+  return redis.call('ZRANGE', line, 0, 0)[1]
+end
+
+-- Let a line's first job be taken, if there is one and its tenant may begin another.
+local function expose(spot)
+  local first = redis.call('ZRANGE', spot.line, 0, 0, 'WITHSCORES')
+  if not first[1] then return end
+  if redis.call('SISMEMBER', key.parked(spot.tenant), spot.lane .. ':' .. spot.model) == 1 then return end
+  if redis.call('EXISTS', spot.heads) == 0 then
+    -- A lane that comes back has saved up nothing.
+    local clock, start = unpack(redis.call('HMGET', spot.lanes, 'clock', 'start:' .. spot.lane))
+    redis.call('HSET', spot.lanes, 'start:' .. spot.lane, math.max(tonumber(clock or 0), tonumber(start or 0)))
+  end
+  redis.call('ZADD', spot.heads, first[2], first[1])
+end
+
+-- Put a job that has its tag into the order.
+local function put(spot)
+  local first = first_of(spot.line)
+  redis.call('ZADD', spot.order, spot.tag, spot.member)
+  redis.call('ZADD', spot.line, spot.tag, spot.member)
+  add_work(spot.work, spot.tag, spot.work_ms)
+  redis.call('SADD', key.models, spot.model)
+  if first ~= first_of(spot.line) then
+    if first then redis.call('ZREM', spot.heads, first) end
+    expose(spot)
+  end
+end
+
+-- Put a job behind all others of its tenant.
+local function enqueue(id)
+  local spot = spot_of(id)
+  local finish = tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
+  local last = redis.call('ZRANGE', spot.line, -1, -1)[1]
+  if last then
+    local before = spot_of(id_in(last))
+    finish = math.max(finish, before.tag + before.width)
+  end
+  local arrival = tonumber(redis.call('HGET', spot.lanes, 'arrival:' .. spot.lane) or 0)
+  spot.floor = math.max(clock_of(spot), arrival + TICK)
+  spot.tag = math.max(spot.floor, finish)
+  redis.call('HSET', key.job(id), 'floor', spot.floor, 'tag', spot.tag)
+  if spot.tag == spot.floor then redis.call('HSET', spot.lanes, 'arrival:' .. spot.lane, spot.floor) end
+  put(spot)
+end
+
+local function stale_name(spot)
+  return spot.lane .. ':' .. spot.tenant .. ':' .. spot.model
+end
+
+-- Move those of a line that stand behind `tag` up to where `finish` and their own arrival let them: at most `most`.
+-- Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
+local function mend(spot, tag, finish, most, to_the_end)
+  local behind = redis.call('ZRANGE', spot.line, '(' .. string.format('%.0f', tag), '+inf', 'BYSCORE',
+    'LIMIT', 0, most + 1)
+  for at, member in ipairs(behind) do
+    if at > most then
+      local known = tonumber(redis.call('HGET', key.stale, stale_name(spot)) or tag)
+      redis.call('HSET', key.stale, stale_name(spot), to_the_end and tag or math.min(known, tag))
+      return
+    end
+    local other = spot_of(id_in(member))
+    tag = math.max(other.floor, finish)
+    if tag ~= other.tag then
+      add_work(other.work, other.tag, -other.work_ms)
+      add_work(other.work, tag, other.work_ms)
+      redis.call('ZADD', other.order, tag, member)
+      redis.call('ZADD', other.line, tag, member)
+      redis.call('ZADD', other.heads, 'XX', tag, member)
+      redis.call('HSET', key.job(other.id), 'tag', tag)
+    elseif not to_the_end then
+      return
+    end
+    finish = tag + other.width
+  end
+  if to_the_end then redis.call('HDEL', key.stale, stale_name(spot)) end
+end
+
+-- Where the last job of the line up to `bound` ends, or the tenant's last that began.
+local function finish_before(spot, bound)
+  local ahead = redis.call('ZRANGE', spot.line, bound, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
+  if ahead then
+    local other = spot_of(id_in(ahead))
+    return other.tag + other.width
+  end
+  return tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
+end
+
+-- Take a job out of the order; those behind it in its line move up.
+local function take_out(spot)
+  local was_first = first_of(spot.line) == spot.member
+  redis.call('ZREM', spot.order, spot.member)
+  redis.call('ZREM', spot.line, spot.member)
+  redis.call('ZREM', spot.heads, spot.member)
+  add_work(spot.work, spot.tag, -spot.work_ms)
+  local finish = finish_before(spot, '(' .. string.format('%.0f', spot.tag))
+  mend(spot, spot.tag, finish, MENDED_AT_ONCE, false)
+  if was_first then expose(spot) end
+end
+
+-- Go on mending a line where it was left; `most` jobs.
+local function mend_stale(most)
+  local name, tag = unpack(redis.call('HRANDFIELD', key.stale, 1, 'WITHVALUES'))
+  if not name then return end
+  local lane, tenant, model = string.match(name, '^(%a+):([^:]*):(.*)$')
+  local first = first_of(key.line(model, lane, tenant))
+  if not first then
+    redis.call('HDEL', key.stale, name)
+    return
+  end
+  local spot = spot_of(id_in(first))
+  mend(spot, tonumber(tag), finish_before(spot, tag), most, true)
+end
+
+-- Forget what tenants have used who have nothing waiting and are no later than the clock: it says nothing any more.
+local function forget_used(spot)
+  for _, tenant in ipairs(redis.call('ZRANGE', spot.used, '-inf', clock_of(spot), 'BYSCORE', 'LIMIT', 0, 2)) do
+    if redis.call('EXISTS', key.line(spot.model, spot.lane, tenant)) == 0 then
+      redis.call('ZREM', spot.used, tenant)
+    end
+  end
+end
+
+-- The lane's tag moves by what is begun or, if `sign` is -1, handed back.
+local function charge_lane(spot, sign)
+  redis.call('HINCRBY', spot.lanes, 'start:' .. spot.lane, sign * spot.work_ms * rate_of(spot.lanes, spot.lane))
+end
+
+-- Who goes next for a model: a spot, or nil.
+local function next_up(model)
+  local chosen, lowest
+  for _, lane in ipairs(LANES) do
+    local head = redis.call('ZRANGE', key.heads(model, lane), 0, 0)[1]
+    if head then
+      local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane) or 0)
+      if not chosen or start < lowest then chosen, lowest = head, start end
+    end
+  end
+  return chosen and spot_of(id_in(chosen))
+end
+
+-- The job begins: take it out and charge its tenant and its lane.
+local function begin(spot)
+  local start, clock = unpack(redis.call('HMGET', spot.lanes, 'start:' .. spot.lane, 'clock'))
+  redis.call('HSET', spot.lanes, 'clock', math.max(tonumber(start or 0), tonumber(clock or 0)),
+    'clock:' .. spot.lane, math.max(spot.tag, clock_of(spot)))
+  charge_lane(spot, 1)
+  redis.call('ZADD', spot.used, 'GT', spot.tag + spot.width, spot.tenant)
+  take_out(spot)
+  forget_used(spot)
+end
+
+-- Pass a tenant over in this lane until one of its running jobs ends.
+local function park(spot)
+  redis.call('ZREM', spot.heads, spot.member)
+  redis.call('SADD', key.parked(spot.tenant), spot.lane .. ':' .. spot.model)
+end
+
+local function unpark(tenant)
+  local parked = redis.call('SMEMBERS', key.parked(tenant))
+  redis.call('DEL', key.parked(tenant))
+  for _, name in ipairs(parked) do
+    local lane, model = string.match(name, '^(%a+):(.*)$')
+    local first = first_of(key.line(model, lane, tenant))
+    if first then expose(spot_of(id_in(first))) end
+  end
+end
+
+-- How many jobs go before this one if nothing changes, and their work in ms.
+local function ahead_of(spot)
+  local rank = redis.call('ZRANK', spot.order, spot.member)
+  local work = work_before(spot.order, spot.work, spot.tag, rank)
+  local other = OTHER[spot.lane]
+  local order = key.order(spot.model, other)
+  if redis.call('EXISTS', order) == 0 then return rank, work end
+  local mine, theirs = unpack(redis.call('HMGET', spot.lanes, 'start:' .. spot.lane, 'start:' .. other))
+  -- It begins when its lane's tag has come to this; the interactive lane wins a tie.
+  local lead = (mine or 0) + work * rate_of(spot.lanes, spot.lane) - (theirs or 0) + (spot.lane == 'bulk' and 1 or 0)
+  local count, more = begun_within(order, key.work(spot.model, other),
+    math.ceil(lead / rate_of(spot.lanes, other)))
+  return rank + count, work + more
+end
+
+-- Waiting jobs of all models: of everybody, or of one tenant.
+local function count_waiting(tenant)
+  local count = 0
+  for _, model in ipairs(redis.call('SMEMBERS', key.models)) do
+    for _, lane in ipairs(LANES) do
+      local where = tenant and key.line(model, lane, tenant) or key.order(model, lane)
+      count = count + redis.call('ZCARD', where)
+    end
+  end
+  return count
+end

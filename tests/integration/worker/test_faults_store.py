@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -51,8 +52,12 @@ def system(
     made.close()
 
 
-def spooled(system: System, worker: WorkerProcess) -> list[Path]:
-    """What lies on the worker's disk, also if nobody else has it mounted."""
+def spooled(system: System) -> list[Path]:
+    return list(system.spool.glob(f"{PREFIX}*/*"))
+
+
+def spooled_of(system: System, worker: WorkerProcess) -> list[Path]:
+    """What lies on a disk that the worker alone has mounted."""
     return list(Path(f"/proc/{worker.process.pid}/root{system.spool}").glob(f"{PREFIX}*/*"))
 
 
@@ -72,7 +77,7 @@ def test_pictures_wait_on_disk_while_the_store_is_away_and_all_go_out_when_it_is
     for job in jobs:
         system.wait_drawing(job)
     own_s3_server.kill()
-    wait_until(lambda: len(list(system.spool.glob(f"{PREFIX}*/*"))) == 12, limit_s=LIMIT_S, what="all wait on disk")
+    wait_until(lambda: len(spooled(system)) == 12, limit_s=LIMIT_S, what="all wait on disk")
     late = system.submit()
     time.sleep(2 * LEASE_S)
     for job in jobs:
@@ -82,7 +87,7 @@ def test_pictures_wait_on_disk_while_the_store_is_away_and_all_go_out_when_it_is
     own_s3_server.start()
     for job in (*jobs, late):
         assert_drawn_once(system, job)
-    wait_until(lambda: list(system.spool.glob(f"{PREFIX}*/*")) == [], limit_s=LIMIT_S, what="the disk is free")
+    wait_until(lambda: spooled(system) == [], limit_s=LIMIT_S, what="the disk is free")
     assert worker.stop() == 0
     assert list(system.spool.iterdir()) == []
 
@@ -107,20 +112,49 @@ def test_a_job_that_outwaits_the_patience_of_its_worker_goes_back_uncharged(
     own_s3_server.kill()
     waiting = system.wait_for(job, lambda now: now.status is JobStatus.QUEUED, "it waits again")
     assert (waiting.attempt, waiting.images) == (0, ())
-    wait_until(lambda: list(system.spool.glob(f"{PREFIX}*/*")) == [], limit_s=LIMIT_S, what="its pictures go")
+    wait_until(lambda: spooled(system) == [], limit_s=LIMIT_S, what="its pictures go")
     own_s3_server.start()
     ended = system.wait_ended(job)
     assert (ended.status, ended.attempt, ended.version) == (JobStatus.SUCCEEDED, 1, 5)
     assert worker.stop() == 0
 
 
+def test_a_worker_that_stops_while_its_pictures_wait_hands_their_job_back_and_leaves_no_file(
+    system: System, own_s3_server: S3Server
+) -> None:
+    worker = system.ready_worker(drain_s=0.5)
+    job = system.submit(steps=30, num_images=2)
+    system.wait_drawing(job)
+    own_s3_server.kill()
+    wait_until(lambda: len(spooled(system)) == 2, limit_s=LIMIT_S, what="the pictures wait")
+    assert worker.stop() == 0
+    assert (system.read(job).status, system.read(job).attempt) == (JobStatus.QUEUED, 0)
+    assert list(system.spool.iterdir()) == []
+
+
+def test_pictures_that_waited_on_the_disk_of_a_killed_worker_are_drawn_again(
+    system: System, own_s3_server: S3Server
+) -> None:
+    killed = system.ready_worker()
+    job = system.submit(steps=30, num_images=2)
+    system.wait_drawing(job)
+    own_s3_server.kill()
+    wait_until(lambda: len(spooled(system)) == 2, limit_s=LIMIT_S, what="the pictures wait")
+    killed.kill()
+    own_s3_server.start()
+    system.ready_worker()
+    assert spooled(system) == []
+    ended = system.wait_ended(job)
+    assert (ended.status, ended.attempt, len(ended.images)) == (JobStatus.SUCCEEDED, 2, 2)
+
+
 def test_pictures_that_a_full_disk_does_not_take_wait_in_memory(system: System, own_s3_server: S3Server) -> None:
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run(
-            (*ON_A_SMALL_DISK, "true"), env={"DARKROOM_SPOOL": str(system.spool)}, capture_output=True, check=False
-        ).returncode
-    ):
+    can_mount = shutil.which("unshare") is not None and not subprocess.call(
+        (*ON_A_SMALL_DISK, "true"),
+        env=os.environ | {"DARKROOM_SPOOL": str(system.spool)},
+        stderr=subprocess.DEVNULL,
+    )
+    if not can_mount:
         pytest.skip("a disk that is full needs `unshare` and leave to mount one: run as root on Linux")
     worker = system.ready_worker((*ON_A_SMALL_DISK, *WORKER))
     job = system.submit(steps=30, num_images=8)
@@ -129,10 +163,10 @@ def test_pictures_that_a_full_disk_does_not_take_wait_in_memory(system: System, 
     drawn = system.wait_for(job, lambda now: now.step == now.steps, "all pictures are drawn")
     wait_until(lambda: "No space left on device" in worker.log, limit_s=LIMIT_S, what="the disk is full")
     time.sleep(2 * LEASE_S)
-    assert 0 < len(spooled(system, worker)) < 8
+    assert 0 < len(spooled_of(system, worker)) < 8
     assert (system.read(job).status, system.read(job).version) == (JobStatus.RUNNING, drawn.version)
     assert worker.log.count("they wait in memory") == 1
     own_s3_server.start()
     assert_drawn_once(system, job)
-    wait_until(lambda: spooled(system, worker) == [], limit_s=LIMIT_S, what="the disk is free")
+    wait_until(lambda: spooled_of(system, worker) == [], limit_s=LIMIT_S, what="the disk is free")
     assert worker.stop() == 0

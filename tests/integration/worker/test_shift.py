@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from shared import scripts
 from shared.connection import run
-from shared.jobs import JobStatus, WorkerId
+from shared.jobs import JobStatus, LeaseToken, WorkerId
 from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
     EngineThatChokesOnFoxes,
@@ -131,7 +131,7 @@ def test_a_job_whose_pictures_were_all_kept_is_only_finished(bench_of: Callable[
     bench.shift.run()
     image = bench.read(job).images[0]
     again = bench.submit()
-    claimed = run(bench.client, scripts.claim(CARD.id, WorkerId("v"), scripts.LeaseToken("t"), lease_s=5))
+    claimed = run(bench.client, scripts.claim(CARD.id, WorkerId("v"), LeaseToken("t"), lease_s=5))
     assert claimed is not None
     run(bench.client, scripts.add_image(claimed.lease, image))
     run(bench.client, scripts.release(claimed.lease))

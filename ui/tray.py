@@ -77,10 +77,7 @@ def _words(job: JobBody) -> tuple[str, str]:
         case JobStatus.RUNNING:
             return _running_headline(job), _running_detail(job)
         case JobStatus.SUCCEEDED:
-            if job.reused:
-                return "Done", "The same settings and seed had drawn this already, so it was there at once."
-            drawn, waited = job.metrics.predict_time or 0.0, job.metrics.queue_time
-            return "Done", f"Drawn in {_seconds(drawn)}, after waiting {_seconds(waited)}."
+            return "Done", _done_detail(job)
         case JobStatus.FAILED:
             code, message = (job.error.code, job.error.message) if job.error else ("unknown", "No reason was given.")
             return f"Failed: {code}", message
@@ -91,6 +88,13 @@ def _words(job: JobBody) -> tuple[str, str]:
             return "Canceled", f"{why}{kept}"
         case JobStatus.EXPIRED:
             return "Expired", "It waited past its deadline. Send it again when the queue is shorter."
+
+
+def _done_detail(job: JobBody) -> str:
+    if job.reused:
+        return "The same settings and seed had drawn this already, so it was there at once."
+    drawn, waited = job.metrics.predict_time or 0.0, job.metrics.queue_time
+    return f"Drawn in {_seconds(drawn)}, after waiting {_seconds(waited)}."
 
 
 def _waiting_headline(job: JobBody) -> str:

@@ -127,7 +127,7 @@ def test_a_waiting_job_says_why_it_waits_and_how_long() -> None:
 
 def test_a_running_job_says_the_time_that_the_gateway_knows() -> None:
     tray = job_tray(job(time_left=TimeLeft(seconds=7, low=6, high=8)))
-    assert "About 7 s left." in tray
+    assert "about 7 s left." in tray
 
 
 def test_a_reused_picture_is_called_one() -> None:

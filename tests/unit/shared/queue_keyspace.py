@@ -148,5 +148,8 @@ def _lanes(model: QueueModel, key: str, found: dict[str, str]) -> list[str]:
     for lane in Lane:
         wanted[f"clock:{lane}"] = model.lanes[name, lane].clock
         wanted[f"start:{lane}"] = model.lanes[name, lane].start
-    return [f"{key} {field}: {found.get(field)}, not {value}" for field, value in wanted.items()
-            if int(found.get(field, 0)) != value]
+    return [
+        f"{key} {field}: {found.get(field)}, not {value}"
+        for field, value in wanted.items()
+        if int(found.get(field, 0)) != value
+    ]

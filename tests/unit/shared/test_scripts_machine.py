@@ -424,9 +424,7 @@ class QueueMachine(RuleBasedStateMachine):
     def the_outlook_is_the_sum(self) -> None:
         for model in MODEL_NAMES:
             outlook = self.desk(scripts.outlook(model))
-            waits = {
-                lane: [e.work_ms for e in self.model.queue if (e.model, e.lane) == (model, lane)] for lane in Lane
-            }
+            waits = {lane: [e.work_ms for e in self.model.queue if (e.model, e.lane) == (model, lane)] for lane in Lane}
             assert {lane: (w.jobs, w.work_ms) for lane, w in outlook.waiting.items()} == {
                 lane: (len(works), sum(works)) for lane, works in waits.items()
             }

@@ -67,7 +67,6 @@ def expected(model: QueueModel) -> dict[str, Content]:
             held |= _lane(model, name, lane)
     jobs = list(model.jobs.values())
     for tenant in {entry.tenant for entry in jobs}:
-        held[f"jobs:{tenant}"] = {str(e.sequence): e.id for e in jobs if e.tenant == tenant}
         held[f"jobs:{tenant}"] = {e.id: str(e.sequence) for e in jobs if e.tenant == tenant}
         held[f"running:{tenant}"] = {e.id for e in jobs if e.tenant == tenant and e.status is JobStatus.RUNNING}
         held[f"parked:{tenant}"] = {f"{lane}:{name}" for who, lane, name in model.parked if who == tenant}
@@ -148,5 +147,8 @@ def _lanes(model: QueueModel, key: str, found: dict[str, str]) -> list[str]:
     for lane in Lane:
         wanted[f"clock:{lane}"] = model.lanes[name, lane].clock
         wanted[f"start:{lane}"] = model.lanes[name, lane].start
-    return [f"{key} {field}: {found.get(field)}, not {value}" for field, value in wanted.items()
-            if int(found.get(field, 0)) != value]
+    return [
+        f"{key} {field}: {found.get(field)}, not {value}"
+        for field, value in wanted.items()
+        if int(found.get(field, 0)) != value
+    ]

@@ -11,7 +11,7 @@
 --   INCOMPLETE    a picture is missing; nothing was written
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
--- Moves running -> succeeded
+-- Moves running -> succeeded; queued -> succeeded, those that wait for its pictures
 
 local id = ARGV[1]
 local verdict = standing(id, ARGV[2])

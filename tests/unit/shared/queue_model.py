@@ -18,7 +18,7 @@ WAITING = (JobStatus.QUEUED, JobStatus.RUNNING)
 MAX_ATTEMPTS = 3
 
 
-class Refused(Exception):  # noqa: N818: it is an answer
+class Refused(Exception):
     """The reply's code."""
 
 
@@ -197,12 +197,10 @@ class QueueModel:
                 raise Refused("MISMATCH")
             self.repeated.add((new.tenant, new.once.key))
             return self.jobs[before], Submission.REPEATED
-        source = self.jobs[self.results[new.tenant, new.result]] if self._is_lent(new) and new.result else None
+        source_id = self.results.get((new.tenant, new.result or ""))
+        source = self.jobs[source_id] if source_id else None
         if source is None:
-            if len(self.queue) >= max_waiting:
-                raise Refused("FULL")
-            if sum(entry.tenant == new.tenant for entry in self.queue) >= max_tenant_waiting:
-                raise Refused("TENANT_FULL")
+            self._make_room(new.tenant, max_waiting, max_tenant_waiting)
         self.submitted += 1
         new.sequence = self.submitted
         self.jobs[new.id] = new
@@ -219,8 +217,11 @@ class QueueModel:
         new.follows = source.id
         return new, Submission.JOINED
 
-    def _is_lent(self, new: Entry) -> bool:
-        return new.result is not None and (new.tenant, new.result) in self.results
+    def _make_room(self, tenant: Tenant, max_waiting: int, max_tenant_waiting: int) -> None:
+        if len(self.queue) >= max_waiting:
+            raise Refused("FULL")
+        if sum(entry.tenant == tenant for entry in self.queue) >= max_tenant_waiting:
+            raise Refused("TENANT_FULL")
 
     def _show(self, entry: Entry, source: Entry) -> None:
         """The pictures of `source` are this job's too, which ends with it."""
@@ -436,7 +437,7 @@ class QueueModel:
         self.requests = {name: kept for name, kept in self.requests.items() if name not in forgotten}
         self.repeated -= forgotten
         drawer = entry.drawn_by or entry.id
-        if any(job.id == drawer or job.drawn_by == drawer for job in self.jobs.values()):
+        if any(drawer in (job.id, job.drawn_by) for job in self.jobs.values()):
             return set()
         objects = {f"images/{entry.tenant}/{drawer}/{index}.png" for index in range(entry.num_images)}
         self.trash |= dict.fromkeys(objects, is_due)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared import scripts
-from shared.jobs import WorkerId
-from tests.desk import CARD, MODEL, Desk, state
+from shared.errors import WorkerNotFound
+from shared.jobs import LeaseToken, WorkerId
+from shared.keys import DEFAULT
+from shared.scripts import Mode
+from tests.desk import CARD, LEASE_S, MODEL, WORKER, Desk, claim_call, state
 from tests.servers import wait_until
 
 
@@ -30,3 +35,79 @@ def test_a_heartbeat_tells_when_the_card_is_gone(desk: Desk) -> None:
     assert not desk(scripts.heartbeat(state(), life_s=60)).is_announced
     desk(scripts.announce(CARD))
     assert desk(scripts.heartbeat(state(), life_s=60)).is_announced
+
+
+def test_a_paused_worker_begins_nothing_and_keeps_what_it_has(desk: Desk) -> None:
+    desk.submit()
+    desk.submit()
+    claimed = desk.claim()
+    desk(scripts.heartbeat(state(WORKER), life_s=60))
+    desk(scripts.direct(Mode.PAUSED, WORKER))
+    assert desk(scripts.heartbeat(state(WORKER), life_s=60)).mode is Mode.PAUSED
+    assert desk(claim_call()) is None
+    assert desk(scripts.claim(MODEL, WORKER, claimed.lease.token, lease_s=LEASE_S)) == claimed
+    assert desk(scripts.claim(MODEL, WorkerId("another"), LeaseToken("another"), lease_s=LEASE_S)) is not None
+    desk(scripts.direct(Mode.WORK, WORKER))
+    assert desk(scripts.heartbeat(state(WORKER), life_s=60)).mode is Mode.WORK
+
+
+def test_a_paused_fleet_begins_nothing_and_is_not_woken(desk: Desk) -> None:
+    desk.submit()
+    desk(scripts.direct(Mode.PAUSED))
+    assert desk(claim_call()) is None
+    assert desk.reap().waiting_models == ()
+    assert desk(scripts.fleet()).mode is Mode.PAUSED
+    desk(scripts.direct(Mode.WORK))
+    assert desk.reap().waiting_models == (MODEL,)
+    desk.claim()
+
+
+def test_a_worker_that_comes_later_hears_what_was_said_to_all(desk: Desk) -> None:
+    desk(scripts.direct(Mode.DRAINED))
+    assert desk(scripts.heartbeat(state("late"), life_s=60)).mode is Mode.DRAINED
+
+
+@pytest.mark.parametrize(
+    ("all_", "one", "heard"),
+    [
+        (Mode.PAUSED, Mode.DRAINED, Mode.DRAINED),
+        (Mode.DRAINED, Mode.PAUSED, Mode.DRAINED),
+        (Mode.PAUSED, Mode.WORK, Mode.PAUSED),
+        (Mode.WORK, Mode.DRAINED, Mode.DRAINED),
+    ],
+)
+def test_the_stricter_of_two_orders_counts(desk: Desk, all_: Mode, one: Mode, heard: Mode) -> None:
+    desk(scripts.heartbeat(state(), life_s=60))
+    desk(scripts.direct(all_))
+    desk(scripts.direct(one, WorkerId("w1")))
+    assert desk(scripts.heartbeat(state(), life_s=60)).mode is heard
+    assert desk(scripts.fleet()).mode_of("w1") is heard
+
+
+def test_nobody_directs_a_worker_that_does_not_live(desk: Desk) -> None:
+    with pytest.raises(WorkerNotFound):
+        desk(scripts.direct(Mode.PAUSED, WorkerId("gone")))
+
+
+def test_orders_go_with_the_worker_they_were_for(desk: Desk) -> None:
+    desk(scripts.heartbeat(state(), life_s=60))
+    desk(scripts.direct(Mode.PAUSED, WorkerId("w1")))
+    assert desk(scripts.fleet()).modes == {"w1": Mode.PAUSED}
+    desk(scripts.leave(WorkerId("w1"), MODEL))
+    assert desk(scripts.fleet()).modes == {}
+
+
+def test_a_worker_that_takes_its_leave_is_not_lost(desk: Desk) -> None:
+    for name in ("good", "bad"):
+        desk(scripts.heartbeat(state(name), life_s=60))
+    desk(scripts.leave(WorkerId("good"), MODEL))
+    assert desk(scripts.fleet()).lost == {}
+    desk(scripts.leave(WorkerId("bad"), MODEL, failed=True))
+    assert desk(scripts.fleet()).lost == {MODEL: 1}
+
+
+def test_a_loss_is_forgotten_after_ten_minutes(desk: Desk) -> None:
+    desk(scripts.heartbeat(state(), life_s=60))
+    desk(scripts.leave(WorkerId("w1"), MODEL, failed=True))
+    desk.client.zadd(DEFAULT.prefix + "born", {f"w1 {MODEL}": desk.now_ms() - 601_000})
+    assert desk(scripts.fleet()).lost == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import keys, scripts
+from shared import jobs, keys, scripts
 from shared.call import Call, load
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
@@ -64,6 +64,21 @@ CALLS: tuple[Call[object], ...] = (
 )
 
 
+MOVES = {
+    ("nothing", "queued"): {"submit"},
+    ("nothing", "succeeded"): {"submit"},
+    ("queued", "running"): {"claim"},
+    ("queued", "succeeded"): {"finish"},
+    ("queued", "canceled"): {"cancel", "erase", "withdraw"},
+    ("queued", "expired"): {"claim", "reap"},
+    ("running", "queued"): {"release", "reap"},
+    ("running", "succeeded"): {"finish"},
+    ("running", "failed"): {"fail", "reap"},
+    ("running", "canceled"): {"cancel", "erase", "withdraw", "reap"},
+}
+"""The state diagram in shared/jobs.py: which verbs draw each arrow."""
+
+
 def header_and_body(name: str) -> tuple[str, str]:
     lines = (FOLDER / f"{name}.lua").read_text().splitlines()
     length = next(number for number, line in enumerate(lines) if not line.startswith("--"))
@@ -79,6 +94,30 @@ def test_a_header_begins_with_the_verb_and_tells_what_it_moves(name: str) -> Non
     header, _ = header_and_body(name)
     assert header.startswith(f"-- {name}: ")
     assert re.search(r"^-- Moves ", header, re.MULTILINE)
+
+
+def moves_of(name: str) -> set[tuple[str, str]]:
+    header, _ = header_and_body(name)
+    told = header.split("-- Moves ")[1].replace("(nothing)", "nothing")
+    states = "|".join({state for arrow in MOVES for state in arrow})
+    return {
+        (before, after)
+        for arrow in told.split(";")
+        if "->" in arrow
+        for before in re.findall(states, arrow.split("->")[0])
+        for after in re.findall(states, arrow.split("->")[1])
+    }
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_header_tells_the_moves_that_the_state_diagram_shows(name: str) -> None:
+    assert moves_of(name) == {arrow for arrow, verbs in MOVES.items() if name in verbs}
+
+
+def test_the_state_diagram_names_the_verbs_that_move_a_job_and_no_others() -> None:
+    diagram = (jobs.__doc__ or "").split("Only the Lua scripts")[0]
+    named = {word for word in re.findall(r"[a-z_]+", diagram) if word in VERBS}
+    assert named == set().union(*MOVES.values())
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.script.name)

@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import count
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -41,10 +40,12 @@ from shared.jobs import (
     WorkerId,
 )
 from shared.keys import DEFAULT
-from shared.scripts import Lease, Mode
+from shared.scripts import Claimed, Lease, Mode
 from tests.desk import CARD, Desk, state
 from tests.unit.shared.queue_keyspace import KEPT, contents, differences
 from tests.unit.shared.queue_model import MAX_ATTEMPTS, WAITING, Entry, QueueModel, Refused
+
+Method = TypeVar("Method", bound=Callable[..., None])
 
 EXAMPLES = int(os.environ.get("DARKROOM_TEST_EXAMPLES", "100"))
 STEPS = 50
@@ -77,17 +78,31 @@ def picture(job_id: JobId, index: int) -> Image:
     )
 
 
+VERBS: list[str] = []
+TERMS: dict[str, st.SearchStrategy[dict[str, object]]] = {}
+
+
+def verb(often: int, /, **terms: st.SearchStrategy[Any]) -> Callable[[Method], Method]:
+    """Mark what the machine may do, `often` times as often as what has 1; a rule alone knows no weight."""
+
+    def mark(method: Method) -> Method:
+        VERBS.extend([method.__name__] * often)
+        TERMS[method.__name__] = st.fixed_dictionaries(terms)
+        return method
+
+    return mark
+
+
 class QueueMachine(RuleBasedStateMachine):
     """The queue and its model side by side."""
-
-    jobs = Bundle("jobs")
-    leases = Bundle("leases")
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self.desk = desk
         self.desk.client.flushall()  # pyright: ignore[reportUnknownMemberType]: **kwargs
         self.names = count(1)
+        self.known: list[tuple[JobId, Tenant]] = []
+        self.leases: list[Lease] = []
         self.born: set[str] = set()
         self.living: set[str] = set()
         self.ends: dict[JobId, Job] = {}
@@ -101,10 +116,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.desk.sweep_was(ago_s=0)
         self.reap()
 
+    @rule(data=st.data())
+    def act(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(VERBS))
+        getattr(self, name)(**data.draw(TERMS[name], label=name))
+
     # --- the gateway ---
 
-    @rule(
-        target=jobs,
+    @verb(
+        5,
+        number=st.sampled_from([1, 1, 2, 3, 5]),
         tenant=TENANTS,
         model=MODELS,
         lane=st.sampled_from(Lane),
@@ -115,12 +136,17 @@ class QueueMachine(RuleBasedStateMachine):
         max_running=st.sampled_from([0, 0, 1, 2]),
         max_waiting=st.sampled_from([100, 100, 5]),
         max_tenant_waiting=st.sampled_from([100, 100, 3]),
-        cancel_after_s=st.sampled_from([None, 3600]),
-        once=st.none() | st.builds(Once, st.sampled_from("kl"), st.sampled_from(["f", "f", "g"])),
-        result=st.none() | st.sampled_from("rst"),
+        cancel_after_s=st.sampled_from([None, None, 3600]),
+        once=st.sampled_from([None, None, None, None, Once("k", "f"), Once("k", "g"), Once("l", "f")]),
+        result=st.sampled_from([None, None, None, "r", "s"]),
     )
-    def submit(
+    def submit(self, *, number: int, **terms: Any) -> None:  # noqa: ANN401 - those of submit_one
+        for _ in range(number):
+            self.submit_one(**terms)
+
+    def submit_one(
         self,
+        *,
         tenant: Tenant,
         model: str,
         lane: Lane,
@@ -134,7 +160,7 @@ class QueueMachine(RuleBasedStateMachine):
         cancel_after_s: int | None,
         once: Once | None,
         result: str | None,
-    ) -> tuple[JobId, Tenant]:
+    ) -> None:
         if result:
             num_images = 1 if result == "r" else 2  # the digest decides what is drawn
             model = "small"
@@ -173,15 +199,20 @@ class QueueMachine(RuleBasedStateMachine):
             has_deadline=cancel_after_s is not None,
         )
         call = scripts.submit(new, terms, once=once, result=result)
+        wanted = None
         try:
             wanted = self.model.submit(entry, max_waiting=max_waiting, max_tenant_waiting=max_tenant_waiting)
         except Refused as refused:
-            assert self.refusal(call) == str(refused)
-            return job_id, tenant
+            wrong = str(refused)
+        else:
+            wrong = None
+        if wrong or wanted is None:
+            assert self.refusal(call) == wrong
+            return
         submitted = self.desk(call)
+        self.known.append((job_id, tenant))
         assert (submitted.job.id, submitted.how) == (wanted[0].id, wanted[1])
         assert self.desk(call).job == submitted.job
-        return submitted.job.id, tenant
 
     def refusal(self, call: Call[object]) -> str | None:
         try:
@@ -190,9 +221,26 @@ class QueueMachine(RuleBasedStateMachine):
             return REFUSALS[type(error)]
         return None
 
-    @rule(job=jobs, tenant=TENANTS)
-    def cancel(self, job: tuple[JobId, Tenant], tenant: Tenant) -> None:
-        job_id, _ = job
+    @verb(
+        3,
+        data=st.data(),
+        verb=st.sampled_from(["cancel", "cancel", "cancel", "erase", "withdraw"]),
+        is_own=st.sampled_from([True, True, True, False]),
+    )
+    def ask(self, data: st.DataObject, verb: str, *, is_own: bool) -> None:
+        """Say something to a job; to one that is gone already too, or another tenant's."""
+        job_id, tenant = data.draw(st.sampled_from(self.known)) if self.known else (JobId("none"), TENANT_NAMES[0])
+        if not is_own:
+            tenant = TENANT_NAMES[TENANT_NAMES.index(tenant) - 1]
+        match verb:
+            case "cancel":
+                self.cancel(job_id, tenant)
+            case "erase":
+                self.erase(job_id, tenant)
+            case _:
+                self.withdraw(job_id, tenant)
+
+    def cancel(self, job_id: JobId, tenant: Tenant) -> None:
         try:
             entry = self.model.cancel(job_id, tenant)
         except Refused:
@@ -200,51 +248,73 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert self.desk(scripts.cancel(job_id, tenant)).status == entry.status
 
-    @rule(job=jobs)
-    def cancel_own(self, job: tuple[JobId, Tenant]) -> None:
-        self.cancel(job, job[1])
-
-    @rule(job=jobs)
-    def erase(self, job: tuple[JobId, Tenant]) -> None:
+    def erase(self, job_id: JobId, tenant: Tenant) -> None:
         try:
-            objects = self.model.erase(*job)
+            objects = self.model.erase(job_id, tenant)
         except Refused:
-            assert self.refusal(scripts.erase(*job)) == "MISSING"
+            assert self.refusal(scripts.erase(job_id, tenant)) == "MISSING"
         else:
-            assert set(self.desk(scripts.erase(*job))) == objects
-        assert self.refusal(scripts.read(*job)) == "MISSING"
+            assert set(self.desk(scripts.erase(job_id, tenant))) == objects
+        assert self.refusal(scripts.read(job_id, tenant)) == "MISSING"
 
-    @rule(job=jobs)
-    def withdraw(self, job: tuple[JobId, Tenant]) -> None:
+    def withdraw(self, job_id: JobId, tenant: Tenant) -> None:
         try:
-            is_gone = self.model.withdraw(*job)
+            is_gone = self.model.withdraw(job_id, tenant)
         except Refused:
-            assert self.refusal(scripts.withdraw(*job)) == "MISSING"
+            assert self.refusal(scripts.withdraw(job_id, tenant)) == "MISSING"
         else:
-            assert self.desk(scripts.withdraw(*job)) == is_gone
+            assert self.desk(scripts.withdraw(job_id, tenant)) == is_gone
 
     # --- workers ---
 
-    @rule(target=leases, model=MODELS, worker=WORKERS)
-    def claim(self, model: str, worker: WorkerId) -> object:
-        token = LeaseToken(f"t{next(self.names)}")
+    @verb(5, model=MODELS, worker=WORKERS, number=st.sampled_from([1, 1, 2, 4]))
+    def claim(self, model: str, worker: WorkerId, number: int) -> None:
+        for _ in range(number):
+            token = LeaseToken(f"t{next(self.names)}")
+            claimed = self.claim_under(token, model, worker)
+            if claimed:
+                self.leases.append(claimed.lease)
+
+    def claim_under(self, token: LeaseToken, model: str, worker: WorkerId) -> Claimed | None:
         claimed = self.desk(scripts.claim(model, worker, token, lease_s=LONG_S))
         entry = self.model.claim(model, worker, token)
         assert (claimed and claimed.job.id) == (entry and entry.id)
-        return claimed.lease if claimed else multiple()
+        return claimed
 
-    @rule(lease=leases)
-    def claim_again(self, lease: Lease) -> None:
-        entry = self.model.claim("small", WorkerId("w1"), lease.token)
-        claimed = self.desk(scripts.claim("small", WorkerId("w1"), lease.token, lease_s=LONG_S))
-        assert (claimed and claimed.job.id) == (entry and entry.id)
+    @verb(
+        6,
+        data=st.data(),
+        verb=st.sampled_from(
+            ["release", "release", "draw", "draw", "fail", "renew", "progress", "add_image", "finish", "claim_again"]
+        ),
+        holds=st.sampled_from([True, True, True, True, False]),
+    )
+    def work(self, data: st.DataObject, verb: str, *, holds: bool) -> None:
+        """Say something under a lease; also under one that is worth nothing any more."""
+        leases = [lease for lease in self.leases if not holds or self.model.standing(lease.job_id, lease.token) == "OK"]
+        if not leases:
+            return
+        lease = data.draw(st.sampled_from(leases))
+        match verb:
+            case "release":
+                self.fenced(lambda: self.model.release(lease.job_id, lease.token), scripts.release(lease))
+            case "draw":
+                self.draw(lease)
+            case "fail":
+                error = JobError(code="model_error", message="No.")
+                self.fenced(lambda: self.model.fail(lease.job_id, lease.token, error.code), scripts.fail(lease, error))
+            case "renew":
+                lost = frozenset[Lease]() if self.model.renew(lease.job_id, lease.token) else {lease}
+                assert self.desk(scripts.renew([lease], lease_s=LONG_S)) == lost
+            case "progress":
+                self.progress(lease, data.draw(st.integers(0, 2)))
+            case "add_image":
+                self.add_image(lease, data.draw(st.integers(0, 1)))
+            case "finish":
+                self.finish(lease)
+            case _:
+                self.claim_under(lease.token, MODEL_NAMES[0], WorkerId("w1"))
 
-    @rule(lease=leases)
-    def renew(self, lease: Lease) -> None:
-        held = self.model.renew(lease.job_id, lease.token)
-        assert self.desk(scripts.renew([lease], lease_s=LONG_S)) == (frozenset() if held else {lease})
-
-    @rule(lease=leases, step=st.integers(0, 2))
     def progress(self, lease: Lease, step: int) -> None:
         def told() -> None:
             entry = self.model.held(lease.job_id, lease.token)
@@ -252,34 +322,21 @@ class QueueMachine(RuleBasedStateMachine):
 
         self.fenced(told, scripts.progress(lease, step, jpeg=b"jpeg"))
 
-    @rule(lease=leases, index=st.integers(0, 1))
     def add_image(self, lease: Lease, index: int) -> None:
         entry = self.model.jobs.get(lease.job_id)
-        num_images = entry.num_images if entry else 1
+        index %= entry.num_images if entry else 1
+        self.fenced(
+            lambda: self.model.held(lease.job_id, lease.token).images.add(index),
+            scripts.add_image(lease, picture(lease.job_id, index)),
+        )
 
-        def told() -> None:
-            self.model.held(lease.job_id, lease.token).images.add(index % num_images)
-
-        self.fenced(told, scripts.add_image(lease, picture(lease.job_id, index % num_images)))
-
-    @rule(lease=leases)
     def finish(self, lease: Lease) -> None:
         self.fenced(lambda: self.model.finish(lease.job_id, lease.token), scripts.finish(lease))
 
-    @rule(lease=leases)
     def draw(self, lease: Lease) -> None:
         for index in range(2):
             self.add_image(lease, index)
         self.finish(lease)
-
-    @rule(lease=leases)
-    def fail(self, lease: Lease) -> None:
-        error = JobError(code="model_error", message="No.")
-        self.fenced(lambda: self.model.fail(lease.job_id, lease.token, error.code), scripts.fail(lease, error))
-
-    @rule(lease=leases)
-    def release(self, lease: Lease) -> None:
-        self.fenced(lambda: self.model.release(lease.job_id, lease.token), scripts.release(lease))
 
     def fenced(self, told: Callable[[], None], call: Call[None]) -> None:
         try:
@@ -292,40 +349,37 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- time ---
 
-    @rule(data=st.data())
-    def lapse(self, data: st.DataObject) -> None:
-        """A lease ends."""
-        if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status is JobStatus.RUNNING]):
-            entry.lapsed_at = next(self.dues)
-            self.desk.lapse(entry.id, entry.lapsed_at)
+    @verb(2, data=st.data(), number=st.sampled_from([1, 1, 2, 3]), is_noticed=st.booleans())
+    def lapse(self, data: st.DataObject, number: int, *, is_noticed: bool) -> None:
+        """Leases end."""
+        for _ in range(number):
+            if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status is JobStatus.RUNNING]):
+                entry.lapsed_at = next(self.dues)
+                self.desk.lapse(entry.id, entry.lapsed_at)
+        if is_noticed:
+            self.reap()
 
-    @rule(data=st.data())
-    def pass_deadline(self, data: st.DataObject) -> None:
+    @verb(1, data=st.data(), is_noticed=st.booleans())
+    def pass_deadline(self, data: st.DataObject, *, is_noticed: bool) -> None:
         waiting = [e for e in self.model.jobs.values() if e.has_deadline and e.status in WAITING]
         if entry := self.any_of(data, waiting):
             entry.due_at = next(self.dues)
             self.desk.pass_deadline(entry.id, entry.due_at)
+        if is_noticed:
+            self.reap()
 
-    @rule(data=st.data())
-    def grow_old(self, data: st.DataObject) -> None:
-        """A job was kept long enough."""
-        if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status not in WAITING]):
-            entry.is_old = True
-            self.desk.grow_old(entry.id)
-
-    def any_of(self, data: st.DataObject, entries: list[Entry]) -> Entry | None:
-        return data.draw(st.sampled_from(entries)) if entries else None
-
-    @rule()
-    def reap(self) -> None:
-        self.desk.sweep_was(ago_s=0)
-        self.sweep()
-
-    @rule(ago_s=st.sampled_from([LONG_S * 2, -60.0]))
+    @verb(1, ago_s=st.sampled_from([LONG_S * 2, -60.0]))
     def reap_after_an_outage(self, ago_s: float) -> None:
         self.desk.sweep_was(ago_s)
         self.model.grace()
         self.sweep()
+
+    def reap(self) -> None:
+        self.desk.sweep_was(ago_s=0)
+        self.sweep()
+
+    def any_of(self, data: st.DataObject, entries: list[Entry]) -> Entry | None:
+        return data.draw(st.sampled_from(entries)) if entries else None
 
     def sweep(self) -> None:
         sweep = self.desk(scripts.reap(lease_s=LONG_S, max_attempts=MAX_ATTEMPTS))
@@ -333,9 +387,16 @@ class QueueMachine(RuleBasedStateMachine):
         waiting = {model for model in MODEL_NAMES for lane in Lane if self.model.heads(model, lane)}
         assert set(sweep.waiting_models) == (set() if "*" in self.model.modes else waiting)
 
-    @rule(is_due=st.booleans(), loses=st.booleans())
-    def retire(self, is_due: bool, loses: bool) -> None:
+    @verb(1, data=st.data(), number=st.integers(0, 2), is_due=st.booleans(), loses=st.booleans())
+    def retire(self, data: st.DataObject, number: int, *, is_due: bool, loses: bool) -> None:
         """Forget what is old; `loses`: before the objects' deletion can be noted, its sweeper dies."""
+        for _ in range(number):
+            if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status not in WAITING]):
+                entry.is_old = True
+                self.desk.grow_old(entry.id)
+        self.clear_away(is_due=is_due, loses=loses)
+
+    def clear_away(self, *, is_due: bool, loses: bool) -> None:
         if is_due and self.model.trash:
             self.desk.make_due(self.model.trash)
             self.model.trash = dict.fromkeys(self.model.trash, True)
@@ -343,13 +404,36 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(retired.jobs) == self.model.retire()
         assert set(retired.objects) == {name for name, due in self.model.trash.items() if due}
         if not loses:
-            self.model.discard(list(self.model.trash))
-            self.desk(scripts.discard([*retired.objects, *self.model.trash]))
+            objects = list(self.model.trash)
+            self.model.discard(objects)
+            self.desk(scripts.discard(objects))
 
     # --- the fleet ---
 
-    @rule(worker=WORKERS, is_known=st.booleans())
-    def heartbeat(self, worker: WorkerId, is_known: bool) -> None:
+    @verb(
+        1,
+        worker=WORKERS,
+        verb=st.sampled_from(["heartbeat", "heartbeat", "heartbeat", "leave", "fail", "fall silent"]),
+        of_all=st.sampled_from([None, None, None, None, None, Mode.PAUSED, Mode.DRAINED]),
+        of_one=st.sampled_from([None, Mode.WORK, Mode.PAUSED, Mode.DRAINED]),
+        is_known=st.booleans(),
+    )
+    def operate(self, worker: WorkerId, verb: str, of_all: Mode | None, of_one: Mode | None, *, is_known: bool) -> None:
+        """A worker comes or goes, orders are given; each pause of all ends with the next."""
+        match verb:
+            case "heartbeat":
+                self.heartbeat(worker, is_known=is_known)
+            case "fall silent":
+                self.fall_silent(worker)
+            case _:
+                self.leave(worker, failed=verb == "fail")
+        self.direct(None, of_all or Mode.WORK)
+        if of_one:
+            self.direct(worker, of_one)
+        if is_known:
+            self.look_at_the_fleet()
+
+    def heartbeat(self, worker: WorkerId, *, is_known: bool) -> None:
         if is_known:
             self.desk(scripts.announce(CARD))
         told = self.desk(scripts.heartbeat(state(worker), life_s=LONG_S))
@@ -359,20 +443,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert told.mode is next(mode for mode in (Mode.DRAINED, Mode.PAUSED, Mode.WORK) if mode in wanted)
         assert told.is_announced or not is_known
 
-    @rule(worker=WORKERS, failed=st.booleans())
-    def leave(self, worker: WorkerId, failed: bool) -> None:
+    def leave(self, worker: WorkerId, *, failed: bool) -> None:
         self.desk(scripts.leave(worker, CARD.id, failed=failed))
         self.living.discard(worker)
         self.model.modes.pop(worker, None)
         if not failed:
             self.born.discard(worker)
 
-    @rule(worker=WORKERS)
     def fall_silent(self, worker: WorkerId) -> None:
         self.desk.client.delete(f"{DEFAULT.prefix}worker:{worker}")
         self.living.discard(worker)
 
-    @rule(worker=st.none() | WORKERS, mode=st.sampled_from([Mode.WORK, Mode.WORK, Mode.PAUSED, Mode.DRAINED]))
     def direct(self, worker: WorkerId | None, mode: Mode) -> None:
         if worker is not None and worker not in self.living:
             with pytest.raises(WorkerNotFound):
@@ -383,7 +464,6 @@ class QueueMachine(RuleBasedStateMachine):
         if mode is not Mode.WORK:
             self.model.modes[worker or "*"] = mode
 
-    @rule()
     def look_at_the_fleet(self) -> None:
         fleet = self.desk(scripts.fleet())
         for worker in {name for name in self.model.modes if name != "*"} - self.living:
@@ -397,7 +477,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def redis_holds_and_tells_what_the_model_says(self) -> None:
-        assert differences(self.model, self.desk.client) == []
+        wrong = differences(self.model, self.desk.client)
+        assert not wrong, "\n".join(wrong)
         self.every_job_is_told_as_the_model_tells_it()
         self.the_outlook_is_the_sum()
 
@@ -437,7 +518,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.erase(entry.id, entry.tenant)
             self.desk(scripts.erase(entry.id, entry.tenant))
         self.reap()
-        self.retire(is_due=True, loses=False)
+        self.clear_away(is_due=True, loses=False)
         self.redis_holds_and_tells_what_the_model_says()
         left = {key.split(":")[0] for key in contents(self.desk.client)}
         assert left <= KEPT | {"worker", "workers", "card", "cards", "born"}

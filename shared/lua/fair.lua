@@ -113,7 +113,8 @@ local function stale_name(spot)
 end
 
 -- Move those of a line that stand behind `tag` up to where `finish` and their own arrival let them: at most `most`.
--- One that had begun and was handed back keeps its place: what its tenant used contains it already. Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
+-- One that had begun and was handed back keeps its place: what its tenant used contains it already. Without
+-- `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
 local function mend(spot, tag, finish, most, to_the_end)
   local behind = redis.call('ZRANGE', spot.line, '(' .. string.format('%.0f', tag), '+inf', 'BYSCORE',
     'LIMIT', 0, most + 1)

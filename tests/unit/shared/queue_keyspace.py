@@ -95,8 +95,8 @@ def _lane(model: QueueModel, name: str, lane: Lane) -> dict[str, Content]:
     held[f"heads:{lane}:{name}"] = _places(model.heads(name, lane))
     sums = Counter[str]()
     for tag, _, entry in model.order(name, lane):
-        node = tag // 4096
-        for level in range(10):
+        node = tag // 256
+        for level in range(12):
             sums[f"{level}:{node}"] += entry.work_ms
             node //= 16
     held[f"work:{lane}:{name}"] = {node: str(ms) for node, ms in sums.items()}

@@ -16,6 +16,8 @@ from shared.scripts import Mode
 
 WAITING = (JobStatus.QUEUED, JobStatus.RUNNING)
 MAX_ATTEMPTS = 3
+TICK = 16
+"""Between the tags of two newcomers at the same clock."""
 
 
 class Refused(Exception):
@@ -64,9 +66,10 @@ class Entry:
 
 @dataclass
 class LaneState:
-    """How far a model's lane is: the tag of its last begun job, and its own tag beside the other lane's."""
+    """How far a model's lane is: the tag of its last begun job, that of its last newcomer, and its own tag beside the other lane's."""
 
     clock: int = 0
+    arrival: int = 0
     start: int = 0
 
 
@@ -169,9 +172,13 @@ class QueueModel:
         return 100 - self.bulk_percent if lane is Lane.BULK else self.bulk_percent
 
     def _enqueue(self, entry: Entry) -> None:
-        entry.floor = self.lanes[entry.model, entry.lane].clock
+        lane = self.lanes[entry.model, entry.lane]
+        entry.floor = max(lane.clock, lane.arrival + TICK)
         with self._changing():
             self.queue.append(entry)
+        places = self.line(entry.model, entry.lane, entry.tenant)
+        if any(job is entry and tag == entry.floor for tag, _, job in places):
+            lane.arrival = entry.floor
 
     def is_at_limit(self, entry: Entry) -> bool:
         running = sum(job.tenant == entry.tenant for job in self._running())

@@ -189,7 +189,7 @@ class QueueMachine(RuleBasedStateMachine):
             tenant,
             model,
             lane,
-            width=max(1, round(params.cost / weight)),
+            width=max(1, round(32 * params.cost / weight)),
             work_ms=work_ms,
             num_images=num_images,
             steps=2 * num_images,

@@ -149,7 +149,7 @@ class Desk:
 
     def all(self, calls: Iterable[Call[T]]) -> None:
         """Send many calls without waiting for each."""
-        with self.client.pipeline(transaction=False) as pipeline:
+        with self.client.pipeline(transaction=False) as pipeline:  # pyright: ignore[reportUnknownMemberType]: untyped
             for call in calls:
                 self.client.script_load(call.script.source) if not len(pipeline) else None
                 pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
@@ -199,7 +199,7 @@ class Desk:
         return ends - self.now_ms()
 
     def now_ms(self) -> int:
-        seconds, micros = cast("tuple[int, int]", self.client.time())
+        seconds, micros = self.client.time()  # pyright: ignore[reportUnknownMemberType]: **kwargs
         return seconds * 1000 + micros // 1000
 
     def dump(self) -> dict[bytes, object]:

@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 
 import redis
 
-from shared.jobs import JobStatus, Lane
+from shared.jobs import JobStatus, Lane, Tenant
 from shared.keys import DEFAULT
 from tests.unit.shared.queue_model import WAITING, Entry, QueueModel
 
@@ -137,7 +137,7 @@ def _used(model: QueueModel, key: str, found: dict[str, str]) -> list[str]:
         if (job_model, job_lane) == (name, lane) and finish
     }
     needed = {tenant for tenant in wanted if wanted[tenant] > clock}
-    wrong = [f"{key} of {tenant}: {ms}" for tenant, ms in found.items() if int(ms) != wanted.get(tenant)]
+    wrong = [f"{key} of {tenant}: {ms}" for tenant, ms in found.items() if int(ms) != wanted.get(Tenant(tenant))]
     return wrong + [f"{key} of {tenant} is gone" for tenant in needed - found.keys()]
 
 

@@ -7,7 +7,7 @@ whoever drives the model says what has lapsed, what is overdue, and what was kep
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -151,7 +151,7 @@ class QueueModel:
         return begun
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> Generator[None]:
         """A lane that has somebody who may go, and had nobody before, has saved up nothing."""
         before = self._lanes_that_wait()
         yield

@@ -111,6 +111,8 @@ class Upkeep:
 
     async def _repeat(self, work: Callable[[], Awaitable[float]]) -> None:
         """Do `work` again and again; it tells in how many seconds."""
+        this = asyncio.current_task()
+        assert this is not None
         while True:
             try:
                 pause_s = await work()
@@ -121,6 +123,8 @@ class Upkeep:
             except Exception:
                 log.exception("upkeep failed; it goes on")
                 pause_s = self._settings.lease_s
+            if this.cancelling():  # a cancellation may get lost on its way through redis-py
+                return
             await asyncio.sleep(pause_s)
 
     async def _sweep(self) -> float:

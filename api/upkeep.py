@@ -111,8 +111,6 @@ class Upkeep:
 
     async def _repeat(self, work: Callable[[], Awaitable[float]]) -> None:
         """Do `work` again and again; it tells in how many seconds."""
-        this = asyncio.current_task()
-        assert this is not None
         while True:
             try:
                 pause_s = await work()
@@ -123,7 +121,8 @@ class Upkeep:
             except Exception:
                 log.exception("upkeep failed; it goes on")
                 pause_s = self._settings.lease_s
-            if this.cancelling():  # a cancellation may get lost on its way through redis-py
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():  # one may get lost on its way through redis-py
                 return
             await asyncio.sleep(pause_s)
 

@@ -47,6 +47,7 @@ class Retention:
             if not self._pause_s:
                 log.error("pictures are not deleted now, but later: %s", deletion.trouble)
             self._pause_s = min(max(SHORTEST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            log.debug("%d pictures are tried again in %g s", len(retired.objects), self._pause_s)
             return self._pause_s
         if self._pause_s:
             log.info("pictures are deleted again")

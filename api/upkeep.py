@@ -121,6 +121,9 @@ class Upkeep:
             except Exception:
                 log.exception("upkeep failed; it goes on")
                 pause_s = self._settings.lease_s
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():  # one may get lost on its way through redis-py
+                return
             await asyncio.sleep(pause_s)
 
     async def _sweep(self) -> float:

@@ -104,9 +104,9 @@ class Hand:
         )
         run(self.redis, heartbeat(state, life_s=600))
 
-    def take(self) -> Claimed:
+    def take(self, *, lease_s: float = LEASE_S) -> Claimed:
         token = LeaseToken(secrets.token_hex(8))
-        claimed = run(self.redis, claim(self.card.id, self.worker, token, lease_s=LEASE_S))
+        claimed = run(self.redis, claim(self.card.id, self.worker, token, lease_s=lease_s))
         assert claimed is not None
         return claimed
 

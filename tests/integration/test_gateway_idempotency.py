@@ -62,8 +62,11 @@ def test_another_request_under_the_same_key_is_refused_and_nothing_accepted(gate
 
 
 def test_sixteen_at_once_make_one_job(gateway: Serving) -> None:
+    def ask(key: str) -> httpx2.Response:
+        return submit(gateway, key)
+
     with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(lambda _: submit(gateway, "one"), range(16)))
+        answers = list(threads.map(ask, ["one"] * 16))
 
     assert len({answer.json()["id"] for answer in answers}) == len(job_ids(gateway)) == 1
     assert sum(REPLAYED not in answer.headers for answer in answers) == 1

@@ -12,6 +12,7 @@ import pytest
 from shared.call import Call
 from shared.contract import JobBody, Problem, Readiness
 from shared.jobs import NewJob, Once, Submitted, Terms
+from shared.keys import DEFAULT
 from shared.scripts import submit
 from tests.conftest import settings_for
 from tests.integration.serving import Hand, Serving, serving
@@ -128,6 +129,77 @@ def test_a_submit_that_redis_accepts_too_late_is_taken_back(
         what="the job that nobody waits for is gone",
     )
     assert "taken back" in caplog.text
+
+
+def test_a_submit_that_is_repeated_after_an_outage_makes_one_job(
+    gateway: Serving, hand: Hand, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.http.post("/v1/jobs", json={"prompt": "x"}).raise_for_status()
+    headers = {"Idempotency-Key": "one"}
+
+    def freeze_and_submit(job: NewJob, terms: Terms, *, once: Once | None, result: str | None) -> Call[Submitted]:
+        redis.signal(signal.SIGSTOP)
+        return submit(job, terms, once=once, result=result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.acceptance.submit", freeze_and_submit)
+        try:
+            lost = gateway.http.post("/v1/jobs", json={"prompt": "y"}, headers=headers)
+        finally:
+            redis.signal(signal.SIGCONT)
+    assert lost.status_code == 503
+
+    def again() -> str:
+        response = gateway.http.post("/v1/jobs", json={"prompt": "y"}, headers=headers)
+        return str(response.json()["id"]) if response.status_code == 202 else ""
+
+    wait_until(lambda: again() != "", limit_s=10, what="the repetition was accepted")
+    told = again()
+    swept: set[object] = set()
+
+    def has_swept() -> bool:
+        swept.add(hand.redis.get(f"{DEFAULT.prefix}swept"))
+        return len(swept) > 5
+
+    # By then the gateway has looked for the submit that was never answered.
+    wait_until(has_swept, limit_s=60, what="the gateway has swept five times")
+    prompts = {job["id"]: job["params"]["prompt"] for job in gateway.http.get("/v1/jobs").json()["data"]}
+    assert [job_id for job_id, prompt in prompts.items() if prompt == "y"] == [told]
+
+
+def test_a_repetition_is_answered_while_the_store_is_away(gateway: Serving, hand: Hand, s3: S3Server) -> None:
+    del hand
+    headers = {"Idempotency-Key": "one"}
+    first = gateway.http.post("/v1/jobs", json={"prompt": "x"}, headers=headers).json()["id"]
+    s3.kill()
+    wait_until(lambda: failing(gateway) == {"object_store"}, limit_s=10, what="the gateway saw the store go")
+
+    again = gateway.http.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
+
+    assert (again.status_code, again.json()["id"]) == (202, first)
+    assert problem_of(gateway, "POST", "/v1/jobs").code == "store_unavailable"
+
+
+def test_a_store_that_hangs_keeps_no_dead_workers_job(
+    redis: RedisServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.object_store.PROBE_TIMEOUT_S", 600.0)  # for as long as the test may take
+    settings = settings_for(redis, s3).model_copy(update={"lease_s": 0.5})
+    with serving(settings) as gateway, Hand(settings) as hand:
+        wait_until(lambda: failing(gateway) == set(), limit_s=10, what="the gateway is ready")
+        job = JobBody.model_validate_json(gateway.http.post("/v1/jobs", json={"prompt": "x"}).content)
+        s3.signal(signal.SIGSTOP)
+        try:
+            for attempt in range(1, 4):
+                hand.take(lease_s=0.5)
+                wait_until(
+                    lambda: gateway.http.get(job.urls.get).json()["status"] != "running",
+                    limit_s=30,
+                    what=f"attempt {attempt} was taken away",
+                )
+        finally:
+            s3.signal(signal.SIGCONT)
+        assert gateway.http.get(job.urls.get).json()["error"]["code"] == "worker_lost"
 
 
 def test_the_store_stopped_and_started_again(gateway: Serving, hand: Hand, s3: S3Server) -> None:

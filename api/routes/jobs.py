@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import time
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api.deps import TheGateway, TheJobId, TheTenant
+from api.estimate import expected_ms
 from api.intake import draft, read_json
 from api.openapi import JOB_REQUEST_BODY, problems
-from shared.contract import JobBody, JobPage, job_body
+from shared.contract import JobBody, JobPage
 from shared.errors import InvalidRequest, JobNotFound, NoModel, QueueFull, QueueUnavailable, StoreUnavailable
 from shared.generation import MAX_SEED
-from shared.jobs import Job, NewJob, Terms, new_job_id
+from shared.jobs import NewJob, Terms, new_job_id
 from shared.scripts import cancel, fleet, page, read, submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
@@ -47,7 +47,17 @@ async def submit_job(request: Request, response: Response, gateway: TheGateway, 
     card, params = asked.complete(served, drawn_seed=secrets.randbelow(MAX_SEED + 1))
     # A picture that could not be stored is work for nothing.
     await gateway.storage.require()
-    new = NewJob(new_job_id(), tenant, card.id, params, asked.request.metadata)
+    workers = [worker for worker in served.workers if worker.model == card.id]
+    new = NewJob(
+        new_job_id(),
+        tenant,
+        card.id,
+        params,
+        asked.request.metadata,
+        asked.request.lane,
+        expected_ms(params, workers),
+        asked.request.cancel_after,
+    )
     settings = gateway.settings
     try:
         job = (await gateway.run(submit(new, Terms(keep_s=settings.keep_finished_s)))).job
@@ -55,7 +65,7 @@ async def submit_job(request: Request, response: Response, gateway: TheGateway, 
         gateway.unanswered.add(new.id, tenant)  # it may have been accepted all the same
         raise
     gateway.waker.wake(job.model)
-    body = said(job)
+    body = await gateway.outlooks.body(job)
     response.headers["Location"] = body.urls.get
     return body
 
@@ -63,7 +73,7 @@ async def submit_job(request: Request, response: Response, gateway: TheGateway, 
 @router.get("/{job_id}", summary="Read a job", responses=problems(JobNotFound, QueueUnavailable))
 async def read_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> JobBody:
     """Read a job: its status, place in the queue, progress, pictures, and why it failed if it did."""
-    return said(await gateway.run(read(job_id, tenant)))
+    return await gateway.outlooks.body(await gateway.run(read(job_id, tenant)))
 
 
 @router.get("", summary="List jobs", responses=problems(InvalidRequest, QueueUnavailable))
@@ -75,7 +85,7 @@ async def list_jobs(
 ) -> JobPage:
     """List your jobs, newest first, a page at a time."""
     found = await gateway.run(page(tenant, cursor=cursor, limit=limit))
-    return JobPage(data=tuple(said(job) for job in found.jobs), next_cursor=found.next_cursor)
+    return JobPage(data=await gateway.outlooks.bodies(found.jobs), next_cursor=found.next_cursor)
 
 
 @router.post(
@@ -85,9 +95,4 @@ async def list_jobs(
 )
 async def cancel_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> JobBody:
     """End a job that waits or runs. One that has ended stays as it is, so a second cancel is harmless."""
-    return said(await gateway.run(cancel(job_id, tenant)))
-
-
-def said(job: Job) -> JobBody:
-    """Say a job in JSON's terms, now."""
-    return job_body(job, now_ms=time.time_ns() // 1_000_000)
+    return await gateway.outlooks.body(await gateway.run(cancel(job_id, tenant)))

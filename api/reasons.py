@@ -53,11 +53,12 @@ def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
 def _of_missing_workers(job: Job, fleet: Fleet, *, warming: bool) -> Reason:
     deaths = fleet.lost.get(job.model, 0)
     if deaths >= MANY_DEATHS or job.lost_workers:
-        said = (
-            f"{deaths} workers of this model have died within ten minutes"
-            if deaths >= MANY_DEATHS
-            else "The worker that drew it has died"
-        )
+        if deaths >= MANY_DEATHS:
+            said = f"{deaths} workers of this model have died within ten minutes"
+        else:
+            said = (
+                f"The {'worker that drew it has' if len(job.lost_workers) == 1 else 'workers that drew it have'} died"
+            )
         return Reason(
             code="workers_failing",
             message=f"{said}, and none is ready. The workers' logs tell the operators why. "

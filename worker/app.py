@@ -28,13 +28,13 @@ from celery.exceptions import WorkerShutdown  # pyright: ignore[reportMissingTyp
 from celery.worker import WorkController  # pyright: ignore[reportMissingTypeStubs]
 from celery.worker import state as celery_state  # pyright: ignore[reportMissingTypeStubs]
 
-from shared.broker import WakeUps, make_app, pool_queue
+from shared.broker import WakeUps, make_app, pool_queue, queue_of
 from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
 from shared.object_store import ObjectStore
-from shared.scripts import leave
+from shared.scripts import Mode, leave
 from shared.settings import Settings
 from shared.version import VERSION
 from shared.worker_id import new_worker_id
@@ -51,6 +51,7 @@ from worker.news import StopAsked
 from worker.reporter import Reporter
 from worker.shift import Shift
 from worker.storage import Storage
+from worker.subscription import Subscription
 from worker.sweeper import Sweeper
 from worker.tasks import register
 
@@ -77,6 +78,7 @@ class Worker:
         self._state: Literal["warming", "ready", "draining"] = "warming"
         self._duty = Duty()
         self._shift: Shift | None = None
+        self._subscription: Subscription | None = None
         self._failure: DarkroomError | None = None
         self._exit_code = EX_OK
         self._client: redis.Redis = connect(settings)
@@ -87,7 +89,13 @@ class Worker:
         self._delivery = Delivery(self._client, self._storage, origin, self._duty, patience_s=settings.store_patience_s)
         self._reporter = Reporter(self._client, self._duty.inbox)
         self._heartbeat = Heartbeat(
-            self._client, settings, self._duty, card=self.card, state=self.state, on_hung=self._die_hung
+            self._client,
+            settings,
+            self._duty,
+            card=self.card,
+            state=self.state,
+            on_hung=self._die_hung,
+            on_orders=self._follow,
         )
         self._sweeper = Sweeper(self._client, settings, self._wake_ups)
 
@@ -100,6 +108,10 @@ class Worker:
             device=_device_name(),
             software_version=VERSION,
             started_at_ms=self._started_at_ms,
+            jobs=len(self._duty.leases.held()),
+            store_away=self._delivery.store_is_away,
+            speeds=self._duty.pace.speeds,
+            pace=self._duty.pace.of_jobs,
         )
 
     def run(self) -> int:
@@ -110,6 +122,9 @@ class Worker:
             helper.start()
         try:
             self._run_celery()
+        except BaseException:
+            self._exit_code = EX_FAILURE
+            raise
         finally:
             self._duty.stop.ask()
             self._delivery.close()
@@ -135,6 +150,7 @@ class Worker:
             without_mingle=True,
             without_heartbeat=True,
         )
+        self._subscription = Subscription(worker.consumer, queue_of(self.card.id))
         worker.start()
         self._exit_code = self._exit_code or worker.exitcode or EX_OK
 
@@ -165,7 +181,9 @@ class Worker:
         begun = time.monotonic()
         engine = Engine(load_model(fetch(self._source, settings.model_cache), self.card), max_batch=settings.max_batch)
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
-        _logger.info("warmed seconds=%.1f", warm(engine))
+        warmth = warm(engine)
+        self._duty.pace.drew(warmth.params, warmth.steps_ms)
+        _logger.info("warmed seconds=%.1f", warmth.seconds)
         self._storage.prepare()
         counter = Counter(self._client, self._wake_ups, model=self.card.id, worker=self.id, lease_s=settings.lease_s)
         self._shift = Shift(
@@ -188,7 +206,8 @@ class Worker:
         except Exception:
             # The engine's device is lost, or our own code is wrong: nothing in this process can be trusted.
             _logger.critical("the worker can't go on; its jobs go to others", exc_info=True)
-            os._exit(EX_FAILURE)
+            self._heartbeat.close()
+            self._end(EX_FAILURE)
 
     def _on_shutting_down(self, **_: object) -> None:
         """Pass a signal on. Runs in its handler: takes no lock, does not log."""
@@ -197,12 +216,25 @@ class Worker:
 
     def _give_up_loading(self) -> None:
         """End at once: a load can't be interrupted, and nothing is held yet."""
-        self._leave()
-        os._exit(EX_OK)
+        self._heartbeat.close()  # else it might bring the worker back after its farewell
+        self._end(EX_OK)
 
     def _die_hung(self) -> None:
         _logger.critical("no step in %.0f s: the worker ends, its jobs go to others", self._settings.hung_step_s)
-        os._exit(EX_HUNG)
+        self._end(EX_HUNG)
+
+    def _end(self, exit_code: int) -> None:
+        """Leave, and end without waiting for any thread; whatever happens."""
+        try:
+            self._exit_code = exit_code
+            self._leave()
+        finally:
+            os._exit(exit_code)
+
+    def _follow(self, mode: Mode) -> None:
+        """While it may begin nothing, a worker leaves the wake-ups to others."""
+        if self._subscription is not None and not self._duty.stop.is_asked:
+            self._subscription.keep(is_wanted=mode is Mode.WORK)
 
     def _leave(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What the threads of a worker share: the leases held, the signs of life, the word to stop."""
+"""What the threads of a worker share: the leases held, the signs of life, the orders, the word to stop, the pace."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass, field
 from typing import final
 
-from shared.scripts import Lease
+from shared.scripts import Lease, Mode
 from worker.news import Inbox
+from worker.pace import Pace
 
 
 @final
@@ -91,6 +92,31 @@ class Stop:
         return -1.0 if self._hurried else self._asked_at + drain_s - time.monotonic()
 
 
+@final
+class Wish:
+    """What the operators want of this worker, as its heartbeats hear it; for many threads."""
+
+    def __init__(self) -> None:
+        self._heard = (Mode.WORK, time.monotonic())
+
+    def hear(self, mode: Mode) -> bool:
+        """Note what is wanted; True if that is news."""
+        if mode is self.mode:
+            return False
+        self._heard = (mode, time.monotonic())
+        return True
+
+    @property
+    def mode(self) -> Mode:
+        """The last that was heard."""
+        return self._heard[0]
+
+    def time_left_s(self, drain_s: float) -> float:
+        """How much longer work may go on; negative once it may not."""
+        mode, since = self._heard
+        return since + drain_s - time.monotonic() if mode is Mode.DRAINED else float("inf")
+
+
 @dataclass(frozen=True, slots=True)
 class Duty:
     """All of it, made once a worker."""
@@ -98,4 +124,6 @@ class Duty:
     leases: Leases = field(default_factory=Leases)
     pulse: Pulse = field(default_factory=Pulse)
     stop: Stop = field(default_factory=Stop)
+    wish: Wish = field(default_factory=Wish)
+    pace: Pace = field(default_factory=Pace)
     inbox: Inbox = field(default_factory=Inbox)

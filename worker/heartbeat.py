@@ -16,7 +16,7 @@ from shared.connection import run
 from shared.contract import WorkerState
 from shared.errors import QueueUnavailable
 from shared.generation import ModelCard
-from shared.scripts import announce, heartbeat, renew
+from shared.scripts import Mode, announce, heartbeat, renew
 from shared.settings import Settings
 from worker.duty import Duty
 from worker.news import Lost
@@ -24,6 +24,12 @@ from worker.news import Lost
 BEATS_PER_LEASE: Final = 5
 
 _logger = logging.getLogger(__name__)
+
+_MEANING: Final = {
+    Mode.WORK: "work",
+    Mode.PAUSED: "pause; what runs is ended, nothing more is begun",
+    Mode.DRAINED: "drain; what runs is ended if that is soon, else handed back",
+}
 
 
 @final
@@ -39,6 +45,7 @@ class Heartbeat:
         card: ModelCard,
         state: Callable[[], WorkerState],
         on_hung: Callable[[], None],
+        on_orders: Callable[[Mode], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -47,7 +54,9 @@ class Heartbeat:
         self._leases = duty.leases
         self._pulse = duty.pulse
         self._inbox = duty.inbox
+        self._wish = duty.wish
         self._on_hung = on_hung
+        self._on_orders = on_orders
         self._is_away = False
         self._is_announced = False
         self._closing = threading.Event()
@@ -63,7 +72,7 @@ class Heartbeat:
         self._thread.join()
 
     def beat(self) -> None:
-        """Renew the leases, tell the shift of those that are lost, and publish the state and the card."""
+        """Renew the leases, tell the shift of those that are lost, publish the state and the card, hear the orders."""
         lease_s = self._settings.lease_s
         held = self._leases.held()
         if held:
@@ -73,6 +82,9 @@ class Heartbeat:
         if not (orders.is_announced and self._is_announced):  # the card that is known may be of an older revision
             run(self._client, announce(self._card))
             self._is_announced = True
+        if self._wish.hear(orders.mode):
+            _logger.info("told by the operators: %s", _MEANING[orders.mode])
+        self._on_orders(orders.mode)
 
     def _loop(self) -> None:
         while True:

@@ -23,6 +23,7 @@ class HeldJob:
         self._index_of = {RowId(f"{self.job.id}/{index}"): index for index in self.missing}
         self._steps = dict.fromkeys(kept, self.params.num_inference_steps)
         self._drawing = set(self._index_of)
+        self._steps_ms: dict[RowId, list[float]] = {row_id: [] for row_id in self._index_of}
 
     @property
     def params(self) -> GenerationParams:
@@ -44,8 +45,23 @@ class HeldJob:
         """Denoising steps that the engine has still to take."""
         return self.params.num_inference_steps * self.params.num_images - self.step
 
-    def stepped(self, row_id: RowId, step: int, of: int) -> None:
+    @property
+    def is_drawn_whole(self) -> bool:
+        """True if no earlier attempt drew any of its pictures."""
+        return len(self.missing) == self.params.num_images
+
+    @property
+    def took_ms(self) -> float:
+        """How long the engine has drawn it."""
+        return sum(map(sum, self._steps_ms.values()))
+
+    def steps_ms(self, row_id: RowId) -> list[float]:
+        """How long each of a row's steps took."""
+        return self._steps_ms[row_id]
+
+    def stepped(self, row_id: RowId, step: int, of: int, took_ms: float) -> None:
         """Note a row's step; a sampler that takes two evaluations a step counts `of` of them."""
+        self._steps_ms[row_id].append(took_ms)
         self._steps[self._index_of[row_id]] = self.params.num_inference_steps * step // of
 
     def drawn(self, row_id: RowId) -> int:

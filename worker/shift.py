@@ -19,6 +19,7 @@ from typing import Final, Protocol, final
 from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
 from shared.jobs import JobError, JobId, JobWarning
+from shared.scripts import Mode
 from worker.counter import Counter
 from worker.delivery import Delivery
 from worker.duty import Duty
@@ -107,7 +108,7 @@ class Shift:
         self._step_s = 0.0
 
     def run(self) -> None:
-        """Work until no job waits or the worker is told to stop.
+        """Work until no job waits, or the worker is told to stop or to begin nothing more.
 
         Raises what the engine raises when its device is lost. The jobs then stay leased and charged:
         they go to others when the leases end, and if one of them is to blame, not for ever.
@@ -115,9 +116,10 @@ class Shift:
         while True:
             self._duty.pulse.beat()
             self._read_inbox()
-            if self._duty.stop.is_asked:
-                self._drain()
-            else:
+            left_s = min(rule.time_left_s(self._drain_s) for rule in (self._duty.stop, self._duty.wish))
+            if left_s < float("inf"):
+                self._drain(left_s)
+            elif self._duty.wish.mode is Mode.WORK:
                 self._take_jobs()
             if not self._jobs:
                 self._duty.pulse.rest()
@@ -175,6 +177,8 @@ class Shift:
         events = self._engine.step()
         took_s = time.monotonic() - begun
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
+        # Rows that step together share the time.
+        share_ms = 1000 * took_s / max(1, len({event.row_id for event in events}))
         stepped: dict[JobId, RowId] = {}
         for event in events:
             held = self._jobs.get(JobId(row_owner(event.row_id)))
@@ -182,10 +186,11 @@ class Shift:
                 continue
             match event:
                 case RowStepped():
-                    held.stepped(event.row_id, event.step, event.of)
+                    held.stepped(event.row_id, event.step, event.of, share_ms)
                     stepped[held.job.id] = event.row_id
                 case RowFinished():
                     index = held.drawn(event.row_id)
+                    self._duty.pace.drew(held.params, held.steps_ms(event.row_id))
                     self._delivery.deliver(held.job, held.lease, index, event.pixels)
                 case RowFailed():
                     _logger.warning("failed job=%s: %s", held.job.id, event.error, exc_info=event.error)
@@ -224,6 +229,8 @@ class Shift:
         match news:
             case Ended():
                 self._forget(held)
+                if held.is_drawn_whole:  # and well: one that fails is forgotten before its end is told
+                    self._duty.pace.did(held.job.work_ms, held.took_ms)
                 _logger.info("ended job=%s", held.job.id)
             case Lost():
                 self._forget(held)
@@ -239,12 +246,11 @@ class Shift:
         self._forget(held)
         self._delivery.fail(held.lease, error)  # which lets the lease go
 
-    def _drain(self) -> None:
-        """End what is nearly done; hand the rest back."""
-        left_s = self._duty.stop.time_left_s(self._drain_s)
+    def _drain(self, left_s: float) -> None:
+        """End what takes no longer; hand the rest back."""
         for held in tuple(self._jobs.values()):
             if left_s < 0 or (held.rows and held.steps_to_draw * self._step_s > left_s):
-                _logger.info("handed back, the worker stops job=%s step=%d", held.job.id, held.step)
+                _logger.info("handed back, the worker is to stop job=%s step=%d", held.job.id, held.step)
                 self._release(held)
 
     def _release(self, held: HeldJob) -> None:

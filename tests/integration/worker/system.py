@@ -93,7 +93,15 @@ class System:
             "DARKROOM_REDIS_URL": settings.redis_url.get_secret_value(),
             "OMP_NUM_THREADS": "1",  # several workers share few cores
         }
-        for name in ("s3_endpoint", "s3_bucket", "lease_s", "max_attempts", "drain_s", "store_patience_s"):
+        for name in (
+            "s3_endpoint",
+            "s3_bucket",
+            "lease_s",
+            "max_attempts",
+            "drain_s",
+            "store_patience_s",
+            "hung_step_s",
+        ):
             environment[f"DARKROOM_{name.upper()}"] = str(getattr(settings, name))
         for name, secret in (("S3_ACCESS_KEY", settings.s3_access_key), ("S3_SECRET_KEY", settings.s3_secret_key)):
             if secret is not None:

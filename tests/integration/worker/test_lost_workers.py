@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -15,6 +16,8 @@ from shared.settings import Settings
 from tests.integration.worker.system import LIMIT_S, System
 from tests.servers import RedisServer, wait_until
 from worker.sweeper import Sweeper
+
+EX_HUNG: Final = 70
 
 pytestmark = pytest.mark.timeout(900)  # two workers import torch
 
@@ -44,7 +47,8 @@ def test_a_stopped_worker_hands_its_job_on_uncharged(system: System) -> None:
     assert first.stop() == 0
     waiting = system.read(job)
     assert (waiting.status, waiting.attempt, waiting.position) == (JobStatus.QUEUED, 0, 0)
-    assert system(scripts.fleet()).workers == ()
+    found = system(scripts.fleet())
+    assert (found.workers, found.lost) == ((), {})
     system.ready_worker()
     ended = system.wait_ended(job)
     assert (ended.status, ended.attempt) == (JobStatus.SUCCEEDED, 1)
@@ -80,6 +84,14 @@ def test_a_job_that_kills_its_workers_fails_as_worker_lost(system: System, setti
     assert ended.status is JobStatus.FAILED
     assert ended.error is not None
     assert ended.error.code == "worker_lost"
+
+
+def test_a_worker_that_hangs_ends_as_failed(system: System) -> None:
+    worker = system.ready_worker(hung_step_s=0.001)
+    system.submit(steps=100, num_images=8)
+    assert worker.process.wait(LIMIT_S) == EX_HUNG
+    found = system(scripts.fleet())
+    assert (found.workers, list(found.lost.values())) == ((), [1])
 
 
 def test_a_job_outlives_a_crash_of_redis(
@@ -125,4 +137,5 @@ def test_a_worker_whose_model_is_broken_says_so_and_leaves(
     worker = system.start_worker(model=str(broken))
     assert worker.process.wait(LIMIT_S) == 1
     assert "CRITICAL" in worker.log
-    assert system(scripts.fleet()).workers == ()
+    found = system(scripts.fleet())
+    assert (found.workers, list(found.lost.values())) == ((), [1])

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from shared import scripts
 from shared.connection import run
-from shared.jobs import JobStatus, WorkerId
+from shared.jobs import JobStatus, LeaseToken, WorkerId
 from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
     EngineThatChokesOnFoxes,
@@ -131,7 +131,7 @@ def test_a_job_whose_pictures_were_all_kept_is_only_finished(bench_of: Callable[
     bench.shift.run()
     image = bench.read(job).images[0]
     again = bench.submit()
-    claimed = run(bench.client, scripts.claim(CARD.id, WorkerId("v"), scripts.LeaseToken("t"), lease_s=5))
+    claimed = run(bench.client, scripts.claim(CARD.id, WorkerId("v"), LeaseToken("t"), lease_s=5))
     assert claimed is not None
     run(bench.client, scripts.add_image(claimed.lease, image))
     run(bench.client, scripts.release(claimed.lease))
@@ -180,6 +180,7 @@ def test_a_worker_that_hangs_stops_renewing(bench_of: Callable[..., Bench]) -> N
     assert bench.hung.wait(LIMIT_S)
     sweep = scripts.reap(lease_s=1.0, max_attempts=3)
     wait_until(lambda: job.id in run(bench.client, sweep).requeued, limit_s=LIMIT_S, what="the lease ends")
+    wait_until(lambda: run(bench.client, scripts.fleet()).workers == (), limit_s=LIMIT_S, what="the fleet misses it")
 
 
 def test_a_card_that_redis_lost_is_announced_again(bench_of: Callable[..., Bench]) -> None:

@@ -88,6 +88,22 @@ def test_a_prompt_that_is_too_long_is_drawn_with_a_warning(served: System) -> No
     assert [warning.code for warning in ended.warnings] == ["prompt_truncated"]
 
 
+def test_a_worker_says_how_fast_it_draws(served: System) -> None:
+    ended = served.wait_ended(served.submit())
+    assert ended.status is JobStatus.SUCCEEDED
+
+    def is_measured() -> bool:
+        (worker,) = served(scripts.fleet()).workers
+        return worker.pace != 1.0 and worker.jobs == 0
+
+    wait_until(is_measured, limit_s=LIMIT_S, what="a heartbeat tells of the job")
+    (worker,) = served(scripts.fleet()).workers
+    speed = worker.speeds[0]
+    assert (speed.width, speed.height, speed.guided) == (ended.params.width, ended.params.height, True)
+    assert speed.step_ms > 0
+    assert not worker.store_away
+
+
 def test_the_fleet_shows_the_worker_and_its_card(served: System) -> None:
     found = served(scripts.fleet())
     assert [worker.state for worker in found.workers] == ["ready"]

@@ -211,8 +211,11 @@ def test_other_signs_of_too_little_memory(model: Model, monkeypatch: pytest.Monk
     assert isinstance(event.error, OutOfMemory)
 
 
-def test_warming_draws_one_picture_and_leaves_nothing(engine: Engine) -> None:
-    assert warm(engine) > 0
+def test_warming_measures_a_picture_and_leaves_nothing(engine: Engine) -> None:
+    warmth = warm(engine)
+    assert warmth.params.size == engine.model.card.defaults.size
+    assert len(warmth.steps_ms) == warmth.params.num_inference_steps
+    assert 0 < sum(warmth.steps_ms) < 1000 * warmth.seconds
     assert engine.is_idle
 
 

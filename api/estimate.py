@@ -21,6 +21,8 @@ NOMINAL_MS: Final = 0.04
 """A unit of `GenerationParams.cost` before any worker has measured one: SSD-1B on a data centre's GPU, about."""
 GUIDED: Final = 2.0
 """A guided step in terms of one without guidance."""
+DELIVERY_MS: Final = 60.0
+"""From the last picture's pixels to the job's end: it is made into a file, stored and recorded; the worker goes on."""
 MOST_DEALT: Final = 64
 """Of the jobs ahead, so many are dealt out to the workers one by one; those before them fill all alike."""
 
@@ -153,7 +155,7 @@ def _filled_to(free: Iterable[tuple[float, float]], work_ms: float) -> float:
 
 
 def _band(left_ms: float, jobs_ahead: int) -> TimeLeft:
-    seconds = left_ms / 1000
+    seconds = (left_ms + DELIVERY_MS) / 1000
     above = min(ABOVE + ABOVE_A_JOB * jobs_ahead, MOST_ABOVE)
     return TimeLeft(
         seconds=round(seconds, 3),

@@ -1,6 +1,6 @@
 """A worker whose steps take as long as they are told: real in all but the time, which it sleeps away.
 
-    BENCH_STEP_MS=40 python -m bench.paced_worker
+    BENCH_STEP_MS=100 python -m bench.paced_worker
 
 Like a worker on a GPU it hardly needs the processor, so a busy machine disturbs a bench of the queue less. A step takes
 `BENCH_STEP_MS` for 64x64 pixels, in proportion to the pixels, twice that with guidance, give or take a little; a
@@ -22,7 +22,7 @@ from worker.engine.engine import Engine
 from worker.engine.events import Event, RowFinished, RowId
 from worker.engine.model import Model
 
-STEP_S: Final = float(os.environ.get("BENCH_STEP_MS", "40")) / 1000
+STEP_S: Final = float(os.environ.get("BENCH_STEP_MS", "100")) / 1000
 DECODING_STEPS: Final = 3
 SPREAD: Final = 0.03
 

@@ -43,6 +43,10 @@ run: $(RUN_READY) ## Start everything on this machine; Ctrl-C stops it
 test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
 	@$(BIN)/python -m pytest -m 'not gpu and not full_size' $(ARGS)
 
+.PHONY: chaos
+chaos: $(DEV_READY) ## Kill, freeze and cut off the parts while jobs run, for minutes; count what was promised and kept
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: check
 check: $(DEV_READY) ## Run the linters, the type checker and the import contracts
 	@$(BIN)/ruff format --check .

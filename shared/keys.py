@@ -10,7 +10,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     line:<lane>:<tenant>:<model>  zset    tag -> member                  a tenant's waiting jobs
     heads:<lane>:<model>          zset    tag -> member                  the first of each line that may begin
     used:<lane>:<model>           zset    finish -> tenant               of its last begun job; until the clock is past
-    lanes:<model>                 hash    clock, clock:<lane>, start:<lane>, bulk_percent; kept
+    lanes:<model>                 hash    clock, and by lane: clock, arrival, start; bulk_percent; kept
     work:<lane>:<model>           hash    node of the sum tree -> ms     as long as jobs wait below it
     stale                         hash    line -> tag behind which it is still to be mended
     models                        set     models that ever had a job waiting; kept
@@ -26,7 +26,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     set_aside                     zset    ms -> job id                   given up as `worker_lost`; with their records
     request:<tenant>:<digest>     hash    job, fingerprint, repeated     an idempotency key; a day
     result:<tenant>:<digest>      string  the job that draws or drew these pictures; as long as it has them
-    followers:<id>                set     jobs that wait for this job's pictures
+    followers:<id>                zset    sequence -> job that waits for this job's pictures
     holders:<id>                  set     jobs that show the pictures which this one drew
     tallies                       hash    new, joined, reused -> count   of submits that might reuse pictures; kept
     swept                         string  when the last sweep ran, in ms; kept

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     """On SIGTERM a worker ends what takes at most so long, and hands the rest to the others."""
     store_patience_s: float = Field(default=60.0, ge=0)
     """How long a worker holds finished pictures while the object store is away; then their jobs wait again."""
+    spool: Path | None = None
+    """Where they are held: each worker makes a folder of its own in there. Unset: the system's temporary folder."""
+    spool_mb: int = Field(default=1024, ge=0)
+    """Most megabytes of them a worker; what has no room waits in memory, eight pictures at most."""
     max_waiting: int = Field(default=10_000, ge=1)
     """Waiting jobs in all; one more is refused with 429."""
     max_tenant_waiting: int = Field(default=5_000, ge=1)

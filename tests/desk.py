@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar, cast
 from uuid import uuid4
@@ -17,9 +18,11 @@ from shared.jobs import (
     Image,
     Job,
     JobError,
+    JobId,
     Lane,
     LeaseToken,
     NewJob,
+    Once,
     Submitted,
     Tenant,
     Terms,
@@ -27,6 +30,7 @@ from shared.jobs import (
     image_key,
     new_job_id,
 )
+from shared.keys import DEFAULT
 from shared.scripts import Claimed, Lease
 
 T = TypeVar("T")
@@ -77,8 +81,10 @@ def new_job(
     return NewJob(new_job_id(), tenant, model, params, {"note": "naïve"}, lane, work_ms, cancel_after_s)
 
 
-def submit_call(job: NewJob, *, max_waiting: int = 1000) -> Call[Submitted]:
-    return scripts.submit(job, replace(TERMS, max_waiting=max_waiting))
+def submit_call(
+    job: NewJob, *, max_waiting: int = 1000, once: Once | None = None, result: str | None = None
+) -> Call[Submitted]:
+    return scripts.submit(job, replace(TERMS, max_waiting=max_waiting), once=once, result=result)
 
 
 def claim_call(token: str | None = None, *, lease_s: float = LEASE_S, model: str = MODEL) -> Call[Claimed | None]:
@@ -106,19 +112,95 @@ class Desk:
     def __call__(self, call: Call[T]) -> T:
         return run(self.client, call)
 
-    def submit(self, *, tenant: Tenant = TENANT, model: str = MODEL, num_images: int = 1) -> Job:
-        return self(submit_call(new_job(tenant=tenant, model=model, num_images=num_images))).job
+    def submit(
+        self,
+        *,
+        tenant: Tenant = TENANT,
+        model: str = MODEL,
+        num_images: int = 1,
+        steps: int = 10,
+        lane: Lane = Lane.INTERACTIVE,
+        work_ms: int = 1000,
+        cancel_after_s: int | None = None,
+        terms: Terms = TERMS,
+        result: str | None = None,
+    ) -> Job:
+        job = new_job(
+            tenant=tenant,
+            model=model,
+            num_images=num_images,
+            steps=steps,
+            lane=lane,
+            work_ms=work_ms,
+            cancel_after_s=cancel_after_s,
+        )
+        return self(scripts.submit(job, terms, result=result)).job
 
     def claim(self, *, lease_s: float = LEASE_S) -> Claimed:
         claimed = self(claim_call(lease_s=lease_s))
         assert claimed is not None
         return claimed
 
-    def read(self, job: Job) -> Job:
+    def submit_many(self, number: int, *, tenant: Tenant | None = TENANT) -> list[NewJob]:
+        """Submit many at once; None: each for another tenant."""
+        jobs = [new_job(tenant=tenant or Tenant(f"tenant{at}")) for at in range(number)]
+        self.all(submit_call(job, max_waiting=100_000) for job in jobs)
+        return jobs
+
+    def all(self, calls: Iterable[Call[T]]) -> None:
+        """Send many calls without waiting for each."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for call in calls:
+                self.client.script_load(call.script.source) if not len(pipeline) else None
+                pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+            pipeline.execute()
+
+    def draw_next(self) -> Job:
+        """Claim the next job and finish it, as a worker would."""
+        job, lease = (claimed := self.claim()).job, claimed.lease
+        for index in range(job.params.num_images):
+            self(scripts.add_image(lease, image_of(job, index)))
+        self(scripts.finish(lease))
+        return self.read(job)
+
+    def cancel(self, job: Job | NewJob) -> Job:
+        return self(scripts.cancel(job.id, job.tenant))
+
+    def read(self, job: Job | NewJob) -> Job:
         return self(scripts.read(job.id, job.tenant))
 
     def reap(self, *, lease_s: float = LEASE_S, max_attempts: int = 3) -> scripts.Sweep:
         return self(scripts.reap(lease_s=lease_s, max_attempts=max_attempts))
+
+    def lapse(self, job_id: JobId, at_ms: int = 1) -> None:
+        """Let a running job's lease have ended long ago."""
+        self.client.zadd(DEFAULT.prefix + "leases", {job_id: at_ms}, xx=True)
+
+    def pass_deadline(self, job_id: JobId, at_ms: int = 1) -> None:
+        """Let a job's deadline have been long ago."""
+        self.client.hset(f"{DEFAULT.prefix}job:{job_id}", "deadline_ms", str(at_ms))
+        self.client.zadd(DEFAULT.prefix + "deadlines", {job_id: at_ms}, xx=True)
+
+    def grow_old(self, job_id: JobId) -> None:
+        """Let an ended job have been kept long enough."""
+        self.client.zadd(DEFAULT.prefix + "expiry", {job_id: 1}, xx=True)
+
+    def make_due(self, objects: Iterable[str]) -> None:
+        """Let the time have come to delete these objects."""
+        self.client.zadd(DEFAULT.prefix + "trash", dict.fromkeys(objects, 1), xx=True)
+
+    def sweep_was(self, ago_s: float) -> None:
+        """Let the last sweep have been so long ago."""
+        self.client.set(DEFAULT.prefix + "swept", self.now_ms() - round(ago_s * 1000))
+
+    def lease_left_ms(self, job_id: JobId) -> float:
+        ends = self.client.zscore(DEFAULT.prefix + "leases", job_id)
+        assert isinstance(ends, float)
+        return ends - self.now_ms()
+
+    def now_ms(self) -> int:
+        seconds, micros = cast("tuple[int, int]", self.client.time())
+        return seconds * 1000 + micros // 1000
 
     def dump(self) -> dict[bytes, object]:
         """All that Redis holds, so that a test can see that nothing changed."""

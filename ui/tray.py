@@ -10,7 +10,7 @@ import base64
 from html import escape
 from typing import Final
 
-from shared.contract import ImageBody, JobBody
+from shared.contract import ImageBody, JobBody, TimeLeft
 from shared.jobs import JobStatus, image_file_name
 from ui.form import SAMPLERS
 
@@ -73,27 +73,44 @@ def _words(job: JobBody) -> tuple[str, str]:
     """Say a job's state in a headline and a line of detail."""
     match job.status:
         case JobStatus.QUEUED:
-            return _place(job.position), "Waiting for a worker. You may leave this page open, reload it or come back."
+            return _waiting_headline(job), _waiting_detail(job)
         case JobStatus.RUNNING:
             return _running_headline(job), _running_detail(job)
         case JobStatus.SUCCEEDED:
-            drawn, waited = job.metrics.predict_time or 0.0, job.metrics.queue_time
-            return "Done", f"Drawn in {_seconds(drawn)}, after waiting {_seconds(waited)}."
+            return "Done", _done_detail(job)
         case JobStatus.FAILED:
             code, message = (job.error.code, job.error.message) if job.error else ("unknown", "No reason was given.")
             return f"Failed: {code}", message
         case JobStatus.CANCELED:
             done = job.progress.images_done
             kept = f" {done} of {job.progress.images} pictures were done before." if done else ""
-            return "Canceled", f"Nothing more is drawn for this request.{kept}"
+            why = job.error.message if job.error else "Nothing more is drawn for this request."
+            return "Canceled", f"{why}{kept}"
         case JobStatus.EXPIRED:
             return "Expired", "It waited past its deadline. Send it again when the queue is shorter."
 
 
-def _place(position: int | None) -> str:
-    if position is None:
-        return "Waiting"
-    return "You are next" if position == 0 else f"{position} before you"
+def _done_detail(job: JobBody) -> str:
+    if job.reused:
+        return "The same settings and seed had drawn this already, so it was there at once."
+    drawn, waited = job.metrics.predict_time or 0.0, job.metrics.queue_time
+    return f"Drawn in {_seconds(drawn)}, after waiting {_seconds(waited)}."
+
+
+def _waiting_headline(job: JobBody) -> str:
+    left = f", {_time_left(job.time_left)}" if job.time_left else ""
+    if job.position is None:
+        return f"Waiting{left}"
+    return f"You are next{left}" if job.position == 0 else f"{job.position} before you{left}"
+
+
+def _waiting_detail(job: JobBody) -> str:
+    reason = job.reason.message if job.reason else "Waiting for a worker."
+    return f"{reason} You may leave this page open, reload it or come back."
+
+
+def _time_left(left: TimeLeft) -> str:
+    return f"about {_seconds(left.seconds)} left"
 
 
 def _running_headline(job: JobBody) -> str:
@@ -107,7 +124,9 @@ def _running_detail(job: JobBody) -> str:
     progress, parts = job.progress, list[str]()
     if progress.images > 1:
         parts.append(f"{progress.images_done} of {progress.images} pictures done")
-    if progress.step >= MIN_STEPS_FOR_ESTIMATE and job.metrics.predict_time is not None:
+    if job.time_left is not None:
+        parts.append(_time_left(job.time_left))
+    elif progress.step >= MIN_STEPS_FOR_ESTIMATE and job.metrics.predict_time is not None:
         left = job.metrics.predict_time / progress.step * (progress.steps - progress.step)
         parts.append(f"about {_seconds(left)} left")
     if job.attempt > 1:

@@ -38,6 +38,7 @@ from shared.scripts import Mode, leave
 from shared.settings import Settings
 from shared.version import VERSION
 from shared.worker_id import new_worker_id
+from worker.backlog import Backlog
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
 from worker.duty import Duty
@@ -50,6 +51,7 @@ from worker.heartbeat import Heartbeat
 from worker.news import StopAsked
 from worker.reporter import Reporter
 from worker.shift import Shift
+from worker.spool import Spool
 from worker.storage import Storage
 from worker.subscription import Subscription
 from worker.sweeper import Sweeper
@@ -86,7 +88,9 @@ class Worker:
         self._app = make_app(settings)
         self._wake_ups = WakeUps(settings, app=self._app)
         origin = Origin(self.card.id, self.card.revision, f"Darkroom {VERSION}")
-        self._delivery = Delivery(self._client, self._storage, origin, self._duty, patience_s=settings.store_patience_s)
+        self._spool = Spool(settings.spool, limit_bytes=settings.spool_mb * 1_000_000)
+        backlog = Backlog(self._spool, self._storage, self._duty.leases, patience_s=settings.store_patience_s)
+        self._delivery = Delivery(self._client, self._storage, backlog, origin, self._duty)
         self._reporter = Reporter(self._client, self._duty.inbox)
         self._heartbeat = Heartbeat(
             self._client,
@@ -129,6 +133,7 @@ class Worker:
             self._duty.stop.ask()
             self._delivery.close()
             self._storage.close()
+            self._spool.close()
             for helper in helpers:
                 helper.close()
             self._leave()
@@ -185,6 +190,7 @@ class Worker:
         self._duty.pace.drew(warmth.params, warmth.steps_ms)
         _logger.info("warmed seconds=%.1f", warmth.seconds)
         self._storage.prepare()
+        self._spool.prepare()
         counter = Counter(self._client, self._wake_ups, model=self.card.id, worker=self.id, lease_s=settings.lease_s)
         self._shift = Shift(
             counter,

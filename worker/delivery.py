@@ -1,8 +1,9 @@
 """From pixels to an ended job, in threads beside the engine: encode, upload, record, finish.
 
 What can't be reached is tried again while the lease is held: Redis without limit, the object store
-for `store_patience_s`. Then a job whose pictures the store refused for good fails; one that met an
-outage waits again. The number of pictures under way is bounded; `has_room` tells the shift.
+for `store_patience_s`. Meanwhile pictures wait in the backlog, on disk, and hold no thread. After that
+a job whose pictures the store refused for good fails; one that met an outage waits again. The number of
+pictures in memory is bounded; `has_room` tells the shift.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar, final
 
 import redis
 
 from shared.connection import run
-from shared.errors import LeaseLost, StoreUnavailable, Unavailable
+from shared.errors import LeaseLost, QueueUnavailable, StoreUnavailable
 from shared.jobs import Image, Job, JobError, JobWarning, image_key
 from shared.object_store import is_refusal
 from shared.scripts import Lease, add_image, fail, finish
+from worker.backlog import Backlog, PictureLost, Waiting
 from worker.duty import Duty
 from worker.images import Pixels, Provenance, encode_image
 from worker.news import Broken, Ended, Lost, News, StoreAway
@@ -32,7 +34,7 @@ T = TypeVar("T")
 
 THREADS: Final = 2
 MOST_PICTURES: Final = 8
-"""Under way at once: 3 MB each at 1024x1024."""
+"""In memory at once: 3 MB each at 1024x1024."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 CLOSE_LIMIT_S: Final = 2.0
@@ -61,13 +63,13 @@ class _Expected:
 class Delivery:
     """Delivers pictures and ends their jobs; what comes of it is put into the shift's inbox."""
 
-    def __init__(self, client: redis.Redis, storage: Storage, origin: Origin, duty: Duty, *, patience_s: float) -> None:
+    def __init__(self, client: redis.Redis, storage: Storage, backlog: Backlog, origin: Origin, duty: Duty) -> None:
         self._client = client
         self._storage = storage
+        self._backlog = backlog
         self._origin = origin
         self._leases = duty.leases
         self._inbox = duty.inbox
-        self._patience_s = patience_s
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
         # Its own: an end that needs Redis alone must not wait behind pictures that wait for the store.
         self._end_thread = ThreadPoolExecutor(1, thread_name_prefix="end")
@@ -76,12 +78,15 @@ class Delivery:
         self._expected: dict[Lease, _Expected] = {}
         self._under_way = 0
         self._closing = threading.Event()
+        # What comes out of the backlog must not hold up pictures that are just drawn, nor they it.
+        self._backlog_thread = threading.Thread(target=self._work_off, name="backlog", daemon=True)
+        self._backlog_thread.start()
 
     @property
     def has_room(self) -> bool:
-        """False while so many pictures are under way that the engine should wait."""
+        """False while so many pictures are in memory that the engine should wait."""
         with self._lock:
-            return self._under_way < MOST_PICTURES
+            return self._under_way + self._backlog.in_memory < MOST_PICTURES
 
     @property
     def store_is_away(self) -> bool:
@@ -97,7 +102,7 @@ class Delivery:
             self._submit(self._end_thread, lease, lambda: self._finish(lease, warnings))
 
     def deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
-        """Take a finished picture. Returns at once; holds the pixels until they are stored."""
+        """Take a finished picture. Returns at once; holds it in memory until it is stored or spooled."""
         with self._lock:
             self._under_way += 1
 
@@ -122,9 +127,11 @@ class Delivery:
     def close(self) -> None:
         """Give up what is not yet delivered; an upload that does not answer is left behind."""
         self._closing.set()
+        self._backlog.close()
         for threads in (self._threads, self._end_thread):
             threads.shutdown(wait=False, cancel_futures=True)
         wait(tuple(self._futures), CLOSE_LIMIT_S)
+        self._backlog_thread.join(CLOSE_LIMIT_S)
 
     def _deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
         if lease not in self._leases:
@@ -148,14 +155,45 @@ class Delivery:
             num_bytes=len(encoded.data),
             sha256=hashlib.sha256(encoded.data).hexdigest(),
         )
-        media_type = encoded.output_format.media_type
-        self._insist(lease, lambda: self._storage.put(key, encoded.data, media_type), self._patience_s)
+        try:
+            self._store(image, encoded.data)
+        except StoreUnavailable:
+            self._backlog.keep(lease, image, encoded.data)
+        else:
+            self._record(lease, image)
+
+    def _work_off(self) -> None:
+        """Try what waits in the backlog, until closing."""
+        while (waiting := self._backlog.next()) is not None:
+            self._guarded(waiting.lease, partial(self._try_again, waiting))
+
+    def _try_again(self, waiting: Waiting) -> None:
+        is_done = True
+        try:
+            if waiting.lease not in self._leases:
+                raise LeaseLost(f"Job {waiting.lease.job_id} was lost meanwhile.")
+            self._store(waiting.image, waiting.read())
+            self._record(waiting.lease, waiting.image)
+        except StoreUnavailable:
+            is_done = waiting.is_over
+            if is_done:
+                raise
+            self._backlog.keep_on(waiting)
+        finally:
+            if is_done:
+                self._backlog.drop(waiting)
+
+    def _store(self, image: Image, data: bytes) -> None:
+        self._storage.put(image.key, data, image.output_format.media_type)
+
+    def _record(self, lease: Lease, image: Image) -> None:
+        """Note a stored picture; finish the job if it was the last one."""
         self._insist(lease, lambda: run(self._client, add_image(lease, image)))
         with self._lock:
             expected = self._expected.get(lease)
             if expected is None:
                 return
-            expected.missing.discard(index)
+            expected.missing.discard(image.index)
             is_last = not expected.missing
         if is_last:
             self._finish(lease, expected.warnings)
@@ -176,36 +214,37 @@ class Delivery:
         self._inbox.put(news)
 
     def _submit(self, threads: ThreadPoolExecutor, lease: Lease, work: Callable[[], None]) -> None:
-        def guarded() -> None:
-            try:
-                work()
-            except LeaseLost:
-                self._end(lease, Lost(lease))
-            except StoreUnavailable as error:
-                refused = JobError(code=error.code, message=str(error))
-                self._end(lease, Broken(lease, refused) if is_refusal(error) else StoreAway(lease))
-            except Unavailable:  # only when closing: the lease ends by itself
-                _logger.warning("left undone, the queue is away job=%s", lease.job_id)
-            except Exception:
-                _logger.exception("a picture could not be delivered job=%s", lease.job_id)
-                message = (
-                    "The picture could not be made into a file. The worker's log says why; another format may work."
-                )
-                self._end(lease, Broken(lease, JobError(code="internal_error", message=message)))
-
-        future = threads.submit(guarded)
+        future = threads.submit(self._guarded, lease, work)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
 
-    def _insist(self, lease: Lease, attempt: Callable[[], T], patience_s: float = float("inf")) -> T:
-        """Try until it succeeds, patience ends, the lease is lost or the worker stops."""
-        give_up_at = time.monotonic() + patience_s
+    def _guarded(self, lease: Lease, work: Callable[[], None]) -> None:
+        """Work, and put what goes wrong with it into the shift's inbox."""
+        try:
+            work()
+        except LeaseLost:
+            self._end(lease, Lost(lease))
+        except StoreUnavailable as error:
+            refused = JobError(code=error.code, message=str(error))
+            self._end(lease, Broken(lease, refused) if is_refusal(error) else StoreAway(lease))
+        except PictureLost as error:
+            _logger.warning("a picture that waited on the disk is lost job=%s: %s", lease.job_id, error)
+            self._end(lease, StoreAway(lease))
+        except QueueUnavailable:  # only when closing: the lease ends by itself
+            _logger.warning("left undone, the queue is away job=%s", lease.job_id)
+        except Exception:
+            _logger.exception("a picture could not be delivered job=%s", lease.job_id)
+            message = "The picture could not be made into a file. The worker's log says why; another format may work."
+            self._end(lease, Broken(lease, JobError(code="internal_error", message=message)))
+
+    def _insist(self, lease: Lease, attempt: Callable[[], T]) -> T:
+        """Try until Redis answers, the lease is lost or the worker stops."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 return attempt()
-            except Unavailable as error:
-                if time.monotonic() >= give_up_at or self._closing.wait(pause_s):
+            except QueueUnavailable as error:
+                if self._closing.wait(pause_s):
                     raise
                 if lease not in self._leases:
                     raise LeaseLost(f"Job {lease.job_id} was lost meanwhile.") from error

@@ -34,7 +34,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class StoreAway:
-    """The object store was away for longer than a worker waits for it."""
+    """The object store was away for longer than a worker waits for it, or a picture that waited for it is lost."""
 
     lease: Lease
 

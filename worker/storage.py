@@ -1,12 +1,14 @@
 """The object store as a worker uses it: it takes pictures, or it counts as away and no job is claimed.
 
 Away from the first picture that is not taken until a probe is: HEAD may answer while PUT is refused, by a
-full disk or a key that may only read. One thread finds out; whoever asks reads a flag. Knows no jobs.
+full disk or a key that may only read. One thread finds out, whoever asks reads what it found, and no
+picture is sent meanwhile, which might hang for half a minute. Knows no jobs.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from typing import Final, final
 
@@ -17,7 +19,8 @@ PROBE_KEY: Final = "images/.probe"
 """Among the pictures: the rights of a key may end there."""
 PROBE_BYTES: Final = 1024 * 1024
 """As large as a picture: a disk that is all but full still takes a small file."""
-PROBE_PAUSE_S: Final = 1.0
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 2.0
 CLOSE_LIMIT_S: Final = 2.0
 
 _logger = logging.getLogger(__name__)
@@ -30,14 +33,14 @@ class Storage:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._is_away = False
+        self._trouble: StoreUnavailable | None = None
         self._closing = threading.Event()
         self._prober: threading.Thread | None = None
 
     @property
     def is_away(self) -> bool:
         """True while a new picture would not be taken, as far as is known."""
-        return self._is_away
+        return self._trouble is not None
 
     def prepare(self) -> None:
         """Make the bucket unless it is there; if that fails, the store counts as away."""
@@ -47,7 +50,10 @@ class Storage:
             self._note_away(error)
 
     def put(self, key: str, data: bytes, media_type: str) -> None:
-        """Store a picture. Raises StoreUnavailable, and then the store counts as away."""
+        """Store a picture. Raises StoreUnavailable, and then the store counts as away; at once while it does."""
+        trouble = self._trouble
+        if trouble is not None:
+            raise StoreUnavailable(str(trouble)) from trouble.__cause__
         try:
             self._store.put(key, data, media_type)
         except StoreUnavailable as error:
@@ -62,24 +68,28 @@ class Storage:
 
     def _note_away(self, error: StoreUnavailable) -> None:
         with self._lock:
-            if self._is_away:
+            was_away, self._trouble = self.is_away, error
+            if was_away:
                 return
-            self._is_away = True
             self._prober = threading.Thread(target=self._probe, name="storage", daemon=True)
             self._prober.start()
         _logger.warning("no job is claimed until the object store takes pictures: %s", error)
 
     def _probe(self) -> None:
-        while not self._closing.wait(PROBE_PAUSE_S):
+        pause_s = FIRST_PAUSE_S
+        while not self._closing.wait(pause_s * random.uniform(0.5, 1.0)):  # by chance: a fleet shall not come at once
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             try:
                 self._store.ensure_bucket()  # it may be gone
                 self._store.put(PROBE_KEY, bytes(PROBE_BYTES), "application/octet-stream")
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                with self._lock:
+                    self._trouble = error
                 continue
             except Exception:
                 _logger.exception("a probe of the object store failed; the next one comes")
                 continue
             with self._lock:
-                self._is_away = False
+                self._trouble = None
             _logger.info("the object store takes pictures again")
             return

@@ -4,7 +4,8 @@
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
 -- ARGV[2]  tenant
--- ARGV[3]  ms until the pictures of a running job are deleted again: a worker may be uploading one
+-- ARGV[3]  ms until the pictures of a job that ever began are deleted again: a worker may be uploading one, even if
+--          the job's lease was taken from it
 --
 -- Replies
 --   OK objects    keys of the objects to delete; they stay on the list until `discard`
@@ -18,5 +19,4 @@ local verdict = ownership(id, ARGV[2])
 if verdict ~= 'OK' then return {verdict} end
 local status = field(id, 'status')
 if status == 'queued' or status == 'running' then close(id, 'canceled') end
-local was_running = status == 'running' or (status == 'canceled' and field(id, 'token'))
-return {'OK', forget(id, was_running and tonumber(ARGV[3]) or 0)}
+return {'OK', forget(id, field(id, 'started_at_ms') and tonumber(ARGV[3]) or 0)}

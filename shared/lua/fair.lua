@@ -15,13 +15,17 @@
 local LANES = {'interactive', 'bulk'}
 local OTHER = {interactive = 'bulk', bulk = 'interactive'}
 local MENDED_AT_ONCE = 32
+-- What the clock advances with each arrival, so that a thousand newcomers don't share a tag: next to nothing beside a
+-- job's width.
+local TICK = 16
 
 local function spot_of(id)
-  local model, lane, tenant, sequence, work_ms, width, floor, tag = unpack(redis.call('HMGET', key.job(id),
-    'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag'))
+  local model, lane, tenant, sequence, work_ms, width, floor, tag, began = unpack(redis.call('HMGET', key.job(id),
+    'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag', 'started_at_ms'))
   return {
     id = id, model = model, lane = lane, tenant = tenant, member = member_of(sequence, id, work_ms),
     work_ms = tonumber(work_ms), width = tonumber(width), floor = tonumber(floor or 0), tag = tonumber(tag or 0),
+    has_begun = began ~= false,
     order = key.order(model, lane), heads = key.heads(model, lane), line = key.line(model, lane, tenant),
     work = key.work(model, lane), used = key.used(model, lane), lanes = key.lanes(model),
   }
@@ -42,15 +46,34 @@ local function first_of(line)
   return redis.call('ZRANGE', line, 0, 0)[1]
 end
 
+-- Where each lane stands, and the clock between them. A lane from which nothing could be taken has saved up nothing
+-- when it comes back; when that is true of both, neither owes the other anything.
+local function starts_of(model)
+  local clock, starts, idle = 0, {}, {}
+  for at, word in ipairs(redis.call('HMGET', key.lanes(model), 'start:interactive', 'start:bulk', 'clock')) do
+    local lane = LANES[at]
+    if lane then
+      starts[lane] = tonumber(word or 0)
+      idle[lane] = redis.call('EXISTS', key.heads(model, lane)) == 0
+    else
+      clock = tonumber(word or 0)
+    end
+  end
+  if idle.interactive and idle.bulk then clock = math.max(clock, starts.interactive, starts.bulk) end
+  for _, lane in ipairs(LANES) do
+    if idle[lane] then starts[lane] = math.max(clock, starts[lane]) end
+  end
+  return starts, clock
+end
+
 -- Let a line's first job be taken, if there is one and its tenant may begin another.
 local function expose(spot)
   local first = redis.call('ZRANGE', spot.line, 0, 0, 'WITHSCORES')
   if not first[1] then return end
   if redis.call('SISMEMBER', key.parked(spot.tenant), spot.lane .. ':' .. spot.model) == 1 then return end
   if redis.call('EXISTS', spot.heads) == 0 then
-    -- A lane that comes back has saved up nothing.
-    local clock, start = unpack(redis.call('HMGET', spot.lanes, 'clock', 'start:' .. spot.lane))
-    redis.call('HSET', spot.lanes, 'start:' .. spot.lane, math.max(tonumber(clock or 0), tonumber(start or 0)))
+    local starts, clock = starts_of(spot.model)
+    redis.call('HSET', spot.lanes, 'start:' .. spot.lane, starts[spot.lane], 'clock', clock)
   end
   redis.call('ZADD', spot.heads, first[2], first[1])
 end
@@ -63,8 +86,8 @@ local function put(spot)
   add_work(spot.work, spot.tag, spot.work_ms)
   redis.call('SADD', key.models, spot.model)
   if first ~= first_of(spot.line) then
-    if first then redis.call('ZREM', spot.heads, first) end
     expose(spot)
+    if first then redis.call('ZREM', spot.heads, first) end -- after that, or the lane would seem to have been empty
   end
 end
 
@@ -77,9 +100,11 @@ local function enqueue(id)
     local before = spot_of(id_in(last))
     finish = math.max(finish, before.tag + before.width)
   end
-  spot.floor = clock_of(spot)
+  local arrival = tonumber(redis.call('HGET', spot.lanes, 'arrival:' .. spot.lane) or 0)
+  spot.floor = math.max(clock_of(spot), arrival + TICK)
   spot.tag = math.max(spot.floor, finish)
   redis.call('HSET', key.job(id), 'floor', spot.floor, 'tag', spot.tag)
+  if spot.tag == spot.floor then redis.call('HSET', spot.lanes, 'arrival:' .. spot.lane, spot.floor) end
   put(spot)
 end
 
@@ -88,7 +113,7 @@ local function stale_name(spot)
 end
 
 -- Move those of a line that stand behind `tag` up to where `finish` and their own arrival let them: at most `most`.
--- Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
+-- One that had begun and was handed back keeps its place: what its tenant used contains it already. Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
 local function mend(spot, tag, finish, most, to_the_end)
   local behind = redis.call('ZRANGE', spot.line, '(' .. string.format('%.0f', tag), '+inf', 'BYSCORE',
     'LIMIT', 0, most + 1)
@@ -99,7 +124,7 @@ local function mend(spot, tag, finish, most, to_the_end)
       return
     end
     local other = spot_of(id_in(member))
-    tag = math.max(other.floor, finish)
+    tag = other.has_begun and other.tag or math.max(other.floor, finish)
     if tag ~= other.tag then
       add_work(other.work, other.tag, -other.work_ms)
       add_work(other.work, tag, other.work_ms)
@@ -110,19 +135,18 @@ local function mend(spot, tag, finish, most, to_the_end)
     elseif not to_the_end then
       return
     end
-    finish = tag + other.width
+    finish = math.max(finish, tag + other.width)
   end
   if to_the_end then redis.call('HDEL', key.stale, stale_name(spot)) end
 end
 
--- Where the last job of the line up to `bound` ends, or the tenant's last that began.
+-- Where the last job of the line up to `bound` ends, or the tenant's last that began if that is later.
 local function finish_before(spot, bound)
+  local finish = tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
   local ahead = redis.call('ZRANGE', spot.line, bound, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
-  if ahead then
-    local other = spot_of(id_in(ahead))
-    return other.tag + other.width
-  end
-  return tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
+  if not ahead then return finish end
+  local other = spot_of(id_in(ahead))
+  return math.max(finish, other.tag + other.width)
 end
 
 -- Take a job out of the order; those behind it in its line move up.
@@ -130,11 +154,13 @@ local function take_out(spot)
   local was_first = first_of(spot.line) == spot.member
   redis.call('ZREM', spot.order, spot.member)
   redis.call('ZREM', spot.line, spot.member)
-  redis.call('ZREM', spot.heads, spot.member)
   add_work(spot.work, spot.tag, -spot.work_ms)
   local finish = finish_before(spot, '(' .. string.format('%.0f', spot.tag))
   mend(spot, spot.tag, finish, MENDED_AT_ONCE, false)
-  if was_first then expose(spot) end
+  if was_first then
+    expose(spot)
+    redis.call('ZREM', spot.heads, spot.member) -- after that, as in `put`
+  end
 end
 
 -- Go on mending a line where it was left; `most` jobs.
@@ -171,7 +197,7 @@ local function next_up(model)
   for _, lane in ipairs(LANES) do
     local head = redis.call('ZRANGE', key.heads(model, lane), 0, 0)[1]
     if head then
-      local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane) or 0)
+      local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane))
       if not chosen or start < lowest then chosen, lowest = head, start end
     end
   end
@@ -181,7 +207,7 @@ end
 -- The job begins: take it out and charge its tenant and its lane.
 local function begin(spot)
   local start, clock = unpack(redis.call('HMGET', spot.lanes, 'start:' .. spot.lane, 'clock'))
-  redis.call('HSET', spot.lanes, 'clock', math.max(tonumber(start or 0), tonumber(clock or 0)),
+  redis.call('HSET', spot.lanes, 'clock', math.max(tonumber(start), tonumber(clock)),
     'clock:' .. spot.lane, math.max(spot.tag, clock_of(spot)))
   charge_lane(spot, 1)
   redis.call('ZADD', spot.used, 'GT', spot.tag + spot.width, spot.tenant)
@@ -212,9 +238,10 @@ local function ahead_of(spot)
   local other = OTHER[spot.lane]
   local order = key.order(spot.model, other)
   if redis.call('EXISTS', order) == 0 then return rank, work end
-  local mine, theirs = unpack(redis.call('HMGET', spot.lanes, 'start:' .. spot.lane, 'start:' .. other))
+  local starts = starts_of(spot.model)
   -- It begins when its lane's tag has come to this; the interactive lane wins a tie.
-  local lead = (mine or 0) + work * rate_of(spot.lanes, spot.lane) - (theirs or 0) + (spot.lane == 'bulk' and 1 or 0)
+  local lead = starts[spot.lane] + work * rate_of(spot.lanes, spot.lane) - starts[other]
+    + (spot.lane == 'bulk' and 1 or 0)
   local count, more = begun_within(order, key.work(spot.model, other),
     math.ceil(lead / rate_of(spot.lanes, other)))
   return rank + count, work + more

@@ -27,11 +27,12 @@ local requeued, failed, overdue, models = {}, {}, {}, {}
 local gap = now - last
 if gap < 0 or gap > 0.4 * lease_ms then
   for _, id in ipairs(redis.call('ZRANGE', key.leases, 0, -1)) do
+    local ends = tonumber(redis.call('ZSCORE', key.leases, id))
     if redis.call('SADD', key.graced, id) == 1 then
-      local ends = tonumber(redis.call('ZSCORE', key.leases, id))
       if gap < 0 or gap > lease_ms then ends = now + lease_ms else ends = ends + gap end
-      redis.call('ZADD', key.leases, ends, id)
     end
+    -- None ends later, whatever the clock said before.
+    redis.call('ZADD', key.leases, math.min(ends, now + lease_ms), id)
   end
 end
 

@@ -95,9 +95,15 @@ local function take_pictures(id, source)
   redis.call('SADD', key.holders(root), root, id)
 end
 
+-- Wait for the pictures of `source`.
+local function follow(id, source)
+  redis.call('HSET', key.job(id), 'follows', source)
+  redis.call('ZADD', key.followers(source), field(id, 'sequence'), id)
+end
+
 -- The jobs that waited for this one's pictures get them or, if there are none, wait for the first of themselves.
 local function dismiss_followers(id, status)
-  local followers = redis.call('SMEMBERS', key.followers(id))
+  local followers = redis.call('ZRANGE', key.followers(id), 0, -1)
   redis.call('DEL', key.followers(id))
   if status == 'succeeded' then
     for _, follower in ipairs(followers) do
@@ -115,8 +121,7 @@ local function dismiss_followers(id, status)
   local tenant, digest = unpack(redis.call('HMGET', key.job(first), 'tenant', 'result'))
   redis.call('SET', key.result(tenant, digest), first)
   for at = 2, #followers do
-    redis.call('HSET', key.job(followers[at]), 'follows', first)
-    redis.call('SADD', key.followers(first), followers[at])
+    follow(followers[at], first)
   end
 end
 
@@ -127,7 +132,7 @@ function close(id, status)
   if before == 'running' then
     end_lease(id, tenant)
   elseif follows then
-    redis.call('SREM', key.followers(follows), id)
+    redis.call('ZREM', key.followers(follows), id)
     redis.call('HDEL', key.job(id), 'follows')
   elseif before == 'queued' and field(id, 'tag') then
     take_out(spot_of(id))

@@ -60,7 +60,7 @@ if result ~= '' then
   if status == 'succeeded' then
     reuse = 'reused'
   elseif (status == 'queued' or status == 'running')
-      and redis.call('SCARD', key.followers(source)) < MOST_FOLLOWERS then
+      and redis.call('ZCARD', key.followers(source)) < MOST_FOLLOWERS then
     reuse = 'joined'
   end
 end
@@ -102,8 +102,7 @@ if reuse == 'reused' then
   take_pictures(id, source)
   close(id, 'succeeded')
 elseif reuse == 'joined' then
-  redis.call('HSET', key.job(id), 'follows', source)
-  redis.call('SADD', key.followers(source), id)
+  follow(id, source)
 else
   if result ~= '' then redis.call('SET', key.result(tenant, result), id) end
   enqueue(id)

@@ -5,9 +5,9 @@
 -- jobs themselves are read; of more than MOST_READ in one leaf the rest is taken to be like those that were read.
 -- Stands on keys.
 
-local LEAF = 4096
+local LEAF = 256
 local RADIX = 16
-local LEVELS = 10 -- LEAF * RADIX ^ LEVELS = 2 ^ 52: as far as a score counts one by one
+local LEVELS = 12 -- LEAF * RADIX ^ LEVELS = 2 ^ 56: further than a score counts one by one
 local MOST_READ = 1000
 
 -- A job's name in the order: equal tags go by arrival, and its work can be read without its record.
@@ -16,11 +16,11 @@ local function member_of(sequence, id, work_ms)
 end
 
 local function id_in(member)
-  return string.match(member, '^%d+:(.+):%d+$')
+  return string.match(member, '^%d+:([^:]+):')
 end
 
 local function work_in(member)
-  return tonumber(string.match(member, ':(%d+)$'))
+  return tonumber(string.match(member, '^%d+:[^:]+:(%d+)$'))
 end
 
 local function add_work(work, tag, ms)
@@ -40,6 +40,17 @@ local function nodes(work, level, first, count)
   return values
 end
 
+-- The lowest node above all jobs of an order that is not empty: its level and number.
+local function crown_of(order)
+  local lowest = redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')[2]
+  local highest = redis.call('ZRANGE', order, -1, -1, 'WITHSCORES')[2]
+  local first, last, level = math.floor(lowest / LEAF), math.floor(highest / LEAF), 0
+  while first ~= last do
+    first, last, level = math.floor(first / RADIX), math.floor(last / RADIX), level + 1
+  end
+  return level, first
+end
+
 -- Jobs of the order that stand before a leaf.
 local function count_before(order, leaf)
   return redis.call('ZCOUNT', order, '-inf', '(' .. string.format('%.0f', leaf * LEAF))
@@ -49,7 +60,7 @@ end
 local function work_before(order, work, tag, rank)
   local leaf = math.floor(tag / LEAF)
   local total, node = 0, leaf
-  for level = 0, LEVELS - 1 do
+  for level = 0, crown_of(order) - 1 do
     local digit = node % RADIX
     if digit > 0 then
       for _, ms in ipairs(nodes(work, level, node - digit, digit)) do total = total + ms end
@@ -69,8 +80,8 @@ end
 -- How many jobs begin while less than `budget` ms of the order's work is done, and the work of those, in ms.
 local function begun_within(order, work, budget)
   if budget <= 0 then return 0, 0 end
-  local node, sum = 0, 0
-  for level = LEVELS - 1, 0, -1 do
+  local sum, top, node = 0, crown_of(order)
+  for level = top - 1, 0, -1 do
     local child
     for at, ms in ipairs(nodes(work, level, node * RADIX, RADIX)) do
       if ms > 0 and sum + ms >= budget then
@@ -83,7 +94,8 @@ local function begun_within(order, work, budget)
     node = child
   end
   local count = count_before(order, node)
-  local read = redis.call('ZRANGE', order, count, count + MOST_READ - 1)
+  local inside = math.min(count_before(order, node + 1) - count, MOST_READ)
+  local read = redis.call('ZRANGE', order, count, count + inside - 1)
   local before = sum
   for _, member in ipairs(read) do
     if sum >= budget then return count, sum end

@@ -20,6 +20,9 @@ FULL_RETRY_AFTER_S: Final = 10
 
 ONCE_LIFE_S: Final = 24 * 3600
 
+WIDTH_OF_COST: Final = 32
+"""Fair tags are whole numbers, finer than costs. Five thousand million large jobs fit below 2 ** 53."""
+
 LATE_UPLOAD_S: Final = 120.0
 """How long after its lease's end a worker may still be uploading a picture: longer than the store client tries."""
 
@@ -54,7 +57,7 @@ def submit(
         json.dumps(job.metadata, ensure_ascii=False),
         params.num_images,
         params.num_inference_steps * params.num_images,
-        max(1, round(params.cost / terms.weight)),
+        max(1, round(WIDTH_OF_COST * params.cost / terms.weight)),
         max(1, job.work_ms),
         image_keys(job.tenant, job.id, params.output_format),
         "" if job.cancel_after_s is None else job.cancel_after_s * 1000,

@@ -20,12 +20,14 @@ from tests.integration.worker.engines import (
     SteadyEngine,
 )
 from tests.servers import wait_until
+from worker.backlog import Backlog
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
 from worker.duty import Duty
 from worker.heartbeat import Heartbeat
 from worker.reporter import Reporter
 from worker.shift import Shift
+from worker.spool import Spool
 from worker.storage import Storage
 
 LIMIT_S: Final = 60.0
@@ -54,12 +56,21 @@ class Bench:
         self.wake_ups = WakeUps(settings)
         self.hung = threading.Event()
         origin = Origin(CARD.id, CARD.revision, "test")
-        self.delivery = Delivery(self.client, self.storage, origin, self.duty, patience_s=settings.store_patience_s)
+        self.spool = Spool(settings.spool, limit_bytes=settings.spool_mb * 1_000_000)
+        self.spool.prepare()
+        backlog = Backlog(self.spool, self.storage, self.duty.leases, patience_s=settings.store_patience_s)
+        self.delivery = Delivery(self.client, self.storage, backlog, origin, self.duty)
         self.reporter = Reporter(self.client, self.duty.inbox)
         self.heartbeat = Heartbeat(self.client, settings, self.duty, card=CARD, state=state, on_hung=self.hung.set)
         counter = Counter(self.client, self.wake_ups, model=CARD.id, worker=WorkerId("w"), lease_s=settings.lease_s)
         self.shift = Shift(
-            counter, engine, self.delivery, self.reporter, self.duty, max_batch=1, drain_s=settings.drain_s
+            counter,
+            engine,
+            self.delivery,
+            self.reporter,
+            self.duty,
+            max_batch=settings.max_batch,
+            drain_s=settings.drain_s,
         )
         self.reporter.start()
         self.heartbeat.start()
@@ -94,6 +105,7 @@ class Bench:
             self._thread.join(LIMIT_S)
         self.delivery.close()
         self.storage.close()
+        self.spool.close()
         self.reporter.close()
         self.heartbeat.close()
         self.wake_ups.close()

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -20,25 +20,37 @@ from shared.generation import GenerationRequest, ModelCard
 from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, new_job_id
 from shared.object_store import ObjectStore
 from shared.settings import Settings
+from shared.worker_id import is_on_this_host
 from tests.servers import wait_until
 
 T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[3]
+WORKER: Final = (sys.executable, "-m", "worker")
+PASSED_ON: Final = (
+    "s3_endpoint",
+    "s3_bucket",
+    "lease_s",
+    "max_attempts",
+    "max_batch",
+    "hung_step_s",
+    "drain_s",
+    "store_patience_s",
+    "spool_mb",
+)
+"""Settings that a worker is told as they are."""
 LIMIT_S: Final = 300.0
 """For anything that a busy machine may take long for; nothing waits so long unless it fails."""
 
 
 @final
 class WorkerProcess:
-    """`python -m worker` as a child."""
+    """A worker as a child."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log_file = log
         with log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
-            )
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
 
     @property
     def log(self) -> str:
@@ -49,6 +61,10 @@ class WorkerProcess:
         if self.process.poll() is not None:
             raise AssertionError(f"the worker ended with {self.process.returncode}:\n{self.log}")
         return "ready worker=" in self.log
+
+    def is_the_one(self, worker: str | None) -> bool:
+        """Whether a job's `worker` names it."""
+        return is_on_this_host(str(worker), self.process.pid)
 
     def wait_ready(self) -> None:
         wait_until(lambda: self.is_ready, limit_s=LIMIT_S, what="the worker is ready")
@@ -78,6 +94,7 @@ class System:
         self.client: redis.Redis = connect(settings)
         self.store = ObjectStore.from_settings(settings)
         self.wake_ups = WakeUps(settings)
+        self.spool = folder / "spool"
         self._checkpoint = checkpoint
         self._folder = folder
         self._workers: list[WorkerProcess] = []
@@ -85,33 +102,26 @@ class System:
     def __call__(self, call: Call[T]) -> T:
         return run(self.client, call)
 
-    def start_worker(self, **changes: object) -> WorkerProcess:
+    def start_worker(self, command: Sequence[str] = WORKER, **changes: object) -> WorkerProcess:
         """Start a worker; `changes` are settings that differ from the system's."""
         settings = self.settings.model_copy(update=changes)
         environment = os.environ | {
             "DARKROOM_MODEL": str(self._checkpoint) if settings.model == "auto" else settings.model,
             "DARKROOM_REDIS_URL": settings.redis_url.get_secret_value(),
+            "DARKROOM_SPOOL": str(self.spool),
             "OMP_NUM_THREADS": "1",  # several workers share few cores
         }
-        for name in (
-            "s3_endpoint",
-            "s3_bucket",
-            "lease_s",
-            "max_attempts",
-            "drain_s",
-            "store_patience_s",
-            "hung_step_s",
-        ):
+        for name in PASSED_ON:
             environment[f"DARKROOM_{name.upper()}"] = str(getattr(settings, name))
         for name, secret in (("S3_ACCESS_KEY", settings.s3_access_key), ("S3_SECRET_KEY", settings.s3_secret_key)):
             if secret is not None:
                 environment[f"DARKROOM_{name}"] = secret.get_secret_value()
-        worker = WorkerProcess(environment, self._folder / f"worker-{len(self._workers)}.log")
+        worker = WorkerProcess(command, environment, self._folder / f"worker-{len(self._workers)}.log")
         self._workers.append(worker)
         return worker
 
-    def ready_worker(self, **changes: object) -> WorkerProcess:
-        worker = self.start_worker(**changes)
+    def ready_worker(self, command: Sequence[str] = WORKER, **changes: object) -> WorkerProcess:
+        worker = self.start_worker(command, **changes)
         worker.wait_ready()
         return worker
 

@@ -27,6 +27,11 @@ def tell(system: System, mode: Mode, *hearers: WorkerProcess, worker: WorkerId |
         wait_until(lambda: hearer.log.count("told by the operators") > count, limit_s=LIMIT_S, what=f"{mode} is heard")  # noqa: B023 (called at once)
 
 
+def is_subscribed(system: System) -> bool:
+    clients = system.client.client_list()  # pyright: ignore[reportUnknownMemberType]: **kwargs
+    return any(int(client["sub"]) + int(client["psub"]) > 0 for client in clients)
+
+
 def wait_left_alone(system: System) -> None:
     """Wait until nobody takes wake-ups: then they pile up."""
     model = system.card.id
@@ -100,8 +105,11 @@ def test_a_paused_worker_still_leaves_wake_ups_alone_after_redis_was_away(system
     worker = system.ready_worker()
     tell(system, Mode.PAUSED, worker)
     wait_left_alone(system)
-    system.client.client_kill_filter(_type="normal", skipme=True)  # pyright: ignore[reportUnknownMemberType]: **kwargs
+    for kind in ("normal", "pubsub"):
+        system.client.client_kill_filter(_type=kind, skipme=True)  # pyright: ignore[reportUnknownMemberType]: **kwargs
     wait_until(lambda: "Connection to broker lost" in worker.log, limit_s=LIMIT_S, what="the connection is lost")
+    # Celery listens for its own commands, and for wake-ups at the same time if it wants any.
+    wait_until(lambda: is_subscribed(system), limit_s=LIMIT_S, what="the connection is back")
     job = system.submit()
     wait_left_alone(system)
     assert system.read(job).status is JobStatus.QUEUED

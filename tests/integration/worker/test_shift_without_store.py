@@ -19,7 +19,17 @@ from tests.integration.worker.engines import (
     SteadyEngine,
 )
 from tests.servers import S3Server, free_port, wait_until
+from worker.delivery import MOST_PICTURES
 from worker.shift import CLAIM_PAUSE_S
+from worker.spool import PREFIX
+
+
+def spooled(parent: Path) -> list[Path]:
+    return list(parent.glob(f"{PREFIX}*/*"))
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
 
 
 def test_pictures_wait_for_a_store_that_comes_back(bench_of: Callable[..., Bench], tmp_path: Path) -> None:
@@ -112,6 +122,64 @@ def test_no_job_is_claimed_from_the_first_picture_that_is_not_taken(
         wait_until(lambda: not bench.storage.is_away, limit_s=LIMIT_S, what="a probe is stored")
         bench.shift.run()
         assert bench.read(waiting).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("spool_mb", [1, 0])
+def test_pictures_wait_on_the_disk_or_else_the_engine_waits(
+    bench_of: Callable[..., Bench], tmp_path: Path, spool_mb: int
+) -> None:
+    with S3Server(tmp_path / "s3") as server:
+        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
+        spool = {"spool": tmp_path, "spool_mb": spool_mb}
+        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, max_batch=MOST_PICTURES + 1, **spool, **keys)
+        bench.store.ensure_bucket()
+        jobs = [bench.submit(steps=1, num_images=MOST_PICTURES) for _ in range(2)]
+        server.kill()
+        bench.begin()  # it claims both jobs before it draws
+        on_disk = 2 * MOST_PICTURES if spool_mb else 0
+        drawn = on_disk or MOST_PICTURES
+        wait_until(lambda: len(bench.engine.drawn) == drawn, limit_s=LIMIT_S, what="the pictures are drawn")
+        wait_until(lambda: len(spooled(tmp_path)) == on_disk, limit_s=LIMIT_S, what="the pictures wait")
+        wait_until(lambda: bench.delivery.has_room is (on_disk > 0), limit_s=LIMIT_S, what="memory is free, or taken")
+        assert len(bench.engine.drawn) == drawn
+        server.start()
+        bench.end()
+        for ended in map(bench.read, jobs):
+            assert (ended.status, ended.attempt, len(ended.images)) == (JobStatus.SUCCEEDED, 1, MOST_PICTURES)
+        assert spooled(tmp_path) == []
+
+
+def test_a_job_that_is_canceled_while_its_pictures_wait_leaves_none_on_the_disk(
+    bench_of: Callable[..., Bench], tmp_path: Path
+) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    bench = bench_of(SteadyEngine(), s3_endpoint=nowhere, spool=tmp_path, store_patience_s=LIMIT_S)
+    job = bench.submit(steps=1, num_images=3)
+    bench.begin()
+    wait_until(lambda: len(spooled(tmp_path)) == 3, limit_s=LIMIT_S, what="the pictures wait")
+    run(bench.client, scripts.cancel(job.id, job.tenant))
+    bench.end()
+    wait_until(lambda: spooled(tmp_path) == [], limit_s=LIMIT_S, what="their files go")
+    assert bench.read(job).status is JobStatus.CANCELED
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, empty])
+def test_a_job_whose_picture_vanished_from_the_disk_goes_back_uncharged(
+    bench_of: Callable[..., Bench], tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    with S3Server(tmp_path / "s3") as server:
+        keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
+        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, spool=tmp_path, **keys)
+        bench.store.ensure_bucket()
+        job = bench.submit()
+        server.kill()
+        bench.begin()
+        wait_until(lambda: len(spooled(tmp_path)) == 1, limit_s=LIMIT_S, what="the picture waits")
+        harm(spooled(tmp_path)[0])
+        server.start()
+        bench.end()
+        ended = bench.read(job)
+        assert (ended.status, ended.attempt, len(bench.engine.drawn)) == (JobStatus.SUCCEEDED, 1, 2)
 
 
 def test_a_job_fails_at_once_while_the_pictures_of_another_wait_for_the_store(bench_of: Callable[..., Bench]) -> None:

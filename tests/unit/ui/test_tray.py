@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from shared.contract import ImageBody, JobBody, Metrics, Progress, Urls
+from shared.contract import ImageBody, JobBody, Metrics, Progress, Reason, TimeLeft, Urls
 from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
 from shared.jobs import JobError, JobId, JobStatus, JobWarning
 from ui.tray import empty_tray, job_tray
@@ -111,6 +111,32 @@ def test_what_people_wrote_is_shown_and_never_run() -> None:
 )
 def test_a_place_in_the_queue(position: int | None, words: str) -> None:
     assert f">{words}</p>" in job_tray(job(JobStatus.QUEUED, position=position))
+
+
+def test_a_waiting_job_says_why_it_waits_and_how_long() -> None:
+    waiting = job(
+        JobStatus.QUEUED,
+        position=3,
+        reason=Reason(code="workers_failing", message="Workers start and die."),
+        time_left=TimeLeft(seconds=42, low=30, high=60),
+    )
+    tray = job_tray(waiting)
+    assert ">3 before you, about 42 s left</p>" in tray
+    assert "Workers start and die." in tray
+
+
+def test_a_running_job_says_the_time_that_the_gateway_knows() -> None:
+    tray = job_tray(job(time_left=TimeLeft(seconds=7, low=6, high=8)))
+    assert "about 7 s left." in tray
+
+
+def test_a_reused_picture_is_called_one() -> None:
+    assert "had drawn this already" in job_tray(job(JobStatus.SUCCEEDED, reused=True))
+
+
+def test_a_job_that_its_deadline_canceled_says_so() -> None:
+    error = JobError(code="deadline_passed", message="It had not ended by its deadline.")
+    assert "not ended by its deadline" in job_tray(job(JobStatus.CANCELED, error=error))
 
 
 def test_time_left_is_told_from_the_third_step_on() -> None:

@@ -1,0 +1,443 @@
+"""The queue said again, in the slowest and plainest way: what shared/lua is held against. Knows no Redis.
+
+Nothing is stored that can be worked out: tags, places and holds are counted anew for each question. Time is left out:
+whoever drives the model says what has lapsed, what is overdue, and what was kept long enough.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from shared.jobs import Hold, JobId, JobStatus, Lane, Once, Submission, Tenant, WorkerId
+from shared.scripts import Mode
+
+WAITING = (JobStatus.QUEUED, JobStatus.RUNNING)
+MAX_ATTEMPTS = 3
+
+
+class Refused(Exception):  # noqa: N818: it is an answer
+    """The reply's code."""
+
+
+@dataclass
+class Entry:
+    """A job."""
+
+    id: JobId
+    tenant: Tenant
+    model: str
+    lane: Lane
+    width: int
+    work_ms: int
+    num_images: int
+    steps: int
+    max_running: int
+    once: Once | None
+    result: str | None
+    has_deadline: bool
+    sequence: int = 0
+    status: JobStatus = JobStatus.QUEUED
+    version: int = 1
+    attempt: int = 0
+    step: int = 0
+    floor: int = 0
+    tag: int | None = None
+    """Where it first began; None as long as it has not."""
+    token: str | None = None
+    worker: WorkerId | None = None
+    follows: JobId | None = None
+    drawn_by: JobId | None = None
+    images: set[int] = field(default_factory=set[int])
+    lost: list[WorkerId] = field(default_factory=list[WorkerId])
+    error: str | None = None
+    due_at: int | None = None
+    """When its deadline passed; None as long as it has not."""
+    lapsed_at: int | None = None
+    """When its lease ended, if nobody has noticed yet."""
+    is_graced: bool = False
+    is_old: bool = False
+    is_set_aside: bool = False
+
+
+@dataclass
+class LaneState:
+    """How far a model's lane is: the tag of its last begun job, and its own tag beside the other lane's."""
+
+    clock: int = 0
+    start: int = 0
+
+
+@dataclass
+class QueueModel:
+    """All jobs, and what was used and begun so far."""
+
+    bulk_percent: int
+    jobs: dict[JobId, Entry] = field(default_factory=dict[JobId, Entry])
+    queue: list[Entry] = field(default_factory=list[Entry])
+    """What waits for a worker, in the order in which each began to."""
+    lanes: dict[tuple[str, Lane], LaneState] = field(
+        default_factory=lambda: defaultdict[tuple[str, Lane], LaneState](LaneState)
+    )
+    clocks: dict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
+    used: dict[tuple[str, Lane, Tenant], int] = field(
+        default_factory=lambda: defaultdict[tuple[str, Lane, Tenant], int](int)
+    )
+    parked: set[tuple[Tenant, Lane, str]] = field(default_factory=set[tuple[Tenant, Lane, str]])
+    claims: dict[str, JobId] = field(default_factory=dict[str, JobId])
+    requests: dict[tuple[Tenant, str], tuple[JobId, str]] = field(
+        default_factory=dict[tuple[Tenant, str], tuple[JobId, str]]
+    )
+    repeated: set[tuple[Tenant, str]] = field(default_factory=set[tuple[Tenant, str]])
+    results: dict[tuple[Tenant, str], JobId] = field(default_factory=dict[tuple[Tenant, str], JobId])
+    trash: dict[str, bool] = field(default_factory=dict[str, bool])
+    """Objects to delete, and whether their time has come."""
+    modes: dict[str, Mode] = field(default_factory=dict[str, Mode])
+    submitted: int = 0
+
+    # --- the order ---
+
+    def line(self, model: str, lane: Lane, tenant: Tenant) -> list[tuple[int, int, Entry]]:
+        """A tenant's waiting jobs as (tag, sequence, job), first to go first.
+
+        What has begun once keeps its tag. Each other begins where the one before it ends, or what was used, but not
+        before the lane's clock at its coming.
+        """
+        finish, found = self.used[model, lane, tenant], list[tuple[int, int, Entry]]()
+        for entry in self.queue:
+            if (entry.model, entry.lane, entry.tenant) != (model, lane, tenant):
+                continue
+            tag = entry.tag
+            if tag is None:
+                tag = max(entry.floor, finish)
+                finish = tag + entry.width
+            found.append((tag, entry.sequence, entry))
+        return sorted(found, key=lambda place: place[:2])
+
+    def tenants(self, model: str, lane: Lane) -> set[Tenant]:
+        return {entry.tenant for entry in self.queue if (entry.model, entry.lane) == (model, lane)}
+
+    def heads(self, model: str, lane: Lane) -> list[tuple[int, int, Entry]]:
+        """The first of each tenant who is not passed over."""
+        may = [tenant for tenant in self.tenants(model, lane) if (tenant, lane, model) not in self.parked]
+        return sorted((self.line(model, lane, tenant)[0] for tenant in may), key=lambda place: place[:2])
+
+    def order(self, model: str, lane: Lane) -> list[tuple[int, int, Entry]]:
+        """All waiting jobs of a lane."""
+        lines = [self.line(model, lane, tenant) for tenant in self.tenants(model, lane)]
+        return sorted((place for line in lines for place in line), key=lambda place: place[:2])
+
+    def turns(self, model: str) -> list[Entry]:
+        """In which order jobs would be claimed if nothing else happened and nobody were at a limit."""
+        rehearsal = QueueModel(
+            self.bulk_percent,
+            queue=[replace(entry, max_running=0, due_at=None) for entry in self.queue if entry.model == model],
+            parked=set(self.parked),
+        )
+        rehearsal.jobs = {entry.id: entry for entry in rehearsal.queue}
+        rehearsal.lanes.update({name: replace(lane) for name, lane in self.lanes.items()})
+        rehearsal.clocks.update(self.clocks)
+        rehearsal.used.update(self.used)
+        with rehearsal._changing():
+            rehearsal.parked.clear()
+        begun = list[Entry]()
+        while entry := rehearsal.claim(model, WorkerId("rehearsal"), str(len(begun))):
+            begun.append(self.jobs[entry.id])
+        return begun
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A lane that has somebody who may go, and had nobody before, has saved up nothing."""
+        before = self._lanes_that_wait()
+        yield
+        for model, lane in self._lanes_that_wait() - before:
+            both = [self.lanes[model, Lane.INTERACTIVE].start, self.lanes[model, Lane.BULK].start]
+            if not any(name == model for name, _ in before):
+                self.clocks[model] = max(self.clocks[model], *both)
+            self.lanes[model, lane].start = max(self.lanes[model, lane].start, self.clocks[model])
+
+    def _lanes_that_wait(self) -> set[tuple[str, Lane]]:
+        return {
+            (entry.model, entry.lane)
+            for entry in self.queue
+            if (entry.tenant, entry.lane, entry.model) not in self.parked
+        }
+
+    def _rate(self, lane: Lane) -> int:
+        return 100 - self.bulk_percent if lane is Lane.BULK else self.bulk_percent
+
+    def _enqueue(self, entry: Entry) -> None:
+        entry.floor = self.lanes[entry.model, entry.lane].clock
+        with self._changing():
+            self.queue.append(entry)
+
+    def is_at_limit(self, entry: Entry) -> bool:
+        running = sum(job.tenant == entry.tenant for job in self._running())
+        return 0 < entry.max_running <= running
+
+    def hold(self, entry: Entry) -> Hold | None:
+        if entry.follows:
+            return Hold.JOINED
+        if entry.status is JobStatus.QUEUED and self.is_at_limit(entry):
+            return Hold.RUNNING_LIMIT
+        return None
+
+    # --- the gateway's verbs ---
+
+    def submit(self, new: Entry, *, max_waiting: int, max_tenant_waiting: int) -> tuple[Entry, Submission]:
+        if known := self.jobs.get(new.id):
+            if known.tenant != new.tenant:
+                raise Refused("NOT_YOURS")
+            return known, Submission.KNOWN
+        if new.once and (new.tenant, new.once.key) in self.requests:
+            before, fingerprint = self.requests[new.tenant, new.once.key]
+            if fingerprint != new.once.fingerprint:
+                raise Refused("MISMATCH")
+            self.repeated.add((new.tenant, new.once.key))
+            return self.jobs[before], Submission.REPEATED
+        source = self.jobs[self.results[new.tenant, new.result]] if self._is_lent(new) and new.result else None
+        if source is None:
+            if len(self.queue) >= max_waiting:
+                raise Refused("FULL")
+            if sum(entry.tenant == new.tenant for entry in self.queue) >= max_tenant_waiting:
+                raise Refused("TENANT_FULL")
+        self.submitted += 1
+        new.sequence = self.submitted
+        self.jobs[new.id] = new
+        if new.once:
+            self.requests[new.tenant, new.once.key] = (new.id, new.once.fingerprint)
+        if source is None:
+            if new.result:
+                self.results[new.tenant, new.result] = new.id
+            self._enqueue(new)
+            return new, Submission.NEW
+        if source.status is JobStatus.SUCCEEDED:
+            self._show(new, source)
+            return new, Submission.REUSED
+        new.follows = source.id
+        return new, Submission.JOINED
+
+    def _is_lent(self, new: Entry) -> bool:
+        return new.result is not None and (new.tenant, new.result) in self.results
+
+    def _show(self, entry: Entry, source: Entry) -> None:
+        """The pictures of `source` are this job's too, which ends with it."""
+        entry.drawn_by, entry.images, entry.step = source.id, set(source.images), source.steps
+        self._close(entry, JobStatus.SUCCEEDED)
+
+    def owned(self, job_id: JobId, tenant: Tenant) -> Entry:
+        entry = self.jobs.get(job_id)
+        if entry is None or entry.tenant != tenant:
+            raise Refused("MISSING")
+        return entry
+
+    def cancel(self, job_id: JobId, tenant: Tenant) -> Entry:
+        entry = self.owned(job_id, tenant)
+        if entry.status in WAITING:
+            self._close(entry, JobStatus.CANCELED)
+        return entry
+
+    def erase(self, job_id: JobId, tenant: Tenant) -> set[str]:
+        """The objects to delete at once; those of a job that ever began are deleted again later."""
+        entry = self.cancel(job_id, tenant)
+        return self._forget(entry, is_due=entry.tag is None and entry.drawn_by is None)
+
+    def withdraw(self, job_id: JobId, tenant: Tenant) -> bool:
+        entry = self.owned(job_id, tenant)
+        if entry.once and (tenant, entry.once.key) in self.repeated:
+            return False
+        self._forget(self.cancel(job_id, tenant), is_due=False)
+        return True
+
+    # --- a worker's verbs ---
+
+    def is_resting(self, worker: WorkerId) -> bool:
+        return "*" in self.modes or worker in self.modes
+
+    def next_up(self, model: str) -> Entry | None:
+        lanes = [lane for lane in (Lane.INTERACTIVE, Lane.BULK) if self.heads(model, lane)]
+        if not lanes:
+            return None
+        lane = min(lanes, key=lambda lane: (self.lanes[model, lane].start, lane is Lane.BULK))
+        return self.heads(model, lane)[0][2]
+
+    def claim(self, model: str, worker: WorkerId, token: str) -> Entry | None:
+        if token in self.claims:
+            return self.jobs[self.claims[token]] if self.standing(self.claims[token], token) == "OK" else None
+        if self.is_resting(worker):
+            return None
+        while entry := self.next_up(model):
+            if entry.due_at is not None:
+                self._overdue(entry)
+            elif self.is_at_limit(entry):
+                self.parked.add((entry.tenant, entry.lane, model))
+            else:
+                self._begin(entry)
+                entry.attempt += 1
+                entry.worker, entry.token = worker, token
+                entry.lapsed_at = None
+                self.claims[token] = entry.id
+                self._move(entry, JobStatus.RUNNING)
+                return entry
+        return None
+
+    def _begin(self, entry: Entry) -> None:
+        line = self.line(entry.model, entry.lane, entry.tenant)
+        entry.tag = next(tag for tag, _, job in line if job is entry)
+        self.queue.remove(entry)
+        lane, user = self.lanes[entry.model, entry.lane], (entry.model, entry.lane, entry.tenant)
+        self.used[user] = max(self.used[user], entry.tag + entry.width)
+        self.clocks[entry.model] = max(self.clocks[entry.model], lane.start)
+        lane.clock = max(lane.clock, entry.tag)
+        lane.start += entry.work_ms * self._rate(entry.lane)
+
+    def standing(self, job_id: JobId, token: str) -> str:
+        entry = self.jobs.get(job_id)
+        if entry is None:
+            return "MISSING"
+        if entry.status is JobStatus.CANCELED:
+            return "CANCELED"
+        if entry.token != token:
+            return "LOST"
+        return "OK" if entry.status is JobStatus.RUNNING else "ENDED"
+
+    def held(self, job_id: JobId, token: str) -> Entry:
+        if (verdict := self.standing(job_id, token)) != "OK":
+            raise Refused(verdict)
+        return self.jobs[job_id]
+
+    def renew(self, job_id: JobId, token: str) -> bool:
+        if self.standing(job_id, token) != "OK":
+            return False
+        self.jobs[job_id].lapsed_at = None
+        self.jobs[job_id].is_graced = False
+        return True
+
+    def finish(self, job_id: JobId, token: str) -> None:
+        if self.standing(job_id, token) == "ENDED" and self.jobs[job_id].status is JobStatus.SUCCEEDED:
+            return
+        entry = self.held(job_id, token)
+        if len(entry.images) < entry.num_images:
+            raise Refused("INCOMPLETE")
+        entry.step = entry.steps
+        self._close(entry, JobStatus.SUCCEEDED)
+
+    def fail(self, job_id: JobId, token: str, error: str) -> None:
+        if self.standing(job_id, token) == "ENDED" and self.jobs[job_id].status is JobStatus.FAILED:
+            return
+        self._close(self.held(job_id, token), JobStatus.FAILED, error)
+
+    def release(self, job_id: JobId, token: str) -> None:
+        entry = self.held(job_id, token)
+        entry.attempt -= 1
+        self._requeue(entry)
+
+    def _requeue(self, entry: Entry) -> None:
+        entry.token = entry.worker = None
+        entry.step = len(entry.images) * entry.steps // entry.num_images
+        self.lanes[entry.model, entry.lane].start -= entry.work_ms * self._rate(entry.lane)
+        entry.is_graced = False
+        with self._changing():
+            self._move(entry, JobStatus.QUEUED)
+            self.queue.append(entry)
+            self._unpark(entry.tenant)
+
+    def _unpark(self, tenant: Tenant) -> None:
+        self.parked = {place for place in self.parked if place[0] != tenant}
+
+    # --- for those that are gone ---
+
+    def grace(self) -> None:
+        """Nobody could renew: leases count from now, once each."""
+        for entry in self._running():
+            if not entry.is_graced:
+                entry.is_graced, entry.lapsed_at = True, None
+
+    def reap(self) -> tuple[list[JobId], list[JobId], list[JobId]]:
+        requeued, failed = list[JobId](), list[JobId]()
+        lapsed = [(entry.lapsed_at, entry) for entry in self._running() if entry.lapsed_at is not None]
+        for _, entry in sorted(lapsed, key=lambda pair: pair[0]):
+            entry.lost.append(entry.worker or WorkerId(""))
+            if entry.attempt < MAX_ATTEMPTS:
+                self._requeue(entry)
+                requeued.append(entry.id)
+            else:
+                entry.is_set_aside = True
+                self._close(entry, JobStatus.FAILED, "worker_lost")
+                failed.append(entry.id)
+        waiting = [entry for entry in self.jobs.values() if entry.status in WAITING]
+        overdue = [(entry.due_at, entry) for entry in waiting if entry.due_at is not None]
+        ended = [entry for _, entry in sorted(overdue, key=lambda pair: pair[0])]
+        for entry in ended:
+            self._overdue(entry)
+        return requeued, failed, [entry.id for entry in ended]
+
+    def _running(self) -> list[Entry]:
+        return [entry for entry in self.jobs.values() if entry.status is JobStatus.RUNNING]
+
+    def _overdue(self, entry: Entry) -> None:
+        was_running = entry.status is JobStatus.RUNNING
+        self._close(entry, JobStatus.CANCELED if was_running else JobStatus.EXPIRED, "deadline_passed")
+
+    def retire(self) -> set[JobId]:
+        old = [entry for entry in self.jobs.values() if entry.is_old]
+        for entry in old:
+            self._forget(entry, is_due=True)
+        return {entry.id for entry in old}
+
+    def discard(self, objects: list[str]) -> None:
+        for name in objects:
+            if self.trash.get(name):
+                del self.trash[name]
+
+    # --- moves ---
+
+    def _move(self, entry: Entry, status: JobStatus) -> None:
+        assert entry.status in WAITING, "an end is the end"
+        entry.status = status
+        entry.version += 1
+
+    def followers(self, job_id: JobId) -> list[Entry]:
+        found = [entry for entry in self.jobs.values() if entry.follows == job_id]
+        return sorted(found, key=lambda entry: entry.sequence)
+
+    def _close(self, entry: Entry, status: JobStatus, error: str | None = None) -> None:
+        followers = self.followers(entry.id)
+        if entry in self.queue:
+            self.queue.remove(entry)
+        if entry.status is JobStatus.RUNNING:
+            with self._changing():
+                self._unpark(entry.tenant)
+        entry.follows = None
+        entry.is_graced = False
+        entry.error = error
+        self._move(entry, status)
+        lent = (entry.tenant, entry.result or "")
+        if status is not JobStatus.SUCCEEDED and self.results.get(lent) == entry.id:
+            del self.results[lent]
+        if status is JobStatus.SUCCEEDED:
+            for follower in followers:
+                self._show(follower, entry)
+        elif followers:
+            first, *others = followers
+            first.follows = None
+            self.results[first.tenant, first.result or ""] = first.id
+            self._enqueue(first)
+            for follower in others:
+                follower.follows = first.id
+
+    def _forget(self, entry: Entry, *, is_due: bool) -> set[str]:
+        """Pictures go with the last job that shows them."""
+        del self.jobs[entry.id]
+        self.results = {name: job_id for name, job_id in self.results.items() if job_id != entry.id}
+        forgotten = {name for name, (job_id, _) in self.requests.items() if job_id == entry.id}
+        self.requests = {name: kept for name, kept in self.requests.items() if name not in forgotten}
+        self.repeated -= forgotten
+        drawer = entry.drawn_by or entry.id
+        if any(job.id == drawer or job.drawn_by == drawer for job in self.jobs.values()):
+            return set()
+        objects = {f"images/{entry.tenant}/{drawer}/{index}.png" for index in range(entry.num_images)}
+        self.trash |= dict.fromkeys(objects, is_due)
+        return objects

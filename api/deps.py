@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-from fastapi import Depends, Path
+from fastapi import Depends, Header, Path
 from redis.asyncio import Redis
 from starlette.requests import Request
 
@@ -15,7 +15,8 @@ from api.storage import Storage
 from api.upkeep import Unanswered, Waker
 from shared.call import Call
 from shared.connection import run_async
-from shared.errors import JobNotFound
+from shared.contract import IDEMPOTENCY_KEY, checked_key
+from shared.errors import FieldError, InvalidRequest, JobNotFound
 from shared.jobs import LOCAL_TENANT, JobId, Tenant
 from shared.settings import Settings
 
@@ -59,6 +60,26 @@ async def job_id(
     return JobId(job_id)
 
 
+async def idempotency_key(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias=IDEMPOTENCY_KEY,
+            description="Drawn by you for this request: sent again with the same key, it gives the job that is there.",
+            examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+        ),
+    ] = None,
+) -> str | None:
+    """The request's idempotency key, if it has one. Raises InvalidRequest."""
+    if key is None:
+        return None
+    if len(request.headers.getlist(IDEMPOTENCY_KEY)) > 1:
+        raise InvalidRequest((FieldError(IDEMPOTENCY_KEY, "Send one key only."),))
+    return checked_key(key)
+
+
 TheGateway = Annotated[Gateway, Depends(gateway)]
 TheTenant = Annotated[Tenant, Depends(tenant)]
 TheJobId = Annotated[JobId, Depends(job_id)]
+TheKey = Annotated[str | None, Depends(idempotency_key)]

@@ -156,6 +156,8 @@ def darkroom_problem(error: DarkroomError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, TooMuch | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     if not isinstance(error, InvalidRequest):
         return problem(status, error.code, str(error), headers=headers)
     fields = ", ".join(dict.fromkeys(wrong.field[:MAX_FIELD_CHARS] for wrong in error.errors[:MAX_FIELD_ERRORS]))

@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from api.catalog import card_for, default_card
 from api.errors import field_errors
+from api.terms import too_costly
 from shared.contract import JobRequest
 from shared.errors import FieldError, InvalidRequest, NoModel
 from shared.generation import GenerationParams, ModelCard
@@ -29,8 +30,11 @@ class Draft:
     request: JobRequest
     wrong: tuple[FieldError, ...]
 
-    def complete(self, fleet: Fleet, *, drawn_seed: int) -> tuple[ModelCard, GenerationParams]:
-        """Hold the request against its model. Raises InvalidRequest with every wrong field, NoModel."""
+    def complete(self, fleet: Fleet, *, drawn_seed: int, max_cost: int) -> tuple[ModelCard, GenerationParams]:
+        """Hold the request against its model and what one job may cost.
+
+        Raises InvalidRequest with every wrong field, NoModel.
+        """
         wrong = list(self.wrong)
         unread = {error.field.split(".")[0] for error in wrong}
         if unread & {"width", "height"}:
@@ -49,6 +53,7 @@ class Draft:
         except InvalidRequest as error:
             wrong += [one for one in error.errors if one.field not in unread]
             raise InvalidRequest(tuple(wrong)) from None
+        wrong += too_costly(params, max_cost)
         if wrong:
             raise InvalidRequest(tuple(wrong))
         return card, params

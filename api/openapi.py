@@ -14,6 +14,7 @@ from api.errors import HTTP_CODES, MEDIA_TYPE, STATUSES
 from shared.contract import JobRequest, Problem
 from shared.errors import DarkroomError
 
+REPLAYED: Final = "Idempotency-Replayed"
 REF: Final = "#/components/schemas/{model}"
 
 Responses = dict[int | str, dict[str, Any]]
@@ -36,6 +37,9 @@ JOB_REQUEST_EXAMPLES: Final = {
             "output_size": {"width": 576, "height": 448},
             "model": "segmind/SSD-1B",
             "metadata": {"order": "1138"},
+            "lane": "bulk",
+            "cancel_after": 3600,
+            "reuse": False,
         },
     },
 }
@@ -58,6 +62,17 @@ def problems(*errors: type[DarkroomError], statuses: tuple[HTTPStatus, ...] = ()
     for status in (*statuses, HTTPStatus.INTERNAL_SERVER_ERROR):
         by_status.setdefault(status, {})[HTTP_CODES[status]] = status.phrase
     return {int(status): _response(status, codes) for status, codes in by_status.items()}
+
+
+def accepted(description: str) -> Responses:
+    """Document the answer to a request that makes a job."""
+    location = {"description": "Where to read the job.", "schema": {"type": "string"}}
+    replayed = {
+        "description": "`true`: this Idempotency-Key came before, and this is the job that it made.",
+        "schema": {"type": "string"},
+    }
+    headers = {"Location": location, REPLAYED: replayed}
+    return {int(HTTPStatus.ACCEPTED): {"description": description, "headers": headers}}
 
 
 def _response(status: HTTPStatus, codes: dict[str, str]) -> dict[str, Any]:

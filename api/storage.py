@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar, final
 
 from anyio import CapacityLimiter, Lock
 from anyio.to_thread import run_sync
 
 from shared.errors import StoreUnavailable
-from shared.object_store import POOL_SIZE, ObjectStore, OpenObject
+from shared.object_store import POOL_SIZE, ObjectStore, OpenObject, is_refusal
 
 T = TypeVar("T")
 
 FRESH_S: Final = 0.5
 """How long an answer about the store's health holds: at most two questions a second, however many submits."""
+DELETERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What came of deleting objects."""
+
+    gone: tuple[str, ...]
+    trouble: StoreUnavailable | None
+    """Why some are not, or may not be; None if all are gone."""
 
 
 @final
@@ -27,6 +40,8 @@ class Storage:
         self._threads = CapacityLimiter(POOL_SIZE)
         # Its own thread: a health check must not wait behind pictures that wait for the store.
         self._probe_thread = CapacityLimiter(1)
+        # Their own too: what is deleted has time, and pictures are waited for.
+        self._delete_threads = CapacityLimiter(DELETERS)
         self._probing = Lock()
         self._probed_at = float("-inf")
         self._trouble: str | None = None
@@ -59,6 +74,28 @@ class Storage:
                 yield chunk
         finally:
             found.close()
+
+    async def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete objects, several at a time; a missing one is fine. Gives up on the first that is not answered."""
+        gone: list[str] = []
+
+        async def delete_all(some: Sequence[str]) -> StoreUnavailable | None:
+            trouble = None
+            for key in some:
+                try:
+                    # A reader in a hurry, or the gateway's end, need not wait for a store that hangs.
+                    call = partial(self._store.delete, (key,))
+                    await run_sync(call, limiter=self._delete_threads, abandon_on_cancel=True)
+                except StoreUnavailable as error:
+                    trouble = error
+                    if not is_refusal(error):
+                        break
+                else:
+                    gone.append(key)
+            return trouble
+
+        troubles = await asyncio.gather(*(delete_all(keys[first::DELETERS]) for first in range(DELETERS)))
+        return Deletion(tuple(gone), next(filter(None, troubles), None))
 
     def presigned_url(self, key: str, *, media_type: str, disposition: str, expires_s: int) -> str:
         """Sign a GET; computed here, so it needs no thread."""

@@ -1,4 +1,4 @@
-"""What the gateway does on its own: sweep the queue, send wake-ups, take back doubtful submits, see to the bucket."""
+"""What the gateway does on its own: sweep, send wake-ups, take back doubtful submits, see to the bucket, delete."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.retention import Retention
 from api.storage import Storage
 from shared.broker import queue_of
 from shared.connection import run_async
@@ -59,7 +60,8 @@ class Unanswered:
     """Submits whose reply never came: their callers were told that nothing was accepted, so they are taken back.
 
     One may reach Redis even after its connection was given up, so each is looked for over a while. It is kept in
-    memory: a gateway that ends in that while leaves such a job to be drawn.
+    memory: a gateway that ends in that while leaves such a job to be drawn. One whose idempotency key has come again
+    meanwhile stays: its caller was told of it then.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -88,7 +90,7 @@ class Unanswered:
 
 @final
 class Upkeep:
-    """A loop that runs while the gateway does."""
+    """Loops that run while the gateway does, each for itself: a store that hangs must not keep the sweeps."""
 
     def __init__(
         self, settings: Settings, redis: Redis, storage: Storage, waker: Waker, unanswered: Unanswered
@@ -98,26 +100,32 @@ class Upkeep:
         self._unanswered = unanswered
         self._storage = storage
         self._waker = waker
+        self._retention = Retention(redis, storage, period_s=settings.lease_s)
         self._trouble: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Sweep until canceled."""
+        """Go on until canceled."""
+        async with asyncio.TaskGroup() as loops:
+            for work in (self._sweep, self._take_back, self._look_at_store, self._retire):
+                loops.create_task(self._repeat(work))
+
+    async def _repeat(self, work: Callable[[], Awaitable[float]]) -> None:
+        """Do `work` again and again; it tells in how many seconds."""
         while True:
             try:
-                await self._look_at_store()
-                await self._sweep()
+                pause_s = await work()
+            except QueueUnavailable as error:
+                if work == self._sweep:  # one tells for all
+                    self._note("queue", str(error))
+                pause_s = self._settings.lease_s / SWEEPS_PER_LEASE
             except Exception:
-                log.exception("a sweep failed; the next one comes")
-            await asyncio.sleep(self._settings.lease_s / SWEEPS_PER_LEASE)
+                log.exception("upkeep failed; it goes on")
+                pause_s = self._settings.lease_s
+            await asyncio.sleep(pause_s)
 
-    async def _sweep(self) -> None:
-        try:
-            call = reap(lease_s=self._settings.lease_s, max_attempts=self._settings.max_attempts)
-            swept = await run_async(self._redis, call)
-            await self._unanswered.take_back()
-        except QueueUnavailable as error:
-            self._note("queue", str(error))
-            return
+    async def _sweep(self) -> float:
+        call = reap(lease_s=self._settings.lease_s, max_attempts=self._settings.max_attempts)
+        swept = await run_async(self._redis, call)
         self._note("queue", None)
         for job_id in swept.requeued:
             log.warning("job %s lost its worker and waits again", job_id)
@@ -128,6 +136,7 @@ class Upkeep:
         for model in swept.waiting_models:
             if await self._nobody_is_called(model):
                 self._waker.wake(model)
+        return self._settings.lease_s / SWEEPS_PER_LEASE
 
     async def _nobody_is_called(self, model: str) -> bool:
         """True if no wake-up waits: only a lost one is made good, else they would pile up while no worker lives."""
@@ -136,7 +145,11 @@ class Upkeep:
         except RedisError:
             return False
 
-    async def _look_at_store(self) -> None:
+    async def _take_back(self) -> float:
+        await self._unanswered.take_back()
+        return self._settings.lease_s / SWEEPS_PER_LEASE
+
+    async def _look_at_store(self) -> float:
         """Ask for it before a submit needs it: asking makes it where it is missing."""
         try:
             await self._storage.require()
@@ -144,6 +157,10 @@ class Upkeep:
             self._note("object store", str(error))
         else:
             self._note("object store", None)
+        return self._settings.lease_s / SWEEPS_PER_LEASE
+
+    async def _retire(self) -> float:
+        return await self._retention.round()
 
     def _note(self, what: str, trouble: str | None) -> None:
         """Log a change for the worse or better once, not with every round."""

@@ -5,16 +5,23 @@ Pydantic models only; turning a `Job` into a `JobBody` is here too, so that its 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.errors import FieldError, InvalidRequest
 from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Lane
 
 MAX_METADATA_PAIRS: Final = 16
 MAX_CANCEL_AFTER_S: Final = 7 * 24 * 3600
+
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+"""The header by which a request that makes a job may be sent again and make one job all the same."""
+
+_VISIBLE = re.compile(r"[!-~]{1,255}")
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -221,6 +228,13 @@ class Problem(Body):
     """Each wrong field, for `invalid_request`."""
     request_id: str | None = None
     """The answer's `X-Request-ID`: say it when you ask for help, and the log has the rest."""
+
+
+def checked_key(key: str) -> str:
+    """Return an idempotency key that a header can carry. Raises InvalidRequest for any other."""
+    if not _VISIBLE.fullmatch(key):
+        raise InvalidRequest((FieldError(IDEMPOTENCY_KEY, "Must be 1 to 255 visible ASCII characters."),))
+    return key
 
 
 def job_body(job: Job, *, now_ms: int, reason: Reason | None = None, time_left: TimeLeft | None = None) -> JobBody:

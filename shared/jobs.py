@@ -229,6 +229,8 @@ class Job:
     retry_of: JobId | None = None
     is_reused: bool = False
     """True if another job drew its pictures."""
+    may_reuse: bool = True
+    """False if it was to draw its pictures itself."""
     lost_workers: tuple[WorkerId, ...] = ()
     """Those that died, or fell silent, while they worked on it."""
 

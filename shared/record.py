@@ -47,6 +47,7 @@ def job_of(reply: Reply) -> Job:
         deadline_ms=_optional_int(fields.get("deadline_ms")),
         retry_of=JobId(fields["retry_of"]) if "retry_of" in fields else None,
         is_reused="pictures_of" in fields,
+        may_reuse="result" in fields,
         lost_workers=tuple(WorkerId(fields[name]) for name in sorted(fields) if name.startswith("lost:")),
         position=None if number(position) == NO_POSITION else number(position),
         ahead_ms=number(ahead_ms),

@@ -4,7 +4,8 @@
         client.generate("a lighthouse in a storm", seed=7).save("lighthouse.png")
 
 What the gateway refuses comes back as the same classes of `shared.errors` that it raised. One client
-serves many threads. Reading is tried again when a connection breaks; a submit is sent once only.
+serves many threads. Reading is tried again when a connection breaks, and so are `submit` and `retry`: the idempotency
+key that they send keeps them from making two jobs.
 """
 
 from shared.client.client import DEFAULT_URL, OUTAGE_S, Client, Params

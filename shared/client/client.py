@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, Self, TypedDict, Unpack
+from uuid import uuid4
 
 import httpx2
 
 from shared.client.http import TIMEOUT, Http, checked, problem_of, read
 from shared.client.result import Picture, Result, failure_of
-from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness
+from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness, checked_key
 from shared.errors import GatewayUnavailable, JobNotFound, Unavailable, WaitTimeout
 from shared.generation import OutputFormat, Scheduler, Size
-from shared.jobs import JobStatus
+from shared.jobs import JobStatus, Lane
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 OUTAGE_S: Final = 30.0
@@ -39,6 +40,9 @@ class Params(TypedDict, total=False):
     output_size: Size
     model: str
     metadata: dict[str, str]
+    lane: Lane | str
+    cancel_after: int
+    reuse: bool
 
 
 class Client:
@@ -63,17 +67,30 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def submit(self, prompt: str | JobRequest, **params: Unpack[Params]) -> JobBody:
+    def submit(
+        self, prompt: str | JobRequest, *, idempotency_key: str | None = None, **params: Unpack[Params]
+    ) -> JobBody:
         """Ask for pictures; returns at once with the queued job.
 
-        Raises InvalidRequest with every wrong field, QueueFull, or a subclass of Unavailable; the
-        job was not accepted then. After GatewayUnavailable it may have been.
+        A lost connection or a short outage is tried again: the request carries an idempotency key, drawn anew for each
+        call, so there will be one job all the same. Who wants to call again himself gives one.
+
+        Raises InvalidRequest with every wrong field, QueueFull, TenantQueueFull, IdempotencyMismatch, or a subclass of
+        Unavailable; the job was not accepted then. After GatewayUnavailable it may have been.
         """
         if isinstance(prompt, JobRequest):
             body: dict[str, object] = {**prompt.model_dump(exclude_none=True), **params}
         else:
             body = {"prompt": prompt, **params}
-        return read(JobBody, self._http.post("/v1/jobs", body))
+        return read(JobBody, self._http.post("/v1/jobs", body, key=_key(idempotency_key)))
+
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobBody:
+        """Submit a job that failed, expired or was canceled once more; returns the new job.
+
+        Raises JobNotFound, NotRetryable, and what `submit` raises.
+        """
+        path = f"/v1/jobs/{_segment(job_id)}/retry"
+        return read(JobBody, self._http.post(path, None, key=_key(idempotency_key)))
 
     def job(self, job_id: str) -> JobBody:
         """Read a job; raise JobNotFound if there is none."""
@@ -88,6 +105,10 @@ class Client:
     def cancel(self, job_id: str) -> JobBody:
         """Cancel a job unless it has ended; returns it as it stands then."""
         return read(JobBody, self._http.post(f"/v1/jobs/{_segment(job_id)}/cancel", None))
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job and its pictures, canceled first if it has not ended; raise JobNotFound if there is none."""
+        self._http.delete(f"/v1/jobs/{_segment(job_id)}")
 
     def image(self, job_id: str, index: int, *, redirect: bool = True) -> bytes:
         """Read a finished picture's file; raise ImageNotFound if there is none (yet).
@@ -194,6 +215,10 @@ class _Patience:
         """Return while the outage is short; else raise the error with the job's id, so that it is not drawn twice."""
         if time.monotonic() - self._answered_at > OUTAGE_S:
             raise type(error).quoted(f"{error} Job {self._job_id} was accepted: wait for it by its id.") from error
+
+
+def _key(said: str | None) -> str:
+    return uuid4().hex if said is None else checked_key(said)
 
 
 def _segment(job_id: str) -> str:

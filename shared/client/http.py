@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -10,13 +12,13 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from shared.contract import Problem
+from shared.contract import IDEMPOTENCY_KEY, Problem
 from shared.errors import (
     DarkroomError,
     FieldError,
     GatewayUnavailable,
     InvalidRequest,
-    QueueFull,
+    TooMuch,
     UnexpectedAnswer,
     leaf_of,
 )
@@ -24,7 +26,10 @@ from shared.network import LOOPBACK
 
 TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 RETRY_DELAYS_S: Final = (0.1, 0.4)
-"""Waits before a GET is sent again after its connection broke."""
+"""Waits before what may be sent twice is sent again after its connection broke."""
+MOST_PATIENCE_S: Final = 2
+"""A 503 that asks to come back within this is obeyed once by what may be sent twice, but for reading: who reads a job
+reads it again anyway."""
 
 _BROKEN: Final = (httpx2.ConnectError, httpx2.ReadError, httpx2.RemoteProtocolError)
 
@@ -50,17 +55,34 @@ class Http:
         """Close the connections."""
         self._http.close()
 
-    def post(self, path: str, body: dict[str, object] | None) -> httpx2.Response:
-        """Send `body` as JSON, once; raise the error that the gateway names."""
+    def post(self, path: str, body: dict[str, object] | None, *, key: str | None = None) -> httpx2.Response:
+        """Send `body` as JSON; raise the error that the gateway names.
+
+        Once, but with an idempotency key again after a broken connection or a short outage: it counts once all the
+        same.
+        """
         try:
             content = None if body is None else to_json(body)
         except PydanticSerializationError as error:
             raise InvalidRequest((FieldError("body", f"Can't be written as JSON: {error}."),)) from error
         headers = {} if content is None else {"Content-Type": "application/json"}
-        try:
-            return checked(self._http.post(path, content=content, headers=headers))
-        except httpx2.HTTPError as error:
-            raise self._unreachable(error) from error
+        if key is not None:
+            headers[IDEMPOTENCY_KEY] = key
+
+        def send() -> httpx2.Response:
+            return self._http.post(path, content=content, headers=headers)
+
+        if key is None:
+            return checked(self._send(send, ()))
+        response = self._send(send, RETRY_DELAYS_S)
+        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and _retry_after_s(response) <= MOST_PATIENCE_S:
+            time.sleep(_retry_after_s(response))
+            response = self._send(send, RETRY_DELAYS_S)
+        return checked(response)
+
+    def delete(self, path: str) -> None:
+        """Delete what is at `path`, sent once; raise the error that the gateway names."""
+        checked(self._send(lambda: self._http.delete(path), ()))
 
     def get(
         self, path: str, query: dict[str, str | int] | None = None, *, within_s: float | None = None
@@ -73,9 +95,13 @@ class Http:
     ) -> httpx2.Response:
         """Read `path` as `get` does, and return the answer whatever its status."""
         timeout = self._timeout if within_s is None else _shortened(self._timeout, within_s)
-        for delay_s in (*RETRY_DELAYS_S, None):
+        return self._send(lambda: self._http.get(path, params=query, timeout=timeout), RETRY_DELAYS_S)
+
+    def _send(self, send: Callable[[], httpx2.Response], delays_s: tuple[float, ...]) -> httpx2.Response:
+        """Send, and again after each delay while the connection breaks."""
+        for delay_s in (*delays_s, None):
             try:
-                return self._http.get(path, params=query, timeout=timeout)
+                return send()
             except httpx2.HTTPError as error:
                 if delay_s is None or not isinstance(error, _BROKEN):
                     raise self._unreachable(error) from error
@@ -125,7 +151,11 @@ def _error_of(problem: Problem, response: httpx2.Response) -> DarkroomError:
         where = f" Request {problem.request_id}." if problem.request_id else ""
         return UnexpectedAnswer(f"{problem.title} ({problem.status}): {problem.detail}{where}")
     error = leaf.quoted(problem.detail)
-    if isinstance(error, QueueFull):
-        after = response.headers.get("Retry-After", "")
-        error.retry_after_s = int(after) if after.isdecimal() else QueueFull.retry_after_s
+    if isinstance(error, TooMuch):
+        error.retry_after_s = _retry_after_s(response)
     return error
+
+
+def _retry_after_s(response: httpx2.Response) -> int:
+    after = response.headers.get("Retry-After", "")
+    return int(after) if after.isdecimal() else TooMuch.retry_after_s

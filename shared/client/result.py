@@ -51,7 +51,7 @@ class Result:
 
 def failure_of(job: JobBody) -> GenerationFailed:
     """Say as an exception why an ended job has no pictures."""
-    if job.status is JobStatus.CANCELED:
+    if job.status is JobStatus.CANCELED and job.error is None:
         return JobCanceled(f"Job {job.id} was canceled.")
     if job.error is None:
         return GenerationFailed(f"Job {job.id} ended without pictures: {job.status}.")

@@ -40,6 +40,16 @@ local function ownership(id, tenant)
   return owner == tenant and 'OK' or 'NOT_YOURS'
 end
 
+-- The job of an idempotency key, and whether the key came with this body then; nil if it has none. Whoever is told of
+-- it knows of the job from now on, so `withdraw` keeps it.
+local function recalled(tenant, request, fingerprint)
+  local before, known = unpack(redis.call('HMGET', key.request(tenant, request), 'job', 'fingerprint'))
+  if not before or redis.call('EXISTS', key.job(before)) == 0 then return nil end
+  if known ~= fingerprint then return before, false end
+  redis.call('HSET', key.request(tenant, request), 'repeated', 1)
+  return before, true
+end
+
 -- What a lease is worth: OK, MISSING (no such job), CANCELED, ENDED (by this very lease) or
 -- LOST (the job waits, or another works on it).
 local function standing(id, token)

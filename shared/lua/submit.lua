@@ -45,12 +45,9 @@ if redis.call('EXISTS', key.job(id)) == 1 then
 end
 
 if request ~= '' then
-  local before, fingerprint = unpack(redis.call('HMGET', key.request(tenant, request), 'job', 'fingerprint'))
-  if before and redis.call('EXISTS', key.job(before)) == 1 then
-    if fingerprint ~= ARGV[20] then return {'MISMATCH'} end
-    redis.call('HSET', key.request(tenant, request), 'repeated', 1)
-    return {'OK', describe(before), 'repeated'}
-  end
+  local before, is_same = recalled(tenant, request, ARGV[20])
+  if before and not is_same then return {'MISMATCH'} end
+  if before then return {'OK', describe(before), 'repeated'} end
 end
 
 local source, reuse

@@ -24,7 +24,7 @@ from shared.scripts.fleet import (
     leave,
     outlook,
 )
-from shared.scripts.jobs import JobsPage, cancel, erase, page, preview, read, submit, withdraw
+from shared.scripts.jobs import JobsPage, cancel, erase, page, preview, read, recall, submit, withdraw
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.sweeping import Retired, Sweep, discard, reap, retire, set_aside
 
@@ -58,6 +58,7 @@ __all__ = [
     "progress",
     "read",
     "reap",
+    "recall",
     "release",
     "renew",
     "retire",

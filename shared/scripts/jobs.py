@@ -87,6 +87,17 @@ def submit(
     return call_of("submit", keys, args, parse)
 
 
+def recall(tenant: Tenant, once: Once, *, keys: Keys = DEFAULT) -> Call[Job | None]:
+    """Find the job of an idempotency key; None if the key has not come (yet). Raises IdempotencyMismatch."""
+
+    def parse(code: str, rest: list[Reply]) -> Job | None:
+        if code == "MISMATCH":
+            raise IdempotencyMismatch
+        return job_of(rest[0]) if code == "OK" else None
+
+    return call_of("recall", keys, (tenant, once.key, once.fingerprint), parse)
+
+
 def read(job_id: JobId, tenant: Tenant, *, keys: Keys = DEFAULT) -> Call[Job]:
     """Read a job. Raises JobNotFound, also for another tenant's job."""
     return call_of("read", keys, (job_id, tenant), lambda code, rest: _own_job(job_id, code, rest))

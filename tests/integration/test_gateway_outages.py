@@ -11,7 +11,7 @@ import pytest
 
 from shared.call import Call
 from shared.contract import JobBody, Problem, Readiness
-from shared.jobs import Job, NewJob
+from shared.jobs import NewJob, Once, Submitted, Terms
 from shared.scripts import submit
 from tests.conftest import settings_for
 from tests.integration.serving import Hand, Serving, serving
@@ -100,30 +100,34 @@ def test_a_frozen_redis_is_answered_for_in_time(gateway: Serving, hand: Hand, re
 
 
 def test_a_submit_that_redis_accepts_too_late_is_taken_back(
-    gateway: Serving, hand: Hand, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    gateway: Serving,
+    hand: Hand,
+    redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     del hand
 
     # Redis knows the script by now: one that it does not know would have to be sent again.
     gateway.http.post("/v1/jobs", json={"prompt": "x"}).raise_for_status()
 
-    def freeze_and_submit(job: NewJob, *, max_waiting: int, keep_s: int) -> Call[Job]:
+    def freeze_and_submit(job: NewJob, terms: Terms, *, once: Once | None, result: str | None) -> Call[Submitted]:
         redis.signal(signal.SIGSTOP)
-        return submit(job, max_waiting=max_waiting, keep_s=keep_s)
+        return submit(job, terms, once=once, result=result)
 
-    monkeypatch.setattr("api.routes.jobs.submit", freeze_and_submit)
+    monkeypatch.setattr("api.acceptance.submit", freeze_and_submit)
     try:
         assert problem_of(gateway, "POST", "/v1/jobs").code == "queue_unavailable"
     finally:
         redis.signal(signal.SIGCONT)
 
-    def statuses() -> list[str]:
-        return [job["status"] for job in gateway.http.get("/v1/jobs").json()["data"]]
-
     wait_until(lambda: failing(gateway) == set(), limit_s=10, what="the gateway found Redis again")
     wait_until(
-        lambda: statuses() == ["canceled", "queued"], limit_s=30, what="the job that nobody waits for was canceled"
+        lambda: len(gateway.http.get("/v1/jobs").json()["data"]) == 1,
+        limit_s=30,
+        what="the job that nobody waits for is gone",
     )
+    assert "taken back" in caplog.text
 
 
 def test_the_store_stopped_and_started_again(gateway: Serving, hand: Hand, s3: S3Server) -> None:

@@ -28,6 +28,8 @@ CARD = ModelCard(
     defaults=Defaults(size=SIZE, num_inference_steps=1, guidance_scale=1, scheduler=Scheduler.EULER),
 )
 
+MAX_COST = 1_000_000
+
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([0, 1, 64, 2**32, 10**400, 1e308]))
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(alphabet=st.characters(), max_size=20))
 VALUES = st.recursive(
@@ -40,7 +42,7 @@ def taken(body: bytes) -> GenerationParams | None:
     """Read a body as the gateway does; None if it is refused with a message for each wrong field."""
     wrong: tuple[FieldError, ...]
     try:
-        return draft(body).complete(Fleet((CARD,), ()), drawn_seed=7)[1]
+        return draft(body).complete(Fleet((CARD,), ()), drawn_seed=7, max_cost=MAX_COST)[1]
     except InvalidRequest as error:
         wrong = error.errors
     assert wrong
@@ -91,7 +93,7 @@ def test_any_right_request_is_taken_as_it_was_said(fields: dict[str, object]) ->
 def test_what_is_wrong_by_itself_is_told_before_any_model_is_known() -> None:
     nobody = Fleet((), ())
     with pytest.raises(InvalidRequest) as told:
-        draft(b'{"prompt": "x", "stepz": 5}').complete(nobody, drawn_seed=7)
+        draft(b'{"prompt": "x", "stepz": 5}').complete(nobody, drawn_seed=7, max_cost=MAX_COST)
     assert [error.field for error in told.value.errors] == ["stepz"]
     with pytest.raises(NoModel):
-        draft(b'{"prompt": "x"}').complete(nobody, drawn_seed=7)
+        draft(b'{"prompt": "x"}').complete(nobody, drawn_seed=7, max_cost=MAX_COST)

@@ -17,9 +17,18 @@ import pytest
 
 from shared.client import Client, Picture, Result, failure_of
 from shared.contract import ImageBody, JobBody, job_body
-from shared.errors import GatewayUnavailable, GenerationFailed, UnexpectedAnswer, WorkerLost
+from shared.errors import (
+    DeadlinePassed,
+    GatewayUnavailable,
+    GenerationFailed,
+    InvalidRequest,
+    JobCanceled,
+    QueueUnavailable,
+    UnexpectedAnswer,
+    WorkerLost,
+)
 from shared.generation import GenerationParams, OutputFormat, Scheduler
-from shared.jobs import LOCAL_TENANT, Job, JobError, JobStatus, new_job_id
+from shared.jobs import DEADLINE_PASSED, LOCAL_TENANT, Job, JobError, JobStatus, new_job_id
 
 
 class AnswersOddly(BaseHTTPRequestHandler):
@@ -29,7 +38,7 @@ class AnswersOddly(BaseHTTPRequestHandler):
     asked: list[str]
 
     def _answer(self) -> None:
-        self.asked.append(f"{self.command} {self.path}")
+        self.asked.append(f"{self.command} {self.path} {self.headers.get('Idempotency-Key', '-')}")
         step = self.script.pop(0)
         if step is None:
             # Break the connection without a word.
@@ -37,11 +46,13 @@ class AnswersOddly(BaseHTTPRequestHandler):
             return
         status, body = step
         self.send_response(status)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.send_header("Retry-After", "0")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = _answer  # noqa: N815 - the base's names
+    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the base's names
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Keep quiet."""
@@ -56,19 +67,45 @@ def odd_gateway(*script: tuple[int, bytes] | None) -> Generator[tuple[Client, li
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        with Client(f"http://127.0.0.1:{server.server_port}") as client:
-            yield client, Handler.asked
-        server.shutdown()
-        thread.join()
+        try:
+            with Client(f"http://127.0.0.1:{server.server_port}") as client:
+                yield client, Handler.asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
+JOB = Job(
+    id=new_job_id(),
+    tenant=LOCAL_TENANT,
+    model="m",
+    params=GenerationParams(
+        prompt="x", width=8, height=8, num_inference_steps=1, guidance_scale=1, seed=0, scheduler=Scheduler.EULER
+    ),
+    metadata={},
+    status=JobStatus.FAILED,
+    version=1,
+    created_at_ms=0,
+    started_at_ms=None,
+    completed_at_ms=1,
+    attempt=0,
+    worker=None,
+    step=0,
+    steps=1,
+    images=(),
+    warnings=(),
+    error=None,
+    position=None,
+)
+
+ACCEPTED = (HTTPStatus.ACCEPTED, job_body(JOB, now_ms=1).model_dump_json().encode())
 MODELS = (HTTPStatus.OK, b'{"data": []}')
 
 
 def test_reading_is_tried_again_when_a_connection_breaks() -> None:
     with odd_gateway(None, None, MODELS) as (client, asked):
         assert client.models() == ()
-    assert asked == ["GET /v1/models"] * 3
+    assert asked == ["GET /v1/models -"] * 3
 
 
 def test_but_not_for_ever() -> None:
@@ -78,11 +115,52 @@ def test_but_not_for_ever() -> None:
         assert len(asked) == 3
 
 
-def test_a_submit_is_sent_once() -> None:
-    with odd_gateway(None) as (client, asked):
-        with pytest.raises(GatewayUnavailable):
+def problem(code: str, status: HTTPStatus) -> bytes:
+    said = {"type": "t", "title": status.phrase, "status": status, "detail": "Look.", "code": code}
+    return json.dumps(said).encode()
+
+
+def test_a_submit_is_sent_again_under_the_same_key_when_a_connection_breaks() -> None:
+    with odd_gateway(None, None, ACCEPTED) as (client, asked):
+        assert client.submit("x").id == JOB.id
+    assert [line.split()[:2] for line in asked] == [["POST", "/v1/jobs"]] * 3
+    assert len({line.split()[2] for line in asked}) == 1
+
+
+def test_but_each_submit_has_a_key_of_its_own_unless_it_is_given_one() -> None:
+    with odd_gateway(*[ACCEPTED] * 4) as (client, asked):
+        client.submit("x")
+        client.submit("x")
+        client.submit("x", idempotency_key="mine")
+        client.retry(JOB.id)
+    keys = [line.split()[2] for line in asked]
+    assert len(set(keys)) == 4
+    assert keys[2] == "mine"
+
+
+def test_a_short_outage_is_waited_out_once_by_a_submit() -> None:
+    away = (HTTPStatus.SERVICE_UNAVAILABLE, problem("queue_unavailable", HTTPStatus.SERVICE_UNAVAILABLE))
+    with odd_gateway(away, ACCEPTED, away, away) as (client, asked):
+        assert client.submit("x").id == JOB.id
+        with pytest.raises(QueueUnavailable):
             client.submit("x")
-        assert asked == ["POST /v1/jobs"]
+    keys = [line.split()[2] for line in asked]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+def test_what_has_no_key_is_sent_once() -> None:
+    with odd_gateway(None, None) as (client, asked):
+        for ask in (client.cancel, client.delete):
+            with pytest.raises(GatewayUnavailable):
+                ask(JOB.id)
+    assert asked == [f"POST /v1/jobs/{JOB.id}/cancel -", f"DELETE /v1/jobs/{JOB.id} -"]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "ünlaut", "x" * 256, "line\nbreak"])
+def test_a_key_that_no_header_can_carry_is_told_before_it_is_sent(key: str) -> None:
+    with odd_gateway() as (client, asked), pytest.raises(InvalidRequest, match="Idempotency-Key"):
+        client.submit("x", idempotency_key=key)
+    assert asked == []
 
 
 @pytest.mark.parametrize(
@@ -117,32 +195,8 @@ def test_our_fault_is_told_with_the_request_to_look_for() -> None:
         client.models()
 
 
-JOB = Job(
-    id=new_job_id(),
-    tenant=LOCAL_TENANT,
-    model="m",
-    params=GenerationParams(
-        prompt="x", width=8, height=8, num_inference_steps=1, guidance_scale=1, seed=0, scheduler=Scheduler.EULER
-    ),
-    metadata={},
-    status=JobStatus.FAILED,
-    version=1,
-    created_at_ms=0,
-    started_at_ms=None,
-    completed_at_ms=1,
-    attempt=0,
-    worker=None,
-    step=0,
-    steps=1,
-    images=(),
-    warnings=(),
-    error=None,
-    position=None,
-)
-
-
-def body_of(error: JobError | None) -> JobBody:
-    return job_body(JOB, now_ms=1).model_copy(update={"error": error})
+def body_of(error: JobError | None, status: JobStatus = JobStatus.FAILED) -> JobBody:
+    return job_body(JOB, now_ms=1).model_copy(update={"error": error, "status": status})
 
 
 @pytest.mark.parametrize(
@@ -159,6 +213,20 @@ def test_a_failure_is_told_by_the_closest_class(error: JobError | None, kind: ty
 
     assert type(failure) is kind
     assert error is None or str(failure) == "Gone."
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (JobStatus.CANCELED, None, JobCanceled),
+        (JobStatus.CANCELED, DEADLINE_PASSED, DeadlinePassed),
+        (JobStatus.EXPIRED, DEADLINE_PASSED, DeadlinePassed),
+    ],
+)
+def test_a_job_that_its_deadline_ended_says_so(
+    status: JobStatus, error: JobError | None, kind: type[GenerationFailed]
+) -> None:
+    assert type(failure_of(body_of(error, status))) is kind
 
 
 def picture(index: int) -> Picture:

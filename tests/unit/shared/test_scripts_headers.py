@@ -11,7 +11,7 @@ from shared import keys, scripts
 from shared.call import Call, load
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
-from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Tenant, Terms, WorkerId
+from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Once, Tenant, Terms, WorkerId
 from shared.scripts import Lease
 
 FOLDER = Path(keys.__file__).with_name("lua")
@@ -38,6 +38,7 @@ IMAGE = Image(index=0, seed=0, key="k", size=SIZE, output_format=OutputFormat.PN
 CALLS: tuple[Call[object], ...] = (
     scripts.submit(NewJob(ID, TENANT, "m", PARAMS, {}), Terms(keep_s=60)),
     scripts.read(ID, TENANT),
+    scripts.recall(TENANT, Once("k", "f")),
     scripts.page(TENANT, cursor=None, limit=1),
     scripts.cancel(ID, TENANT),
     scripts.preview(ID, TENANT),

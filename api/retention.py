@@ -1,0 +1,55 @@
+"""What is deleted: the pictures of jobs that were kept long enough, or that somebody wants forgotten."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final, final
+
+from redis.asyncio import Redis
+
+from api.storage import Deletion, Storage
+from shared.connection import run_async
+from shared.scripts import discard, retire
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE: Final = 100
+SHORTEST_PAUSE_S: Final = 2.0
+LONGEST_PAUSE_S: Final = 300.0
+
+
+async def clear(redis: Redis, storage: Storage, objects: Sequence[str]) -> Deletion:
+    """Delete objects and take those that are gone off the list. Raises QueueUnavailable: they stay on the list then."""
+    deletion = await storage.delete(objects)
+    if deletion.gone:
+        await run_async(redis, discard(deletion.gone))
+    return deletion
+
+
+@final
+class Retention:
+    """Forgets jobs whose time is over, a round at a time. Several gateways may: whatever is deleted twice is gone."""
+
+    def __init__(self, redis: Redis, storage: Storage, *, period_s: float) -> None:
+        self._redis = redis
+        self._storage = storage
+        self._period_s = period_s
+        self._pause_s = 0.0
+
+    async def round(self) -> float:
+        """Forget some jobs and delete their pictures; tell in how many seconds to go on. Raises QueueUnavailable."""
+        retired = await run_async(self._redis, retire(limit=MOST_AT_ONCE))
+        if retired.jobs:
+            log.info("%d jobs were kept long enough and are forgotten", len(retired.jobs))
+        deletion = await clear(self._redis, self._storage, retired.objects)
+        if deletion.trouble is not None and not deletion.gone:
+            if not self._pause_s:
+                log.error("pictures are not deleted now, but later: %s", deletion.trouble)
+            self._pause_s = min(max(SHORTEST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            return self._pause_s
+        if self._pause_s:
+            log.info("pictures are deleted again")
+            self._pause_s = 0.0
+        is_more = MOST_AT_ONCE in {len(retired.jobs), len(retired.objects)}
+        return 0.0 if is_more else self._period_s

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from api.terms import room_in_s, terms_of, too_costly
+from shared.generation import GenerationParams, Scheduler
+from shared.jobs import Lane, Terms
+from shared.scripts import Outlook, WaitingWork
+from shared.settings import Settings
+
+PARAMS = GenerationParams(
+    prompt="x",
+    width=1000,
+    height=100,
+    num_inference_steps=10,
+    guidance_scale=7,
+    seed=0,
+    num_images=2,
+    scheduler=Scheduler.EULER,
+)
+
+
+def test_the_operators_settings_are_the_terms() -> None:
+    settings = Settings(keep_finished_s=61, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3)
+
+    assert terms_of(settings) == Terms(
+        keep_s=61, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3
+    )
+
+
+def test_a_job_may_cost_just_as_much_as_one_may() -> None:
+    assert PARAMS.cost == 4000
+    assert too_costly(PARAMS, 4000) == ()
+
+
+def test_a_job_that_costs_more_is_told_both_numbers_and_what_to_lower() -> None:
+    (error,) = too_costly(PARAMS, 3999)
+
+    assert error.field == "cost"
+    for word in ("4000", "3999", "pictures", "steps", "size", "guidance"):
+        assert word in error.message
+
+
+def waiting(*lanes: tuple[Lane, int, int]) -> Outlook:
+    return Outlook({lane: WaitingWork(jobs, work_ms) for lane, jobs, work_ms in lanes}, (), {})
+
+
+@pytest.mark.parametrize(
+    ("ahead", "ready_workers", "seconds"),
+    [
+        (waiting((Lane.INTERACTIVE, 4, 80_000)), 2, 10),
+        (waiting((Lane.INTERACTIVE, 1, 10_000), (Lane.BULK, 3, 70_000)), 4, 5),
+        (waiting((Lane.BULK, 3, 10_000)), 1, 4),  # rounded up
+        (waiting((Lane.INTERACTIVE, 1000, 1000)), 50, 1),
+        (waiting((Lane.BULK, 2, 10_000_000)), 1, 300),
+        # Nobody can say: another model's jobs fill the queue, or nobody draws.
+        (waiting(), 1, 10),
+        (waiting((Lane.INTERACTIVE, 4, 80_000)), 0, 10),
+    ],
+)
+def test_a_full_queue_has_room_when_an_average_job_has_left_it(
+    ahead: Outlook, ready_workers: int, seconds: int
+) -> None:
+    assert room_in_s(ahead, ready_workers) == seconds

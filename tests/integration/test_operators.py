@@ -205,6 +205,7 @@ class TestWhoMay:
                     headers = {b"Authorization": said.encode()}
                     response = gateway.http.request(method, address, headers=headers)
                     assert response.status_code == 401, (address, said)
+                    assert response.headers["WWW-Authenticate"] == "Bearer"
                     assert Problem.model_validate_json(response.content).code == "operator_only"
                 assert gateway.http.request(method, address).status_code == 401
             for said in (f"Bearer {KEY}", f"bearer {KEY}"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from api.catalog import ready_workers
 from api.deps import Gateway
 from api.digests import result_of
+from api.estimate import expected_ms
 from api.terms import room_in_s, terms_of
 from shared.errors import QueueUnavailable, TooMuch
 from shared.generation import ModelCard
@@ -36,6 +38,9 @@ async def accept(
     # A picture that could not be stored is work for nothing.
     await gateway.storage.require()
     settings = gateway.settings
+    new = replace(
+        new, work_ms=expected_ms(new.params, [worker for worker in served.workers if worker.model == card.id])
+    )
     result = result_of(card, new.params) if may_reuse and settings.reuse_results else None
     try:
         submitted = await gateway.run(submit(new, terms_of(settings), once=once, result=result))

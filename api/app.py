@@ -13,7 +13,8 @@ import api.errors
 from api.deps import Gateway
 from api.edge import MAX_BODY_BYTES, Edge
 from api.openapi import document
-from api.routes import health, images, jobs, models
+from api.outlook import Outlooks
+from api.routes import health, images, jobs, models, operators
 from api.storage import Storage
 from api.upkeep import Unanswered, Upkeep, Waker
 from shared.broker import WakeUps
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
-        gateway = Gateway(settings, redis, Storage(store), Waker(wake_ups.send), Unanswered(redis))
+        gateway = Gateway(settings, redis, Storage(store), Waker(wake_ups.send), Unanswered(redis), Outlooks(redis))
         rounds = Upkeep(settings, redis, gateway.storage, gateway.waker, gateway.unanswered)
         upkeep = asyncio.create_task(rounds.run())
         app.state.gateway = gateway
@@ -72,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK)
     api.errors.install(app)
-    for routes in (jobs, images, models, health):
+    for routes in (jobs, images, models, health, operators):
         # On the routes, inside of Edge: around the application its answer would be no Problem.
         app.include_router(routes.router, max_body_size=MAX_BODY_BYTES)
     app.openapi = document(app)

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from api.outlook import Outlooks
 from api.storage import Storage
 from api.upkeep import Unanswered, Waker
 from shared.call import Call
@@ -33,6 +34,7 @@ class Gateway:
     storage: Storage
     waker: Waker
     unanswered: Unanswered
+    outlooks: Outlooks
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""

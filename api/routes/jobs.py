@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -13,13 +12,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.acceptance import accept, accepted_before
 from api.catalog import card_for
-from api.deps import TheGateway, TheJobId, TheKey, TheTenant
+from api.deps import Gateway, TheGateway, TheJobId, TheKey, TheTenant
 from api.digests import once_to_retry, once_to_submit
 from api.intake import draft, read_json
 from api.openapi import JOB_REQUEST_BODY, REPLAYED, accepted, problems
 from api.retention import clear
 from api.terms import too_costly
-from shared.contract import JobBody, JobPage, job_body
+from shared.contract import JobBody, JobPage
 from shared.errors import (
     IdempotencyMismatch,
     InvalidRequest,
@@ -64,7 +63,7 @@ async def submit_job(
     # A request that is wrong was not accepted before either.
     before = None if asked.wrong else await accepted_before(gateway, tenant, once)
     if before is not None:
-        return _accepted(before, response, is_replayed=True)
+        return await _accepted(gateway, before, response, is_replayed=True)
     served = await gateway.run(fleet())
     card, params = asked.complete(
         served, drawn_seed=secrets.randbelow(MAX_SEED + 1), max_cost=gateway.settings.max_job_cost
@@ -79,7 +78,7 @@ async def submit_job(
         cancel_after_s=asked.request.cancel_after,
     )
     submitted = await accept(gateway, new, card, served, once=once, may_reuse=asked.request.reuse)
-    return _accepted(submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
+    return await _accepted(gateway, submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
 
 
 @router.post(
@@ -101,7 +100,7 @@ async def retry_job(
     once = None if key is None else once_to_retry(key, job_id)
     before = await accepted_before(gateway, tenant, once)
     if before is not None:
-        return _accepted(before, response, is_replayed=True)
+        return await _accepted(gateway, before, response, is_replayed=True)
     old = await gateway.run(read(job_id, tenant))
     if not old.status.is_terminal or old.status is JobStatus.SUCCEEDED:
         raise NotRetryable(
@@ -113,13 +112,13 @@ async def retry_job(
         raise InvalidRequest(wrong)
     new = NewJob(new_job_id(), tenant, card.id, old.params, old.metadata, lane=old.lane, retry_of=old.id)
     submitted = await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
-    return _accepted(submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
+    return await _accepted(gateway, submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
 
 
 @router.get("/{job_id}", summary="Read a job", responses=problems(JobNotFound, QueueUnavailable))
 async def read_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> JobBody:
     """Read a job: its status, place in the queue, progress, pictures, and why it failed if it did."""
-    return said(await gateway.run(read(job_id, tenant)))
+    return await gateway.outlooks.body(await gateway.run(read(job_id, tenant)))
 
 
 @router.get("", summary="List jobs", responses=problems(InvalidRequest, QueueUnavailable))
@@ -131,7 +130,7 @@ async def list_jobs(
 ) -> JobPage:
     """List your jobs, newest first, a page at a time."""
     found = await gateway.run(page(tenant, cursor=cursor, limit=limit))
-    return JobPage(data=tuple(said(job) for job in found.jobs), next_cursor=found.next_cursor)
+    return JobPage(data=await gateway.outlooks.bodies(found.jobs), next_cursor=found.next_cursor)
 
 
 @router.post(
@@ -141,7 +140,7 @@ async def list_jobs(
 )
 async def cancel_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> JobBody:
     """End a job that waits or runs. One that has ended stays as it is, so a second cancel is harmless."""
-    return said(await gateway.run(cancel(job_id, tenant)))
+    return await gateway.outlooks.body(await gateway.run(cancel(job_id, tenant)))
 
 
 @router.delete(
@@ -161,13 +160,8 @@ async def delete_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -
         await clear(gateway.redis, gateway.storage, objects)
 
 
-def said(job: Job) -> JobBody:
-    """Say a job in JSON's terms, now."""
-    return job_body(job, now_ms=time.time_ns() // 1_000_000)
-
-
-def _accepted(job: Job, response: Response, *, is_replayed: bool) -> JobBody:
-    body = said(job)
+async def _accepted(gateway: Gateway, job: Job, response: Response, *, is_replayed: bool) -> JobBody:
+    body = await gateway.outlooks.body(job)
     response.headers["Location"] = body.urls.get
     if is_replayed:
         response.headers[REPLAYED] = "true"

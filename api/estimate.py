@@ -1,0 +1,164 @@
+"""How long work takes: what a worker will need for a request, and when a job will have ended.
+
+Pure functions of what the workers measured and what lies ahead of the queue: no I/O, no clock. Work is in expected
+milliseconds, as `expected_ms` said them at submit; a worker's `pace` makes them milliseconds of its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from statistics import mean
+from typing import Final
+
+from shared.contract import Speed, TimeLeft, WorkerState
+from shared.generation import GenerationParams
+from shared.jobs import Hold, Job, JobStatus, WorkerId
+from shared.scripts import Fleet, Mode, Outlook, RunningWork
+
+NOMINAL_MS: Final = 0.04
+"""A unit of `GenerationParams.cost` before any worker has measured one: SSD-1B on a data centre's GPU, about."""
+GUIDED: Final = 2.0
+"""A guided step in terms of one without guidance."""
+DELIVERY_MS: Final = 60.0
+"""From the last picture's pixels to the job's end: it is made into a file, stored and recorded; the worker goes on."""
+MOST_DEALT: Final = 64
+"""Of the jobs ahead, so many are dealt out to the workers one by one; those before them fill all alike."""
+
+# Measured by bench/estimate.py: where four of five ends fall, relative to the estimate.
+BELOW: Final = 0.15
+ABOVE: Final = 0.2
+ABOVE_A_JOB: Final = 0.02
+"""What each job ahead adds to the part above: so many chances that others come before it."""
+MOST_ABOVE: Final = 0.8
+FLOOR_S: Final = 0.4
+"""What no estimate is better than: news travel, pictures are stored."""
+
+
+def able_workers(fleet: Fleet, model: str) -> tuple[WorkerState, ...]:
+    """Those that would begin a job of this model now."""
+    return tuple(
+        worker
+        for worker in fleet.workers
+        if worker.model == model
+        and worker.state == "ready"
+        and not worker.store_away
+        and fleet.mode_of(worker.id) is Mode.WORK
+    )
+
+
+def expected_ms(params: GenerationParams, workers: Sequence[WorkerState]) -> int:
+    """Tell how long one of these workers, all of the model that is asked for, will take: at least 1."""
+    measured = [speed for worker in workers if worker.state == "ready" for speed in worker.speeds]
+    if not measured:
+        return max(1, round(params.cost * NOMINAL_MS))
+    nearest = min(_distance(speed, params) for speed in measured)
+    picture_ms = mean(_picture_ms(speed, params) for speed in measured if _distance(speed, params) == nearest)
+    return max(1, round(params.num_images * picture_ms))
+
+
+def _picture_ms(speed: Speed, params: GenerationParams) -> float:
+    """Scale what was measured to a picture of this request."""
+    pixels, guidance = _ratios(speed, params)
+    return pixels * (params.num_inference_steps * guidance * speed.step_ms + speed.picture_ms)
+
+
+def _distance(speed: Speed, params: GenerationParams) -> float:
+    """How far what was measured is from the request: 0 for its very size and guidance."""
+    if (speed.width, speed.height, speed.guided) == (params.width, params.height, params.is_guided):
+        return 0.0
+    # A size of the same area, turned or of another shape, is nearly as good.
+    return 1e-9 + sum(abs(math.log(ratio)) for ratio in _ratios(speed, params))
+
+
+def _ratios(speed: Speed, params: GenerationParams) -> tuple[float, float]:
+    pixels = params.width * params.height / (speed.width * speed.height)
+    return pixels, GUIDED ** (params.is_guided - speed.guided)
+
+
+def time_left(job: Job, outlook: Outlook, fleet: Fleet, *, age_ms: float = 0.0) -> TimeLeft | None:
+    """Tell when a job will have ended, if nothing comes before it; None if it has, or if nobody can tell.
+
+    `age_ms`: how long ago the outlook was looked up.
+    """
+    if job.status is JobStatus.RUNNING or (job.hold is Hold.JOINED and job.position is None):
+        return _of_running(job, outlook, fleet, age_ms)
+    workers = able_workers(fleet, job.model)
+    if job.status is not JobStatus.QUEUED or job.position is None or not workers:
+        return None
+    if job.hold is Hold.RUNNING_LIMIT and len(workers) > 1:
+        return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
+    free = [(_until_free_ms(outlook, worker, age_ms), worker.pace) for worker in workers]
+    start_ms, pace = _next_free(free, job.position, job.ahead_ms)
+    return _band(start_ms + job.work_ms * pace, job.position)
+
+
+def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> TimeLeft | None:
+    """A job that is being drawn or, joined to another, gets what is being drawn for that one."""
+    pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.model == job.model}
+    if job.worker is None:
+        if not pace_of:
+            return None
+        pace, elapsed_ms = mean(pace_of.values()), 0.0
+    else:
+        if job.worker not in pace_of or fleet.mode_of(job.worker) is Mode.DRAINED:
+            return None  # it will be begun again, elsewhere
+        pace = pace_of[job.worker]
+        elapsed_ms = next((work.elapsed_ms + age_ms for work in outlook.running if _is_of(work, job)), 0.0)
+    return _band(_remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms), 0)
+
+
+def _is_of(work: RunningWork, job: Job) -> bool:
+    return (work.worker, work.work_ms, work.steps) == (job.worker, job.work_ms, job.steps)
+
+
+def _remaining_ms(work_ms: float, step: int, steps: int, elapsed_ms: float) -> float:
+    """What is left of a job: the steps bound it, and within the step that is being taken the clock tells."""
+    most = work_ms * (1 - step / steps)
+    least = work_ms * (1 - min(steps, step + 1) / steps)
+    return min(max(work_ms - elapsed_ms, least), most)
+
+
+def _until_free_ms(outlook: Outlook, worker: WorkerState, age_ms: float) -> float:
+    """When a worker will have done all that it holds, from now."""
+    held = (work for work in outlook.running if work.worker == worker.id)
+    left_ms = sum(_remaining_ms(work.work_ms * worker.pace, work.step, work.steps, work.elapsed_ms) for work in held)
+    return max(0.0, left_ms - age_ms)
+
+
+def _next_free(free: Iterable[tuple[float, float]], jobs: int, ahead_ms: float) -> tuple[float, float]:
+    """When a worker is free for the job behind `jobs` others, and that worker's pace.
+
+    `free` has for each worker when it is free, and its pace. Each of the others goes to the worker that is free first,
+    as they will; they are taken to be alike.
+    """
+    dealt = min(jobs, MOST_DEALT)
+    level = _filled_to(free, ahead_ms * (jobs - dealt) / jobs if jobs else 0.0)
+    line = [(max(at, level), pace) for at, pace in free]
+    heapq.heapify(line)
+    for _ in range(dealt):
+        at, pace = line[0]
+        heapq.heapreplace(line, (at + ahead_ms / jobs * pace, pace))
+    return line[0]
+
+
+def _filled_to(free: Iterable[tuple[float, float]], work_ms: float) -> float:
+    """Until when the workers are busy if this work is poured over them, as water would stand in their gaps."""
+    level, rate, poured = 0.0, 0.0, 0.0
+    for at, pace in sorted(free):
+        if rate and poured + rate * (at - level) >= work_ms:
+            break
+        poured += rate * (at - level)
+        level, rate = at, rate + 1 / pace
+    return level + (work_ms - poured) / rate
+
+
+def _band(left_ms: float, jobs_ahead: int) -> TimeLeft:
+    seconds = (left_ms + DELIVERY_MS) / 1000
+    above = min(ABOVE + ABOVE_A_JOB * jobs_ahead, MOST_ABOVE)
+    return TimeLeft(
+        seconds=round(seconds, 3),
+        low=round(max(0.0, seconds * (1 - BELOW) - FLOOR_S), 3),
+        high=round(seconds * (1 + above) + FLOOR_S, 3),
+    )

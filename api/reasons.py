@@ -1,0 +1,96 @@
+"""Why a job waits, said to people: what is the matter, and who can do something about it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.contract import Reason
+from shared.jobs import Hold, Job, JobStatus
+from shared.scripts import Fleet, Mode
+
+MANY_DEATHS: Final = 2
+"""Workers that died within ten minutes: from so many on, the next one will probably die too."""
+
+
+def reason(job: Job, fleet: Fleet) -> Reason | None:
+    """Say what keeps a job from beginning; None unless it waits.
+
+    What holds up everybody comes first: as long as nothing is drawn, a place in the queue explains nothing. A joined
+    job shares that as long as the other one waits too.
+    """
+    if job.status is not JobStatus.QUEUED:
+        return None
+    if job.hold is Hold.JOINED and job.position is None:
+        return Reason(code="joined", message="Another job of yours is drawing the same pictures: this one gets them.")
+    return _of_fleet(job, fleet) or _of_queue(job)
+
+
+def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
+    if fleet.mode is not Mode.WORK:
+        return Reason(
+            code="paused",
+            message="The operators have paused the queue. It keeps its place, and begins after they resume it.",
+        )
+    living = [worker for worker in fleet.workers if worker.model == job.model and worker.state != "draining"]
+    willing = [worker for worker in living if fleet.mode_of(worker.id) is Mode.WORK]
+    if living and not willing:
+        return Reason(
+            code="paused",
+            message="The operators have paused every worker of this model. It begins after they resume one.",
+        )
+    ready = [worker for worker in willing if worker.state == "ready"]
+    if not ready:
+        return _of_missing_workers(job, fleet, warming=bool(willing))
+    if all(worker.store_away for worker in ready):
+        return Reason(
+            code="store_away",
+            message="The object store does not answer, so no picture could be kept. "
+            "It begins once the store is back; if that takes long, tell the operators.",
+        )
+    return None
+
+
+def _of_missing_workers(job: Job, fleet: Fleet, *, warming: bool) -> Reason:
+    deaths = fleet.lost.get(job.model, 0)
+    if deaths >= MANY_DEATHS or job.lost_workers:
+        if deaths >= MANY_DEATHS:
+            said = f"{deaths} workers of this model have died within ten minutes"
+        else:
+            said = (
+                f"The {'worker that drew it has' if len(job.lost_workers) == 1 else 'workers that drew it have'} died"
+            )
+        return Reason(
+            code="workers_failing",
+            message=f"{said}, and none is ready. The workers' logs tell the operators why. "
+            "It begins once a worker is ready, or cancel it.",
+        )
+    if warming:
+        return Reason(code="warming", message="A worker is loading the model: it begins when that is done.")
+    return Reason(
+        code="no_worker",
+        message="No worker for this model is running. It begins once the operators have started one.",
+    )
+
+
+def _of_queue(job: Job) -> Reason | None:
+    if job.hold is Hold.JOINED:
+        return Reason(
+            code="joined",
+            message=f"Another job of yours will draw the same pictures, and this one gets them. {_place(job)}",
+        )
+    if job.hold is Hold.RUNNING_LIMIT:
+        return Reason(
+            code="running_limit",
+            message="As many of your jobs are running as may at once. It can begin when one of them has ended.",
+        )
+    return Reason(code="behind", message=_place(job))
+
+
+def _place(job: Job) -> str:
+    match job.position:
+        case None | 0:
+            return "It goes next."
+        case 1:
+            return "1 job goes before it."
+        case many:
+            return f"{many:,} jobs go before it."

@@ -1,0 +1,254 @@
+"""What operators see and say: workers, queues, jobs that were given up."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from shared import scripts
+from shared.connection import run
+from shared.contract import JobBody, Problem
+from shared.jobs import LOCAL_TENANT, Job, LeaseToken, NewJob, Terms, WorkerId, new_job_id
+from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
+from shared.settings import Settings
+from tests.conftest import settings_for
+from tests.integration.serving import CARD, LEASE_S, Hand, Serving, serving
+from tests.servers import RedisServer, S3Server
+
+KEY = "s3cr3t-and-long-enough"
+
+ADDRESSES = [
+    ("GET", "/v1/workers"),
+    ("POST", "/v1/workers/w1/pause"),
+    ("GET", "/v1/queue"),
+    ("POST", "/v1/queue/drain"),
+    ("GET", "/v1/queue/set-aside"),
+]
+
+
+def submit(gateway: Serving, **fields: object) -> JobBody:
+    response = gateway.http.post("/v1/jobs", json={"prompt": "a red cube", **fields})
+    assert response.status_code == 202, response.text
+    return JobBody.model_validate_json(response.content)
+
+
+def workers(gateway: Serving) -> dict[str, WorkerBody]:
+    response = gateway.http.get("/v1/workers")
+    assert response.status_code == 200, response.text
+    return {worker.id: worker for worker in WorkerList.model_validate_json(response.content).data}
+
+
+def show_queue(gateway: Serving) -> QueueBody:
+    return QueueBody.model_validate_json(gateway.http.get("/v1/queue").content)
+
+
+def direct(gateway: Serving, what: str) -> None:
+    assert gateway.http.post(f"/v1/{what}").status_code == 200
+
+
+def takes_work(hand: Hand) -> bool:
+    call = scripts.claim(hand.card.id, hand.worker, LeaseToken(new_job_id()), lease_s=LEASE_S)
+    return run(hand.redis, call) is not None
+
+
+class TestWorkers:
+    def test_each_living_worker_is_listed_with_what_it_shall_do(self, gateway: Serving, hand: Hand) -> None:
+        (listed,) = workers(gateway).values()
+
+        assert (listed.id, listed.state, listed.mode, listed.model) == (hand.worker, "ready", "work", CARD.id)
+
+    def test_a_paused_worker_begins_nothing_until_it_is_resumed(self, gateway: Serving, hand: Hand) -> None:
+        submit(gateway)
+
+        for order, mode in (("pause", "paused"), ("pause", "paused"), ("drain", "drained")):
+            direct(gateway, f"workers/{hand.worker}/{order}")
+            assert workers(gateway)[hand.worker].mode == mode
+            assert not takes_work(hand)
+        direct(gateway, f"workers/{hand.worker}/resume")
+
+        assert workers(gateway)[hand.worker].mode == "work"
+        assert takes_work(hand)
+
+    def test_what_it_holds_is_ended_under_a_pause(self, gateway: Serving, hand: Hand) -> None:
+        job = submit(gateway)
+        taken = hand.take()
+        direct(gateway, f"workers/{hand.worker}/pause")
+
+        hand.draw(taken, 0, b"one")
+        hand.finish(taken)
+
+        assert gateway.http.get(job.urls.get).json()["status"] == "succeeded"
+
+    @pytest.mark.parametrize("name", ["nobody-1-abc", "*", "a b", "%2A", "w:1", "..", "a" * 129, "\u00e4"])
+    def test_a_worker_that_is_not_there_is_told_nothing(self, gateway: Serving, hand: Hand, name: str) -> None:
+        response = gateway.http.post(f"/v1/workers/{name}/pause")
+
+        assert response.status_code == 404
+        assert Problem.model_validate_json(response.content).code in {"worker_not_found", "not_found"}
+        submit(gateway)
+        assert takes_work(hand)
+
+    def test_an_unknown_order_is_refused(self, gateway: Serving, hand: Hand) -> None:
+        response = gateway.http.post(f"/v1/workers/{hand.worker}/explode")
+
+        assert response.status_code == 422
+        assert [error.field for error in Problem.model_validate_json(response.content).errors] == ["order"]
+
+
+class TestQueue:
+    def test_it_tells_what_waits_and_runs_for_each_model(self, gateway: Serving, hand: Hand) -> None:
+        for lane in ("interactive", "bulk", "bulk"):
+            submit(gateway, lane=lane)
+        hand.take()
+
+        (pool,) = show_queue(gateway).models
+
+        assert pool.model == CARD.id
+        assert {lane: waiting.jobs for lane, waiting in pool.waiting.items()} == {"interactive": 0, "bulk": 2}
+        assert pool.waiting["bulk"].work_s > 0  # pyright: ignore[reportArgumentType]: an enum of str
+        assert pool.running == 1
+        assert pool.workers == {"warming": 0, "ready": 1, "draining": 0}
+
+    def test_a_fleet_that_is_paused_takes_jobs_and_begins_none(self, gateway: Serving, hand: Hand) -> None:
+        direct(gateway, "queue/pause")
+        direct(gateway, "queue/pause")
+        submit(gateway)
+
+        assert (show_queue(gateway).mode, workers(gateway)[hand.worker].mode) == ("paused", "paused")
+        assert not takes_work(hand)
+
+        direct(gateway, "queue/resume")
+        assert show_queue(gateway).mode == "work"
+        assert takes_work(hand)
+
+    def test_the_stricter_order_counts(self, gateway: Serving, hand: Hand) -> None:
+        direct(gateway, f"workers/{hand.worker}/pause")
+        direct(gateway, "queue/drain")
+        assert workers(gateway)[hand.worker].mode == "drained"
+
+        direct(gateway, "queue/resume")
+        assert workers(gateway)[hand.worker].mode == "paused"
+
+    def test_results_found_rather_than_drawn_are_counted(self, gateway: Serving, hand: Hand) -> None:
+        assert show_queue(gateway).results.hit_rate is None
+        terms, tenant = Terms(keep_s=3600), LOCAL_TENANT
+
+        def ask() -> Job:
+            new = NewJob(new_job_id(), tenant, CARD.id, first.params, {})
+            return run(hand.redis, scripts.submit(new, terms, result="the same")).job
+
+        first = submit(gateway, reuse=False)
+        hand.take()
+        for _ in range(2):
+            ask()
+        taken = hand.take()
+        hand.draw(taken, 0, b"one")
+        hand.finish(taken)
+        for _ in range(2):
+            ask()
+
+        counted = show_queue(gateway).results
+
+        assert (counted.new, counted.joined, counted.reused, counted.hit_rate) == (1, 1, 2, 0.75)
+
+    def test_an_empty_deployment_is_no_fault(self, gateway: Serving, hand: Hand) -> None:
+        hand.forget_all()
+
+        assert workers(gateway) == {}
+        assert show_queue(gateway).models == ()
+
+
+class TestSetAside:
+    def test_a_job_that_killed_its_workers_is_shown_with_them(self, gateway: Serving, hand: Hand) -> None:
+        job = submit(gateway, num_inference_steps=7)
+        for name in ("a-1-x", "b-2-y", "c-3-z"):
+            claim = scripts.claim(CARD.id, WorkerId(name), LeaseToken(name), lease_s=LEASE_S)
+            assert run(hand.redis, claim)
+            hand.redis.zadd("{darkroom}:2:leases", {job.id: 0})  # the lease has ended
+            # Known as renewed, else the sweep of a gateway that was idle would grant it a term of grace.
+            hand.redis.sadd("{darkroom}:2:graced", job.id)
+            run(hand.redis, scripts.reap(lease_s=LEASE_S, max_attempts=3))
+
+        response = gateway.http.get("/v1/queue/set-aside")
+
+        (shown,) = SetAsideList.model_validate_json(response.content).data
+        assert (shown.id, shown.attempts, shown.lost_workers) == (job.id, 3, ("a-1-x", "b-2-y", "c-3-z"))
+        assert (shown.params, shown.cost) == (job.params, job.params.cost)
+        assert shown.error is not None
+        assert shown.error.code == "worker_lost"
+        assert shown.set_aside_at is not None
+
+    @pytest.mark.parametrize("limit", ["0", "101", "x"])
+    def test_a_bad_limit_is_named(self, gateway: Serving, limit: str) -> None:
+        response = gateway.http.get("/v1/queue/set-aside", params={"limit": limit})
+
+        assert response.status_code == 422
+        assert [error.field for error in Problem.model_validate_json(response.content).errors] == ["limit"]
+
+
+class TestWhoMay:
+    @contextmanager
+    def guarded(self, redis_server: RedisServer, s3_server: S3Server, **settings: object) -> Generator[Serving]:
+        with serving(settings_for(redis_server, s3_server).model_copy(update=settings)) as served:
+            yield served
+
+    def test_with_a_key_only_who_sends_it(
+        self, redis_server: RedisServer, s3_server: S3Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        wrong = ["", KEY, f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer", f"Basic {KEY}", "Bearer \u00e4"]
+        with self.guarded(redis_server, s3_server, operator_key=SecretStr(KEY)) as gateway:
+            for method, address in ADDRESSES:
+                for said in wrong:
+                    headers = {b"Authorization": said.encode()}
+                    response = gateway.http.request(method, address, headers=headers)
+                    assert response.status_code == 401, (address, said)
+                    assert response.headers["WWW-Authenticate"] == "Bearer"
+                    assert Problem.model_validate_json(response.content).code == "operator_only"
+                assert gateway.http.request(method, address).status_code == 401
+            for said in (f"Bearer {KEY}", f"bearer {KEY}"):
+                assert gateway.http.get("/v1/queue", headers={"Authorization": said}).status_code == 200
+            assert gateway.http.get("/v1/jobs").status_code == 200
+        assert KEY not in caplog.text
+
+    @pytest.mark.parametrize("key", [None, SecretStr("")])
+    def test_without_a_key_an_open_gateway_lets_nobody(
+        self, redis_server: RedisServer, s3_server: S3Server, key: SecretStr | None
+    ) -> None:
+        opened = {"api_host": "0.0.0.0", "allow_open_network": True, "operator_key": key}  # noqa: S104
+        with self.guarded(redis_server, s3_server, **opened) as gateway:
+            for method, address in ADDRESSES:
+                for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer x"}):
+                    response = gateway.http.request(method, address, headers=headers)
+                    assert response.status_code == 401
+                    assert "DARKROOM_OPERATOR_KEY" in Problem.model_validate_json(response.content).detail
+
+    def test_an_empty_key_is_no_key(self, redis_server: RedisServer, s3_server: S3Server) -> None:
+        with self.guarded(redis_server, s3_server, operator_key=SecretStr("")) as gateway:
+            assert gateway.http.get("/v1/queue").status_code == 200
+
+    def test_a_page_of_another_origin_may_not(self, gateway: Serving, hand: Hand) -> None:
+        headers = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+
+        assert gateway.http.post("/v1/queue/pause", headers=headers).status_code == 403
+        submit(gateway)
+        assert takes_work(hand)
+
+    def test_the_settings_read_it_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DARKROOM_OPERATOR_KEY", KEY)
+
+        key = Settings().operator_key
+        assert key is not None
+        assert key.get_secret_value() == KEY
+        assert KEY not in repr(Settings())
+
+
+def test_an_outage_of_the_queue_is_said(own_redis_server: RedisServer, s3_server: S3Server) -> None:
+    with serving(settings_for(own_redis_server, s3_server)) as gateway:
+        own_redis_server.kill()
+        for method, address in ADDRESSES:
+            response = gateway.http.request(method, address)
+            assert response.status_code == 503
+            assert Problem.model_validate_json(response.content).code == "queue_unavailable"

@@ -49,9 +49,10 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def env_file_text(example: str, keys: Keys) -> str:
+def env_file_text(example: str, keys: Keys, operator_key: str) -> str:
     """Fill in the keys that `.env.example` leaves empty."""
-    values = {f"DARKROOM_{name.upper()}=": value for name, value in asdict(keys).items()}
+    named = {**asdict(keys), "operator_key": operator_key}
+    values = {f"DARKROOM_{name.upper()}=": value for name, value in named.items()}
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
 
 
@@ -60,7 +61,7 @@ def main() -> None:
     if ENV_FILE.exists():
         sys.stdout.write(f"{ENV_FILE.name} is there already; its keys stay. Remove it for new ones.\n")
         return
-    write_private(ENV_FILE, env_file_text(EXAMPLE.read_text(), Keys()))
+    write_private(ENV_FILE, env_file_text(EXAMPLE.read_text(), Keys(), new_key()))
     sys.stdout.write(f"Wrote {ENV_FILE.name} with new random keys. Start with: docker compose up --build\n")
 
 

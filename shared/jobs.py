@@ -1,13 +1,16 @@
 """The job: one request, from accepted to ended. Its states, its record, its results.
 
-                      ┌─────────── release, reap ──────────┐
-                      ▼                                    │
-    submit ──►     QUEUED ──────────── claim ────────► RUNNING
-                   │  │  │                              │  │  │
-     claim, reap ◄─┘  │  └── finish, submit ─────────┐  │  │  └─ fail, reap ──► FAILED
-          │           │                              ▼  │  └──── finish ──────► SUCCEEDED
-          ▼           └── cancel, erase, withdraw ► CANCELED ◄── cancel, erase, withdraw, reap
-       EXPIRED                          (QUEUED ──► SUCCEEDED: another job drew its pictures)
+    nothing  ─► queued      submit
+             ─► succeeded   submit, when another job had drawn its pictures
+    queued   ─► running     claim
+             ─► succeeded   finish, of the job that it joined
+             ─► failed      fail or reap, of the job that it joined
+             ─► canceled    cancel, erase, withdraw
+             ─► expired     claim or reap, past its deadline
+    running  ─► queued      release, not charged; reap, charged
+             ─► succeeded   finish
+             ─► failed      fail; reap, after the last attempt
+             ─► canceled    cancel, erase, withdraw; reap, past its deadline
 
 Only the Lua scripts in `shared/lua` move a job; each move raises `version`. This module reads what
 they wrote and knows nothing of Redis.

@@ -84,8 +84,8 @@ class Settings(BaseSettings):
     """The part of the work that the bulk lane gets while both lanes wait."""
     reuse_results: bool = True
     """Give a job the pictures of a tenant's other with the same model, parameters and seed; a job may opt out."""
-    keep_finished_s: int = Field(default=30 * 24 * 3600, ge=60)
-    """How long an ended job and its pictures are kept."""
+    keep_finished_s: int = Field(default=30 * 24 * 3600, ge=180)
+    """How long an ended job and its pictures are kept: longer than a canceled job's worker may still be uploading."""
     operator_key: SecretStr | None = None
     """Whoever sends it may pause and drain the fleet. Unset: only a gateway on loopback lets anybody do so."""
 

@@ -10,7 +10,7 @@
 --   OK            failed, now or before
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
--- Moves running -> failed
+-- Moves running, queued -> failed
 
 local id = ARGV[1]
 local verdict = standing(id, ARGV[2])

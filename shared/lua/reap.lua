@@ -11,7 +11,7 @@
 -- Replies
 --   OK requeued failed overdue models   ids, ids, ids, and the models that jobs wait for
 --
--- Moves running -> queued, failed, canceled; queued -> expired
+-- Moves running -> queued, failed, canceled; queued -> expired, failed
 
 local MOST_AT_ONCE = 100 -- the rest is for the next sweep: Redis serves others meanwhile
 local MENDED = 256

@@ -111,7 +111,8 @@ local function follow(id, source)
   redis.call('ZADD', key.followers(source), field(id, 'sequence'), id)
 end
 
--- The jobs that waited for this one's pictures get them or, if there are none, wait for the first of themselves.
+-- The jobs that waited for this one's pictures get them, or fail with it; if it was only called off, the first of them
+-- takes its place.
 local function dismiss_followers(id, status)
   local followers = redis.call('ZRANGE', key.followers(id), 0, -1)
   redis.call('DEL', key.followers(id))
@@ -121,6 +122,14 @@ local function dismiss_followers(id, status)
       redis.call('HSETNX', key.job(follower), 'started_at_ms', now_ms())
       take_pictures(follower, id)
       close(follower, 'succeeded')
+    end
+    return
+  end
+  if status == 'failed' then
+    -- It would fail them as well, and if it killed its workers, kill more.
+    for _, follower in ipairs(followers) do
+      redis.call('HSET', key.job(follower), 'error', field(id, 'error'))
+      close(follower, 'failed')
     end
     return
   end
@@ -173,8 +182,13 @@ local function forget(id, delay_ms)
   if request and redis.call('HGET', key.request(tenant, request), 'job') == id then
     redis.call('DEL', key.request(tenant, request))
   end
-  local holders = key.holders(root or id)
-  if redis.call('SREM', holders, id) == 1 and redis.call('EXISTS', holders) == 1 then return {} end
+  local drawer = root or id
+  local holders = key.holders(drawer)
+  if redis.call('SREM', holders, id) == 1 then
+    local left = redis.call('SCARD', holders)
+    if left == 1 and redis.call('SISMEMBER', holders, drawer) == 1 then redis.call('DEL', holders) end
+    if left > 0 then return {} end
+  end
   local objects, at = {}, now_ms() + delay_ms
   for index = 0, num_images - 1 do
     objects[#objects + 1] = (string.gsub(pictures, '{}', index))

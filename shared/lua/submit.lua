@@ -53,10 +53,10 @@ end
 local source, reuse
 if result ~= '' then
   source = redis.call('GET', key.result(tenant, result))
-  local status = source and field(source, 'status')
+  local status, sources_lane = unpack(redis.call('HMGET', key.job(source or ''), 'status', 'lane'))
   if status == 'succeeded' then
     reuse = 'reused'
-  elseif (status == 'queued' or status == 'running')
+  elseif (status == 'running' or (status == 'queued' and (lane == 'bulk' or sources_lane == 'interactive')))
       and redis.call('ZCARD', key.followers(source)) < MOST_FOLLOWERS then
     reuse = 'joined'
   end

@@ -41,7 +41,7 @@ class Fleet:
     modes: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
     """Of single workers, by id; not those that shall work."""
     lost: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How many workers of a model came and died, or failed, in the last ten minutes."""
+    """How many workers of a model came in the last ten minutes, and died or failed since."""
 
     def mode_of(self, worker: str) -> Mode:
         """What a worker shall do: the stricter of its own orders and everybody's."""

@@ -21,10 +21,10 @@ PARAMS = GenerationParams(
 
 
 def test_the_operators_settings_are_the_terms() -> None:
-    settings = Settings(keep_finished_s=61, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3)
+    settings = Settings(keep_finished_s=181, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3)
 
     assert terms_of(settings) == Terms(
-        keep_s=61, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3
+        keep_s=181, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3
     )
 
 

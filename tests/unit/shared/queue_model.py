@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass
 class LaneState:
-    """How far a model's lane is: the tag of its last begun job, that of its last newcomer, and its own tag beside the other lane's."""
+    """How far a model's lane is: the tag of its last begun job, its last newcomer's, and its own beside the other's."""
 
     clock: int = 0
     arrival: int = 0
@@ -204,8 +204,7 @@ class QueueModel:
                 raise Refused("MISMATCH")
             self.repeated.add((new.tenant, new.once.key))
             return self.jobs[before], Submission.REPEATED
-        source_id = self.results.get((new.tenant, new.result or ""))
-        source = self.jobs[source_id] if source_id else None
+        source = self._source_for(new)
         if source is None:
             self._make_room(new.tenant, max_waiting, max_tenant_waiting)
         self.submitted += 1
@@ -223,6 +222,14 @@ class QueueModel:
             return new, Submission.REUSED
         new.follows = source.id
         return new, Submission.JOINED
+
+    def _source_for(self, new: Entry) -> Entry | None:
+        """The job whose pictures this one can have; who is being waited for waits for none of the bulk lane."""
+        source_id = self.results.get((new.tenant, new.result or ""))
+        source = self.jobs[source_id] if source_id else None
+        if source and source.status is JobStatus.QUEUED and (new.lane, source.lane) == (Lane.INTERACTIVE, Lane.BULK):
+            return None
+        return source
 
     def _make_room(self, tenant: Tenant, max_waiting: int, max_tenant_waiting: int) -> None:
         if len(self.queue) >= max_waiting:
@@ -428,6 +435,9 @@ class QueueModel:
         if status is JobStatus.SUCCEEDED:
             for follower in followers:
                 self._show(follower, entry)
+        elif status is JobStatus.FAILED:
+            for follower in followers:
+                self._close(follower, status, error)
         elif followers:
             first, *others = followers
             first.follows = None

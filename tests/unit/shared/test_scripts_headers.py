@@ -69,6 +69,7 @@ MOVES = {
     ("nothing", "succeeded"): {"submit"},
     ("queued", "running"): {"claim"},
     ("queued", "succeeded"): {"finish"},
+    ("queued", "failed"): {"fail", "reap"},
     ("queued", "canceled"): {"cancel", "erase", "withdraw"},
     ("queued", "expired"): {"claim", "reap"},
     ("running", "queued"): {"release", "reap"},

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from shared import scripts
 from shared.errors import IdempotencyMismatch, JobNotFound
-from shared.jobs import Hold, Job, JobStatus, NewJob, Once, Submission, Submitted
-from shared.scripts import Lease
+from shared.jobs import Hold, JobStatus, Lane, NewJob, Once, Submission, Submitted
 from tests.desk import OTHER, TENANT, Desk, claim_call, failed, finished, new_job, submit_call
 
 DIGEST = "digest"
@@ -42,21 +39,30 @@ def test_a_joined_job_shows_how_far_the_drawing_is(desk: Desk) -> None:
     assert (now.status, now.step, now.position) == (JobStatus.QUEUED, 4, None)
 
 
-def canceled(desk: Desk, job: Job, _lease: Lease) -> None:
-    desk.cancel(job)
-
-
-@pytest.mark.parametrize("end", [failed, canceled])
-def test_the_first_that_joined_takes_over_when_there_are_no_pictures(
-    desk: Desk, end: Callable[[Desk, Job, Lease], None]
-) -> None:
+def test_the_first_that_joined_takes_over_when_the_drawing_is_called_off(desk: Desk) -> None:
     source, first, second = (ask(desk).job for _ in range(3))
-    end(desk, source, desk.claim().lease)
+    desk.claim()
+    desk.cancel(source)
     assert (desk.read(first).hold, desk.read(first).position) == (None, 0)
     assert desk.read(second).hold is Hold.JOINED
     assert ask(desk).how is Submission.JOINED
     assert desk.draw_next().id == first.id
     assert desk.read(second).status is JobStatus.SUCCEEDED
+
+
+def test_what_joined_fails_with_the_drawing(desk: Desk) -> None:
+    source, joined = ask(desk).job, ask(desk).job
+    failed(desk, source, desk.claim().lease)
+    ended = desk.read(joined)
+    assert (ended.status, ended.error, ended.version) == (JobStatus.FAILED, desk.read(source).error, 2)
+    assert ask(desk).how is Submission.NEW
+
+
+def test_who_is_waiting_for_a_picture_does_not_join_the_bulk_lane(desk: Desk) -> None:
+    ask(desk, new_job(lane=Lane.BULK))
+    urgent = ask(desk)
+    assert (urgent.how, urgent.job.position) == (Submission.NEW, 0)
+    assert ask(desk, new_job(lane=Lane.BULK)).how is Submission.JOINED
 
 
 def test_a_joined_job_is_canceled_alone(desk: Desk) -> None:

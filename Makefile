@@ -70,7 +70,7 @@ eval: $(RUN_READY) ## Measure how well the demo model draws what it is told
 	@$(BIN)/python -m worker.demo_model.evaluate $(ARGS)
 
 .PHONY: bench
-bench: $(DEV_READY) ## Measure speed: the engine beside the stock pipeline
+bench: $(DEV_READY) ## Measure speed: the engine beside the stock pipeline, the queue, the estimates
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: train

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from bench import engine
+from bench import engine, estimate, queue
 
 engine.main(pairs=20)
+queue.main()
+estimate.main([])

@@ -19,7 +19,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Sequence, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,8 +202,8 @@ async def replay(settings: Settings, port: int, asked: argparse.Namespace) -> li
         return list(jobs)
 
 
-def main() -> None:
-    """Set the stage, replay, report."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Set the stage, replay, report; `words` instead of those of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=120)
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two questions to a job")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", help="such as demo; default: a tiny one whose steps take a steady time")
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-estimate-")))
         valkey = stack.enter_context(Valkey(folder / "valkey"))

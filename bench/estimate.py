@@ -19,7 +19,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path

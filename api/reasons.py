@@ -29,14 +29,14 @@ def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
     if fleet.mode is not Mode.WORK:
         return Reason(
             code="paused",
-            message="The operators have paused the queue. It keeps its place, and begins after they resume it.",
+            message="The operators have paused the queue. The job keeps its place until they resume it.",
         )
     living = [worker for worker in fleet.workers if worker.model == job.model and worker.state != "draining"]
     willing = [worker for worker in living if fleet.mode_of(worker.id) is Mode.WORK]
     if living and not willing:
         return Reason(
             code="paused",
-            message="The operators have paused every worker of this model. It begins after they resume one.",
+            message="The operators have paused every worker of this model. The job keeps its place until they resume one.",
         )
     ready = [worker for worker in willing if worker.state == "ready"]
     if not ready:

@@ -105,8 +105,9 @@ def _waiting_headline(job: JobBody) -> str:
 
 
 def _waiting_detail(job: JobBody) -> str:
-    reason = job.reason.message if job.reason else "Waiting for a worker."
-    return f"{reason} You may leave this page open, reload it or come back."
+    if job.reason is None or job.reason.code == "behind":  # which the headline says
+        return "Waiting for a worker. You may leave this page open, reload it or come back."
+    return job.reason.message
 
 
 def _time_left(left: TimeLeft) -> str:

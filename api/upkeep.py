@@ -76,16 +76,15 @@ class Unanswered:
         """Erase those that have arrived. Raises QueueUnavailable."""
         for job_id, (tenant, until) in list(self._left.items()):
             try:
-                is_gone = await run_async(self._redis, withdraw(job_id, tenant))
-            except JobNotFound:
-                now = time.monotonic()
-                if now < until:
-                    self._left[job_id] = (tenant, min(until, now + ARRIVES_WITHIN_S))
-                    continue
-            else:
-                if is_gone:
+                if await run_async(self._redis, withdraw(job_id, tenant)):
                     log.warning("job %s was accepted after its caller was told that it was not: taken back", job_id)
-            del self._left[job_id]
+            except JobNotFound:
+                pass
+            now = time.monotonic()
+            if now < until:  # it, or a second copy of it, may still come
+                self._left[job_id] = (tenant, min(until, now + ARRIVES_WITHIN_S))
+            else:
+                del self._left[job_id]
 
 
 @final

@@ -31,11 +31,11 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     tallies                       hash    new, joined, reused -> count   of submits that might reuse pictures; kept
     swept                         string  when the last sweep ran, in ms; kept
     sequence                      string  counter of submitted jobs; kept
-    modes                         hash    worker id or * -> paused or drained; until told otherwise
+    modes                         hash    worker id or * -> paused or drained; until the worker is gone
     card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat
     cards                         zset    last heartbeat in ms -> model; cleaned of lapsed cards when read
     worker:<id>                   string  a worker's state in JSON; until five heartbeats are missed
-    workers                       zset    last heartbeat in ms -> worker id; cleaned of lapsed workers when read
+    workers                       zset    last heartbeat in ms -> worker id; ten minutes after it
     born                          zset    first heartbeat in ms -> `<worker id> <model>`; ten minutes
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,

@@ -29,6 +29,11 @@ class Counter:
         self._lease_s = lease_s
         self._unanswered: LeaseToken | None = None
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """True while a claim has got no answer: it may have been heard, and a job wait for nothing until it is repeated."""
+        return self._unanswered is not None
+
     def claim(self) -> Claimed | None:
         """Take the job that goes next; None if none waits or the queue does not answer."""
         is_repeated = self._unanswered is not None

@@ -119,9 +119,9 @@ class Shift:
             left_s = min(rule.time_left_s(self._drain_s) for rule in (self._duty.stop, self._duty.wish))
             if left_s < float("inf"):
                 self._drain(left_s)
-            elif self._duty.wish.mode is Mode.WORK:
+            elif self._duty.wish.mode is Mode.WORK or self._counter.is_in_doubt:
                 self._take_jobs()
-            if not self._jobs:
+            if not self._jobs and not (self._counter.is_in_doubt and left_s == float("inf")):
                 self._duty.pulse.rest()
                 return
             if self._engine.row_ids and self._delivery.has_room:
@@ -136,7 +136,8 @@ class Shift:
             and len(self._jobs) < self._max_batch + MOST_JOBS_BESIDE_ENGINE
             and (not self._jobs or time.monotonic() >= self._claim_again_at)
         ):
-            claimed = None if self._delivery.store_is_away else self._counter.claim()
+            is_in_vain = self._delivery.store_is_away and not self._counter.is_in_doubt
+            claimed = None if is_in_vain else self._counter.claim()
             if claimed is None:
                 self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S
                 return

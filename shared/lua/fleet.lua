@@ -2,7 +2,7 @@
 -- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
--- ARGV[1]  ms for which a worker's death is remembered
+-- ARGV[1]  ms for which a worker that fell silent is remembered, and what it was told
 --
 -- Replies
 --   OK cards workers modes lost   JSON, JSON; pairs of worker id or '*' and mode; for each worker that came and died
@@ -10,21 +10,29 @@
 --
 -- Moves nothing
 
+local forgotten_before = now_ms() - ARGV[1]
+
+-- What lives, last seen first; what has been silent for long is no longer looked for.
 local function living(index, name)
   local found = {}
   for _, member in ipairs(redis.call('ZRANGE', index, 0, -1, 'REV')) do
     local word = redis.call('GET', name(member))
-    if word then
-      found[#found + 1] = word
-    else
-      redis.call('ZREM', index, member)
-      redis.call('HDEL', key.modes, member)
-    end
+    if word then found[#found + 1] = word end
   end
   return found
 end
 
-redis.call('ZREMRANGEBYSCORE', key.born, '-inf', now_ms() - ARGV[1])
+-- A worker that was cut off for a while finds its orders again.
+for _, worker in ipairs(redis.call('ZRANGE', key.workers, '-inf', forgotten_before, 'BYSCORE')) do
+  if redis.call('EXISTS', key.worker(worker)) == 0 then
+    redis.call('ZREM', key.workers, worker)
+    redis.call('HDEL', key.modes, worker)
+  end
+end
+for _, model in ipairs(redis.call('ZRANGE', key.cards, '-inf', forgotten_before, 'BYSCORE')) do
+  if redis.call('EXISTS', key.card(model)) == 0 then redis.call('ZREM', key.cards, model) end
+end
+redis.call('ZREMRANGEBYSCORE', key.born, '-inf', forgotten_before)
 local cards, workers, lost = living(key.cards, key.card), living(key.workers, key.worker), {}
 for _, name in ipairs(redis.call('ZRANGE', key.born, 0, -1)) do
   local worker, model = string.match(name, '^(%S+) (.*)$')

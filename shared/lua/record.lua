@@ -91,7 +91,7 @@ local function requeue(id)
   move(id, 'queued')
 end
 
-local close
+local close -- which calls itself for a job's followers, who have none
 
 -- The pictures of `source` are this job's too.
 local function take_pictures(id, source)
@@ -101,6 +101,10 @@ local function take_pictures(id, source)
   for index = 0, field(source, 'num_images') - 1 do
     local name = 'image:' .. index
     redis.call('HSET', key.job(id), name, field(source, name))
+  end
+  local fields = redis.call('HGETALL', key.job(source))
+  for at = 1, #fields, 2 do
+    if string.find(fields[at], '^warning:') then redis.call('HSET', key.job(id), fields[at], fields[at + 1]) end
   end
   redis.call('SADD', key.holders(root), root, id)
 end
@@ -112,7 +116,7 @@ local function follow(id, source)
 end
 
 -- The jobs that waited for this one's pictures get them, or fail with it; if it was only called off, the first of them
--- takes its place.
+-- is queued instead.
 local function dismiss_followers(id, status)
   local followers = redis.call('ZRANGE', key.followers(id), 0, -1)
   redis.call('DEL', key.followers(id))
@@ -135,12 +139,18 @@ local function dismiss_followers(id, status)
   end
   local first = followers[1]
   if not first then return end
+  for _, one in ipairs(followers) do
+    if field(one, 'lane') == 'interactive' then
+      first = one -- or it would wait in the bulk lane
+      break
+    end
+  end
   redis.call('HDEL', key.job(first), 'follows')
   enqueue(first)
   local tenant, digest = unpack(redis.call('HMGET', key.job(first), 'tenant', 'result'))
   redis.call('SET', key.result(tenant, digest), first)
-  for at = 2, #followers do
-    follow(followers[at], first)
+  for _, one in ipairs(followers) do
+    if one ~= first then follow(one, first) end
   end
 end
 

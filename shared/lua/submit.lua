@@ -56,7 +56,7 @@ if result ~= '' then
   local status, sources_lane = unpack(redis.call('HMGET', key.job(source or ''), 'status', 'lane'))
   if status == 'succeeded' then
     reuse = 'reused'
-  elseif (status == 'running' or (status == 'queued' and (lane == 'bulk' or sources_lane == 'interactive')))
+  elseif (status == 'running' or status == 'queued') and (lane == 'bulk' or sources_lane == 'interactive')
       and redis.call('ZCARD', key.followers(source)) < MOST_FOLLOWERS then
     reuse = 'joined'
   end

@@ -16,7 +16,8 @@ from shared.keys import DEFAULT, Keys
 
 CARD_LIFE_S: Final = 7 * 24 * 3600
 REMEMBER_LOST_S: Final = 600
-"""How long a worker's death counts when it is asked whether workers fail again and again."""
+"""How long a worker that fell silent is remembered: when it is asked whether workers die again and again, and what it
+was told, should it come back."""
 
 
 class Mode(StrEnum):

@@ -227,7 +227,7 @@ class QueueModel:
         """The job whose pictures this one can have; who is being waited for waits for none of the bulk lane."""
         source_id = self.results.get((new.tenant, new.result or ""))
         source = self.jobs[source_id] if source_id else None
-        if source and source.status is JobStatus.QUEUED and (new.lane, source.lane) == (Lane.INTERACTIVE, Lane.BULK):
+        if source and source.status in WAITING and (new.lane, source.lane) == (Lane.INTERACTIVE, Lane.BULK):
             return None
         return source
 
@@ -439,7 +439,7 @@ class QueueModel:
             for follower in followers:
                 self._close(follower, status, error)
         elif followers:
-            first, *others = followers
+            first, *others = sorted(followers, key=lambda follower: follower.lane is Lane.BULK)
             first.follows = None
             self.results[first.tenant, first.result or ""] = first.id
             self._enqueue(first)

@@ -467,8 +467,6 @@ class QueueMachine(RuleBasedStateMachine):
 
     def look_at_the_fleet(self) -> None:
         fleet = self.desk(scripts.fleet())
-        for worker in {name for name in self.model.modes if name != "*"} - self.living:
-            del self.model.modes[worker]
         assert {worker.id for worker in fleet.workers} == self.living
         assert fleet.lost.get(CARD.id, 0) == len(self.born - self.living)
         assert dict(fleet.modes) == {name: mode for name, mode in self.model.modes.items() if name != "*"}

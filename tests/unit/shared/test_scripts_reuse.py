@@ -6,8 +6,8 @@ import pytest
 
 from shared import scripts
 from shared.errors import IdempotencyMismatch, JobNotFound
-from shared.jobs import Hold, JobStatus, Lane, NewJob, Once, Submission, Submitted
-from tests.desk import OTHER, TENANT, Desk, claim_call, failed, finished, new_job, submit_call
+from shared.jobs import Hold, JobStatus, JobWarning, Lane, NewJob, Once, Submission, Submitted
+from tests.desk import OTHER, TENANT, Desk, claim_call, failed, finished, image_of, new_job, submit_call
 
 DIGEST = "digest"
 ONCE = Once("key", "body")
@@ -58,11 +58,31 @@ def test_what_joined_fails_with_the_drawing(desk: Desk) -> None:
     assert ask(desk).how is Submission.NEW
 
 
-def test_who_is_waiting_for_a_picture_does_not_join_the_bulk_lane(desk: Desk) -> None:
+@pytest.mark.parametrize("runs", [False, True])
+def test_who_is_waiting_for_a_picture_does_not_join_the_bulk_lane(desk: Desk, *, runs: bool) -> None:
     ask(desk, new_job(lane=Lane.BULK))
+    if runs:
+        desk.claim()
     urgent = ask(desk)
     assert (urgent.how, urgent.job.position) == (Submission.NEW, 0)
     assert ask(desk, new_job(lane=Lane.BULK)).how is Submission.JOINED
+
+
+def test_an_interactive_job_takes_over_before_one_of_the_bulk_lane(desk: Desk) -> None:
+    source = ask(desk).job
+    patient, urgent = ask(desk, new_job(lane=Lane.BULK)).job, ask(desk).job
+    desk.cancel(source)
+    assert (desk.read(urgent).hold, desk.read(patient).hold) == (None, Hold.JOINED)
+
+
+def test_what_is_to_be_known_of_a_picture_goes_with_it(desk: Desk) -> None:
+    job, joined = ask(desk).job, ask(desk).job
+    lease = desk.claim().lease
+    warning = JobWarning(code="prompt_truncated", message="It did not see: the end.")
+    desk(scripts.add_image(lease, image_of(job)))
+    desk(scripts.finish(lease, warnings=[warning]))
+    assert desk.read(joined).warnings == (warning,)
+    assert ask(desk).job.warnings == (warning,)
 
 
 def test_a_joined_job_is_canceled_alone(desk: Desk) -> None:

@@ -31,7 +31,7 @@ class Counter:
 
     @property
     def is_in_doubt(self) -> bool:
-        """True while a claim has got no answer: it may have been heard, and a job wait for nothing until it is repeated."""
+        """True while a claim has got no answer: it may have been heard, and a job may wait for it to be repeated."""
         return self._unanswered is not None
 
     def claim(self) -> Claimed | None:

@@ -63,7 +63,9 @@ class Cluster:
     sites: tuple[Site, Site]
 
     def submit(self, steps: int = 100, num_images: int = 3) -> str:
-        return self.client.submit("far away", num_inference_steps=steps, num_images=num_images, seed=7).id
+        # The same again and again, but each drawn.
+        job = self.client.submit("far away", num_inference_steps=steps, num_images=num_images, seed=7, reuse=False)
+        return job.id
 
     def wait_for(self, job_id: str, holds: Callable[[JobBody], bool], what: str) -> JobBody:
         wait_until(lambda: holds(self.client.job(job_id)), limit_s=LIMIT_S, what=what)

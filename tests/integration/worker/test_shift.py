@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared import scripts
-from shared.connection import run
+from shared.connection import ANSWER_TIMEOUT_S, run
 from shared.jobs import JobStatus, LeaseToken, WorkerId
 from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
@@ -20,6 +20,7 @@ from tests.integration.worker.engines import (
     EngineThatReadsLittle,
     SteadyEngine,
 )
+from tests.integration.worker.faults import frozen
 from tests.servers import RedisServer, S3Server, wait_until
 from worker.news import StopAsked
 
@@ -203,3 +204,14 @@ def test_a_running_job_shows_a_preview(bench_of: Callable[..., Bench]) -> None:
         what="there is a preview",
     )
     bench.end()
+
+
+def test_a_claim_that_a_freeze_left_unanswered_is_repeated(
+    bench_of: Callable[..., Bench], own_redis_server: RedisServer
+) -> None:
+    bench = bench_of(SteadyEngine(), redis_url=SecretStr(own_redis_server.url))
+    job = bench.submit()
+    with frozen(own_redis_server, ANSWER_TIMEOUT_S + 1):
+        bench.begin()
+    bench.end()
+    assert (bench.read(job).status, bench.read(job).attempt) == (JobStatus.SUCCEEDED, 1)

@@ -97,6 +97,17 @@ def test_orders_go_with_the_worker_they_were_for(desk: Desk) -> None:
     assert desk(scripts.fleet()).modes == {}
 
 
+def test_a_worker_that_was_cut_off_finds_its_orders_again(desk: Desk) -> None:
+    desk(scripts.heartbeat(state(), life_s=60))
+    desk(scripts.direct(Mode.DRAINED, WorkerId("w1")))
+    desk.client.delete(DEFAULT.prefix + "worker:w1")
+    assert desk(scripts.fleet()).workers == ()
+    assert desk(scripts.heartbeat(state(), life_s=60)).mode is Mode.DRAINED
+    desk.client.delete(DEFAULT.prefix + "worker:w1")
+    desk.client.zadd(DEFAULT.prefix + "workers", {"w1": desk.now_ms() - 601_000})
+    assert desk(scripts.fleet()).modes == {}
+
+
 def test_a_worker_that_takes_its_leave_is_not_lost(desk: Desk) -> None:
     for name in ("good", "bad"):
         desk(scripts.heartbeat(state(name), life_s=60))

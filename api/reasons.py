@@ -36,7 +36,7 @@ def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
     if living and not willing:
         return Reason(
             code="paused",
-            message="The operators have paused all workers of this model. The job keeps its place until one is resumed.",
+            message="The operators have paused all of its workers. The job keeps its place until one is resumed.",
         )
     ready = [worker for worker in willing if worker.state == "ready"]
     if not ready:

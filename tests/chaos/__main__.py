@@ -34,9 +34,9 @@ def main() -> int:
         folder = said.logs or Path(scratch)
         outcome = run_chaos(plan, folder, make_tiny_checkpoint(Path(scratch) / "tiny"), _say)
     _say(table(outcome))
-    for line in (*outcome.alarms, *outcome.breaches):
+    for line in (*outcome.alarms, *outcome.breaches, *outcome.late):
         _say(line)
-    return 1 if outcome.breaches else 0
+    return 1 if outcome.breaches or outcome.late else 0
 
 
 def _say(line: str) -> None:

@@ -63,6 +63,19 @@ class Outcome:
             *(f"could not be mended: {trouble}" for trouble in self.troubles),
         ]
 
+    @property
+    def late(self) -> list[str]:
+        """Every kill -9 with nothing else wrong after which the job waited again too late, a line each.
+
+        A matter of time, so nothing for a test on a machine that may be busy.
+        """
+        bar_s = self.lease_s + BAR_OVER_LEASE_S
+        return [
+            f"waited again {one.requeued_s:.1f} s after the kill: {one.job_id}"
+            for one in self.recoveries
+            if not one.beside and one.requeued_s > bar_s
+        ]
+
 
 def table(outcome: Outcome) -> str:
     """Say it in markdown."""

@@ -120,38 +120,27 @@ class TooMuch(DarkroomError):
     """Refused for now; nothing was accepted. `retry_after_s` says when to come back."""
 
     retry_after_s: int = 2
+    said: ClassVar[str]
+    """The message, with the figures left open."""
 
     def __init__(self, waiting: int, retry_after_s: int) -> None:
         self.waiting = waiting
         self.retry_after_s = retry_after_s
-        super().__init__(self.said(waiting, retry_after_s))
-
-    @classmethod
-    def said(cls, waiting: int, retry_after_s: int) -> str:
-        """The message."""
-        raise NotImplementedError
+        super().__init__(self.said.format(waiting=waiting, retry_after_s=retry_after_s))
 
 
 class QueueFull(TooMuch):
     """Too many jobs are waiting; nothing was accepted."""
 
     code = "queue_full"
-
-    @classmethod
-    def said(cls, waiting: int, retry_after_s: int) -> str:
-        """The message."""
-        return f"{waiting} jobs are waiting already. Try again in {retry_after_s} s."
+    said = "{waiting} jobs are waiting already. Try again in {retry_after_s} s."
 
 
 class TenantQueueFull(TooMuch):
     """Too many of your jobs are waiting; nothing was accepted."""
 
     code = "tenant_queue_full"
-
-    @classmethod
-    def said(cls, waiting: int, retry_after_s: int) -> str:
-        """The message."""
-        return f"{waiting} jobs of yours are waiting already. Try again in {retry_after_s} s, or cancel some."
+    said = "{waiting} jobs of yours are waiting already. Try again in {retry_after_s} s, or cancel some."
 
 
 class Unavailable(DarkroomError):

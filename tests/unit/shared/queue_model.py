@@ -255,9 +255,10 @@ class QueueModel:
         return entry
 
     def erase(self, job_id: JobId, tenant: Tenant) -> set[str]:
-        """The objects to delete at once; those of a job that ever began are deleted again later."""
+        """The objects to delete at once; those of a job that began are deleted again later, unless all went well."""
         entry = self.cancel(job_id, tenant)
-        return self._forget(entry, is_due=entry.tag is None and entry.drawn_by is None)
+        went_well = entry.status is JobStatus.SUCCEEDED and entry.attempt <= 1
+        return self._forget(entry, is_due=entry.tag is None or went_well)
 
     def withdraw(self, job_id: JobId, tenant: Tenant) -> bool:
         entry = self.owned(job_id, tenant)

@@ -27,6 +27,8 @@ class Deletion:
     """What came of deleting objects."""
 
     gone: tuple[str, ...]
+    refused: tuple[str, ...]
+    """What waiting does not help: the store said no."""
     trouble: StoreUnavailable | None
     """Why some are not, or may not be; None if all are gone."""
 
@@ -78,6 +80,7 @@ class Storage:
     async def delete(self, keys: Sequence[str]) -> Deletion:
         """Delete objects, several at a time; a missing one is fine. Gives up on the first that is not answered."""
         gone: list[str] = []
+        refused: list[str] = []
 
         async def delete_all(some: Sequence[str]) -> StoreUnavailable | None:
             trouble = None
@@ -90,12 +93,13 @@ class Storage:
                     trouble = error
                     if not is_refusal(error):
                         break
+                    refused.append(key)
                 else:
                     gone.append(key)
             return trouble
 
         troubles = await asyncio.gather(*(delete_all(keys[first::DELETERS]) for first in range(DELETERS)))
-        return Deletion(tuple(gone), next(filter(None, troubles), None))
+        return Deletion(tuple(gone), tuple(refused), next(filter(None, troubles), None))
 
     def presigned_url(self, key: str, *, media_type: str, disposition: str, expires_s: int) -> str:
         """Sign a GET; computed here, so it needs no thread."""

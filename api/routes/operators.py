@@ -29,7 +29,7 @@ from shared.oversight import (
     WorkerList,
     set_aside_job,
 )
-from shared.scripts import Fleet, Mode, Outlook, direct, fleet, outlook, set_aside
+from shared.scripts import Fleet, Mode, Outlook, direct, fleet, outlook, overview, set_aside
 
 router = APIRouter(prefix="/v1", tags=["Operators"], dependencies=[Depends(operator)])
 
@@ -149,11 +149,14 @@ def _worker(found: Fleet, worker: WorkerState) -> WorkerBody:
 
 
 async def _queue(gateway: Gateway) -> QueueBody:
-    found = await gateway.run(fleet())
-    models = sorted({card.id for card in found.cards} | {worker.model for worker in found.workers})
+    found, known = await asyncio.gather(gateway.run(fleet()), gateway.run(overview()))
+    served = {card.id for card in found.cards} | {worker.model for worker in found.workers}
+    models = sorted(served | set(known.models))
     aheads = await asyncio.gather(*(gateway.run(outlook(model)) for model in models))
-    pools = tuple(_pool(found, model, ahead) for model, ahead in zip(models, aheads, strict=True))
-    return QueueBody(mode=found.mode.value, models=pools, results=_results(aheads[0].tallies if aheads else {}))
+    pools = [_pool(found, model, ahead) for model, ahead in zip(models, aheads, strict=True)]
+    # A model that is gone for good is of interest as long as somebody waits for it.
+    shown = tuple(pool for pool in pools if pool.model in served or _has_jobs(pool))
+    return QueueBody(mode=found.mode.value, models=shown, results=_results(known.tallies))
 
 
 def _pool(found: Fleet, model: str, ahead: Outlook) -> PoolBody:
@@ -166,6 +169,10 @@ def _pool(found: Fleet, model: str, ahead: Outlook) -> PoolBody:
         running=len(ahead.running),
         workers={state: states[state] for state in ("warming", "ready", "draining")},
     )
+
+
+def _has_jobs(pool: PoolBody) -> bool:
+    return pool.running > 0 or any(lane.jobs for lane in pool.waiting.values())
 
 
 def _results(tallies: Mapping[str, int]) -> ResultCache:

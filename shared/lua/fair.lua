@@ -14,7 +14,7 @@
 
 local LANES = {'interactive', 'bulk'}
 local OTHER = {interactive = 'bulk', bulk = 'interactive'}
-local MENDED_AT_ONCE = 32
+local MENDED_AT_ONCE = 8
 -- What the clock advances with each arrival, so that a thousand newcomers don't share a tag: next to nothing beside a
 -- job's width.
 local TICK = 16
@@ -127,8 +127,7 @@ local function mend(spot, tag, finish, most, to_the_end)
     local other = spot_of(id_in(member))
     tag = other.has_begun and other.tag or math.max(other.floor, finish)
     if tag ~= other.tag then
-      add_work(other.work, other.tag, -other.work_ms)
-      add_work(other.work, tag, other.work_ms)
+      move_work(other.work, other.tag, tag, other.work_ms)
       redis.call('ZADD', other.order, tag, member)
       redis.call('ZADD', other.line, tag, member)
       redis.call('ZADD', other.heads, 'XX', tag, member)

@@ -5,8 +5,8 @@
 -- ARGV[1]  model
 --
 -- Replies
---   OK waiting running tallies   lane, jobs, ms of work for each lane; worker, ms of work, denoising steps done and in
---                                all, ms since the claim for each running job; pairs of name and count
+--   OK waiting running   lane, jobs, ms of work for each lane; worker, ms of work, denoising steps done and in all, ms
+--                        since the claim for each running job
 --
 -- Moves nothing
 
@@ -25,4 +25,4 @@ for _, id in ipairs(redis.call('ZRANGE', key.leases, 0, -1)) do
     running[#running + 1] = {worker, tonumber(work), tonumber(step), tonumber(steps), now - since}
   end
 end
-return {'OK', waiting, running, redis.call('HGETALL', key.tallies)}
+return {'OK', waiting, running}

@@ -23,12 +23,26 @@ local function work_in(member)
   return tonumber(string.match(member, '^%d+:[^:]+:(%d+)$'))
 end
 
+local function add_to_node(work, level, node, ms)
+  local name = level .. ':' .. node
+  if redis.call('HINCRBY', work, name, ms) == 0 then redis.call('HDEL', work, name) end
+end
+
 local function add_work(work, tag, ms)
   local node = math.floor(tag / LEAF)
   for level = 0, LEVELS - 1 do
-    local name = level .. ':' .. node
-    if redis.call('HINCRBY', work, name, ms) == 0 then redis.call('HDEL', work, name) end
+    add_to_node(work, level, node, ms)
     node = math.floor(node / RADIX)
+  end
+end
+
+-- From one tag to another: the nodes above both stay as they are.
+local function move_work(work, from, to, ms)
+  local left, entered, level = math.floor(from / LEAF), math.floor(to / LEAF), 0
+  while left ~= entered do
+    add_to_node(work, level, left, -ms)
+    add_to_node(work, level, entered, ms)
+    left, entered, level = math.floor(left / RADIX), math.floor(entered / RADIX), level + 1
   end
 end
 

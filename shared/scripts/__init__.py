@@ -15,6 +15,7 @@ from shared.scripts.fleet import (
     Mode,
     Orders,
     Outlook,
+    Overview,
     RunningWork,
     WaitingWork,
     announce,
@@ -23,10 +24,11 @@ from shared.scripts.fleet import (
     heartbeat,
     leave,
     outlook,
+    overview,
 )
 from shared.scripts.jobs import JobsPage, cancel, erase, page, preview, read, recall, submit, withdraw
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
-from shared.scripts.sweeping import Retired, Sweep, discard, reap, retire, set_aside
+from shared.scripts.sweeping import Retired, Sweep, discard, postpone, reap, retire, set_aside
 
 __all__ = [
     "Claimed",
@@ -36,6 +38,7 @@ __all__ = [
     "Mode",
     "Orders",
     "Outlook",
+    "Overview",
     "Retired",
     "RunningWork",
     "Sweep",
@@ -53,7 +56,9 @@ __all__ = [
     "heartbeat",
     "leave",
     "outlook",
+    "overview",
     "page",
+    "postpone",
     "preview",
     "progress",
     "read",

@@ -86,8 +86,16 @@ class Outlook:
 
     waiting: Mapping[Lane, WaitingWork]
     running: tuple[RunningWork, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What is known of all models together."""
+
+    models: tuple[str, ...]
+    """That ever had a job waiting, served or not."""
     tallies: Mapping[str, int]
-    """Of all models: submits by `Submission`, of those that might have found their pictures."""
+    """Submits by `Submission`, of those that might have found their pictures."""
 
 
 def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
@@ -142,15 +150,25 @@ def outlook(model: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
     """Tell what lies ahead of a model's queue."""
 
     def parse(_code: str, rest: list[Reply]) -> Outlook:
-        waiting, running, tallies = rest
+        waiting, running = rest
         lanes: dict[Lane, WaitingWork] = {}
         for entry in items(waiting):
             lane, jobs, work_ms = items(entry)
             lanes[Lane(text(lane))] = WaitingWork(number(jobs), number(work_ms))
-        jobs_running = [_running(items(entry)) for entry in items(running)]
-        return Outlook(lanes, tuple(jobs_running), {name: int(count) for name, count in _pairs(tallies).items()})
+        return Outlook(lanes, tuple(_running(items(entry)) for entry in items(running)))
 
     return call_of("outlook", keys, (model,), parse)
+
+
+def overview(*, keys: Keys = DEFAULT) -> Call[Overview]:
+    """Tell which models have ever had jobs, and how many submits found their pictures."""
+
+    def parse(_code: str, rest: list[Reply]) -> Overview:
+        models, tallies = rest
+        counts = {name: int(count) for name, count in _pairs(tallies).items()}
+        return Overview(tuple(text(model) for model in items(models)), counts)
+
+    return call_of("overview", keys, (), parse)
 
 
 def _running(entry: list[Reply]) -> RunningWork:

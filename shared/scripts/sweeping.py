@@ -64,6 +64,11 @@ def discard(objects: Iterable[str], *, keys: Keys = DEFAULT) -> Call[None]:
     return call_of("discard", keys, tuple(objects), lambda _code, _rest: None)
 
 
+def postpone(objects: Iterable[str], *, pause_s: float, keys: Keys = DEFAULT) -> Call[None]:
+    """Leave objects for later that the store refuses to delete: `retire` tells others meanwhile."""
+    return call_of("postpone", keys, (round(pause_s * 1000), *objects), lambda _code, _rest: None)
+
+
 def set_aside(*, limit: int, keys: Keys = DEFAULT) -> Call[tuple[Job, ...]]:
     """List jobs of all tenants that were given up as `worker_lost`, latest first: for the operator."""
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from api.retention import Retention
+from api.storage import Storage
+from shared.connection import connect_async
 from shared.contract import JobBody
 from shared.errors import ImageNotFound, LeaseLost
 from shared.jobs import Image, image_key, new_job_id
 from shared.keys import DEFAULT
+from shared.object_store import ObjectStore
 from shared.scripts import Claimed
+from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.integration.serving import Hand, Serving, serving
 from tests.servers import RedisServer, S3Server, wait_until
@@ -190,6 +197,56 @@ class TestWithoutStore:
             s3.start()
             wait_until(lambda: has_nothing_to_delete(other), limit_s=60, what="nothing is left to delete")
             assert not is_stored(other, image.key)
+
+    def test_what_the_store_refuses_makes_way_for_the_rest(
+        self, own_redis_server: RedisServer, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.retention.MOST_AT_ONCE", 2)
+        settings = settings_for(own_redis_server, s3_server)
+        with Hand(settings) as hand:
+            jobs, keys = drawn(settings, hand, 4)
+            for job in jobs:
+                grow_old(hand, job)
+
+            clear_away(settings.model_copy(update={"s3_secret_key": SecretStr("wrong")}))
+            clear_away(settings)
+
+            assert sorted(is_stored(hand, key) for key in keys) == [False, False, True, True]
+            assert not has_nothing_to_delete(hand)  # the other two are tried again, later
+
+    def test_jobs_are_forgotten_all_the_same(self, own_redis_server: RedisServer, s3: S3Server) -> None:
+        settings = settings_for(own_redis_server, s3)
+        with Hand(settings) as hand:
+            jobs, _ = drawn(settings, hand, 2)
+            s3.kill()
+            for job in jobs:
+                grow_old(hand, job)
+                clear_away(settings)
+                assert not hand.redis.exists(f"{DEFAULT.prefix}job:{job.id}")
+            assert not has_nothing_to_delete(hand)
+
+
+def drawn(settings: Settings, hand: Hand, number: int) -> tuple[list[JobBody], list[str]]:
+    """Jobs that have their pictures, and the keys of these; the gateway is gone, and with it its sweep."""
+    with serving(settings) as served:
+        wait_until(lambda: served.http.get("/readyz").status_code == 200, limit_s=20, what="the gateway is ready")
+        jobs = [submit(served, seed=seed) for seed in range(number)]
+        return jobs, [draw(hand).key for _ in jobs]
+
+
+def grow_old(hand: Hand, job: JobBody) -> None:
+    hand.redis.zadd(f"{DEFAULT.prefix}expiry", {job.id: 1}, xx=True)
+
+
+def clear_away(settings: Settings) -> None:
+    """One round, as a gateway would."""
+
+    async def once() -> None:
+        storage = Storage(ObjectStore.from_settings(settings))
+        async with connect_async(settings) as redis:
+            await Retention(redis, storage, period_s=1.0).round()
+
+    asyncio.run(once())
 
 
 def told(caplog: pytest.LogCaptureFixture, level: int) -> int:

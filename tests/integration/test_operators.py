@@ -12,6 +12,7 @@ from shared import scripts
 from shared.connection import run
 from shared.contract import JobBody, Problem
 from shared.jobs import LOCAL_TENANT, Job, LeaseToken, NewJob, Terms, WorkerId, new_job_id
+from shared.keys import DEFAULT
 from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
 from shared.settings import Settings
 from tests.conftest import settings_for
@@ -111,6 +112,19 @@ class TestQueue:
         assert pool.waiting["bulk"].work_s > 0  # pyright: ignore[reportArgumentType]: an enum of str
         assert pool.running == 1
         assert pool.workers == {"warming": 0, "ready": 1, "draining": 0}
+
+    def test_a_model_that_nobody_knows_any_more_is_told_while_jobs_wait_for_it(
+        self, gateway: Serving, hand: Hand
+    ) -> None:
+        job = submit(gateway)
+        hand.redis.delete(f"{DEFAULT.prefix}card:{CARD.id}", f"{DEFAULT.prefix}worker:{hand.worker}")
+
+        (pool,) = show_queue(gateway).models
+        assert (pool.model, pool.waiting["interactive"].jobs) == (CARD.id, 1)  # pyright: ignore[reportArgumentType]: an enum of str
+        assert show_queue(gateway).results.new == 1
+
+        gateway.http.post(f"{job.urls.get}/cancel")
+        assert show_queue(gateway).models == ()
 
     def test_a_fleet_that_is_paused_takes_jobs_and_begins_none(self, gateway: Serving, hand: Hand) -> None:
         direct(gateway, "queue/pause")

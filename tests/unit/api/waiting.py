@@ -69,7 +69,7 @@ def running(
 
 
 def outlook(*work: RunningWork) -> Outlook:
-    return Outlook({lane: WaitingWork(0, 0) for lane in Lane}, work, {})
+    return Outlook({lane: WaitingWork(0, 0) for lane in Lane}, work)
 
 
 def waiting_job(position: int | None = 0, ahead_ms: int = 0, work_ms: int = 1000, **changes: Any) -> Job:  # noqa: ANN401 (a job's fields)

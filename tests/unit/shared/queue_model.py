@@ -408,6 +408,9 @@ class QueueModel:
             if self.trash.get(name):
                 del self.trash[name]
 
+    def postpone(self, objects: list[str]) -> None:
+        self.trash |= dict.fromkeys(objects, False)
+
     # --- moves ---
 
     def _move(self, entry: Entry, status: JobStatus) -> None:

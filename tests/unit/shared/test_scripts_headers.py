@@ -57,10 +57,12 @@ CALLS: tuple[Call[object], ...] = (
     scripts.erase(ID, TENANT),
     scripts.withdraw(ID, TENANT),
     scripts.retire(limit=1),
+    scripts.postpone(["one", "two"], pause_s=1),
     scripts.discard(["a", "b"]),
     scripts.set_aside(limit=1),
     scripts.direct(scripts.Mode.PAUSED),
     scripts.outlook("m"),
+    scripts.overview(),
 )
 
 

@@ -51,6 +51,8 @@ Method = TypeVar("Method", bound=Callable[..., None])
 EXAMPLES = int(os.environ.get("DARKROOM_TEST_EXAMPLES", "30"))
 LOOKS_LONGER = "DARKROOM_TEST_EXAMPLES" in os.environ
 STEPS = 50
+FATES = ["gone", "gone", "lost", "refused"]
+"""Of objects that were told to be deleted."""
 
 TENANT_NAMES = [Tenant("ann"), Tenant("bob"), Tenant("cid")]
 MODEL_NAMES = ["small", "a/large:one"]
@@ -389,26 +391,29 @@ class QueueMachine(RuleBasedStateMachine):
         waiting = {model for model in MODEL_NAMES for lane in Lane if self.model.heads(model, lane)}
         assert set(sweep.waiting_models) == (set() if "*" in self.model.modes else waiting)
 
-    @verb(1, data=st.data(), number=st.integers(0, 2), is_due=st.booleans(), loses=st.booleans())
-    def retire(self, data: st.DataObject, number: int, *, is_due: bool, loses: bool) -> None:
-        """Forget what is old; `loses`: before the objects' deletion can be noted, its sweeper dies."""
+    @verb(1, data=st.data(), number=st.integers(0, 2), is_due=st.booleans(), fate=st.sampled_from(FATES))
+    def retire(self, data: st.DataObject, number: int, fate: str, *, is_due: bool) -> None:
+        """Forget what is old; before the deletion of the objects can be noted, the sweeper may die."""
         for _ in range(number):
             if entry := self.any_of(data, [e for e in self.model.jobs.values() if e.status not in WAITING]):
                 entry.is_old = True
                 self.desk.grow_old(entry.id)
-        self.clear_away(is_due=is_due, loses=loses)
+        self.clear_away(is_due=is_due, fate=fate)
 
-    def clear_away(self, *, is_due: bool, loses: bool) -> None:
+    def clear_away(self, *, is_due: bool, fate: str = "gone") -> None:
         if is_due and self.model.trash:
             self.desk.make_due(self.model.trash)
             self.model.trash = dict.fromkeys(self.model.trash, True)
         retired = self.desk(scripts.retire(limit=1000))
         assert set(retired.jobs) == self.model.retire()
         assert set(retired.objects) == {name for name, due in self.model.trash.items() if due}
-        if not loses:
-            objects = list(self.model.trash)
+        objects = list(self.model.trash)
+        if fate == "gone":
             self.model.discard(objects)
             self.desk(scripts.discard(objects))
+        elif fate == "refused":
+            self.model.postpone(objects)
+            self.desk(scripts.postpone(objects, pause_s=LONG_S))
 
     # --- the fleet ---
 
@@ -518,7 +523,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.erase(entry.id, entry.tenant)
             self.desk(scripts.erase(entry.id, entry.tenant))
         self.reap()
-        self.clear_away(is_due=True, loses=False)
+        self.clear_away(is_due=True)
         self.redis_holds_and_tells_what_the_model_says()
         left = {key.split(":")[0] for key in contents(self.desk.client)}
         assert left <= KEPT | {"worker", "workers", "card", "cards", "born"}

@@ -150,7 +150,7 @@ def test_submits_that_might_have_reused_pictures_are_counted(desk: Desk) -> None
     desk.draw_next()
     ask(desk)
     desk.submit()
-    tallies = desk(scripts.outlook("any")).tallies
+    tallies = desk(scripts.overview()).tallies
     assert tallies == {Submission.NEW: 1, Submission.JOINED: 1, Submission.REUSED: 1}
 
 

@@ -162,6 +162,20 @@ def test_at_most_so_many_are_forgotten_at_once(desk: Desk) -> None:
     assert [len(desk(scripts.retire(limit=2)).jobs) for _ in range(3)] == [2, 1, 0]
 
 
+def test_objects_that_the_store_refuses_make_way_for_others_and_come_again(desk: Desk) -> None:
+    for _ in range(2):
+        desk.submit()
+        desk.grow_old(desk.draw_next().id)
+    (refused,) = desk(scripts.retire(limit=1)).objects
+    desk(scripts.postpone([refused], pause_s=60))
+    (other,) = desk(scripts.retire(limit=1)).objects
+    assert other != refused
+    desk(scripts.discard([refused, other]))
+    assert desk(scripts.retire(limit=9)).objects == ()
+    desk.make_due([refused])
+    assert desk(scripts.retire(limit=9)).objects == (refused,)
+
+
 def erased_objects(desk: Desk, job: Job) -> tuple[str, ...]:
     objects = desk(scripts.erase(job.id, TENANT))
     desk(scripts.discard(objects))

@@ -24,8 +24,9 @@ def once_to_retry(key: str, job_id: JobId) -> Once:
 
 
 def result_of(card: ModelCard, params: GenerationParams) -> str:
-    """Make the digest of what decides the pictures, whoever asks for them."""
-    return _digest({"model": card.id, "revision": card.revision, "params": params.model_dump(mode="json")})
+    """Make the digest of what decides the pictures, whoever asks for them and by whatever preset's name."""
+    said = params.model_dump(mode="json", exclude={"preset"})
+    return _digest({"model": card.id, "revision": card.revision, "params": said})
 
 
 def _digest(said: object) -> str:

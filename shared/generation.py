@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.errors import FieldError, InvalidRequest
 
@@ -90,6 +90,14 @@ class GenerationParams(Frozen):
     output_format: OutputFormat = OutputFormat.PNG
     output_size: Size | None = None
     """Resize the finished picture to this; None keeps the generated size."""
+    preset: str | None = None
+    """The card's preset that absent values were taken from; None: from its defaults."""
+    adapter: str | None = None
+    """Which of the model's UNets draws it: the one with this LoRA fused in; None: the plain one."""
+    guidance_cutoff: float = 1.0
+    """After this share of the steps guidance is off, which halves the work of a step; 1.0: never."""
+    deterministic: bool = False
+    """Drawn alone in every forward, so that the same request gives the same bytes; else rows may share forwards."""
 
     @property
     def size(self) -> Size:
@@ -98,8 +106,23 @@ class GenerationParams(Frozen):
 
     @property
     def is_guided(self) -> bool:
-        """True with classifier-free guidance, which doubles the work of each step."""
-        return self.guidance_scale > 1
+        """True with classifier-free guidance at the first step; it doubles the work of each step that it guides."""
+        return self.is_guided_at(0)
+
+    @property
+    def num_guided_steps(self) -> int:
+        """How many of the steps are guided: the first ones."""
+        if self.guidance_scale <= 1:
+            return 0
+        return min(self.num_inference_steps, int(self.num_inference_steps * self.guidance_cutoff) + 1)
+
+    def is_guided_at(self, step: int) -> bool:
+        """Tell whether `step`, 0-based, is guided.
+
+        Rounds as diffusers' `SDXLCFGCutoffCallback` (0.42), which switches guidance off when step
+        `int(steps * cutoff)` has been taken: at least one step of a guided picture is guided.
+        """
+        return step < self.num_guided_steps
 
     @property
     def cost(self) -> int:
@@ -107,8 +130,8 @@ class GenerationParams(Frozen):
 
         By it tenants share and one job is bounded: it depends on the request alone, not on who would draw it.
         """
-        pixel_steps = self.width * self.height * self.num_inference_steps * self.num_images
-        return max(1, round(pixel_steps * (2 if self.is_guided else 1) / 1000))
+        forwards = self.num_inference_steps + self.num_guided_steps
+        return max(1, round(self.width * self.height * forwards * self.num_images / 1000))
 
     def seed_of(self, index: int) -> int:
         """The seed that draws picture `index` (0-based) alone: `seed + index`, in 32 bits."""
@@ -127,6 +150,24 @@ class AspectRatio(Frozen):
     size: Size
 
 
+class Preset(Frozen):
+    """A named way to draw: what a request gets that names it, where it says nothing else."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]{1,40}$")
+    """In the API, such as `fast`."""
+    title: str
+    """For people, as the description."""
+    description: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_cutoff: float = 1.0
+    scheduler: Scheduler
+    """It need not be among the card's: the preset's adapter may have made the model fit for it."""
+    negative_prompt: str = ""
+    adapter: str | None = None
+    """The LoRA that its UNet has fused in, as the worker names it: with its revision."""
+
+
 class Defaults(Frozen):
     """What a request gets where it says nothing."""
 
@@ -135,6 +176,8 @@ class Defaults(Frozen):
     guidance_scale: float
     scheduler: Scheduler
     negative_prompt: str = ""
+    preset: str | None = None
+    """The preset of a request that names none, whose values then stand for those above; None: those above do."""
 
 
 class SizeRule(Frozen):
@@ -166,6 +209,21 @@ class ModelCard(Frozen):
     max_images: int = 8
     max_output_side: int = 4096
     example_prompts: tuple[str, ...] = ()
+    presets: tuple[Preset, ...] = ()
+    """Those that the worker can draw."""
+
+    @model_validator(mode="after")
+    def _names_its_presets(self) -> Self:
+        names = [preset.name for preset in self.presets]
+        if len(set(names)) < len(names):
+            raise ValueError("Two presets have the same name.")
+        if self.defaults.preset is not None and self.defaults.preset not in names:
+            raise ValueError(f"The default preset {self.defaults.preset} is none of the card's presets.")
+        return self
+
+    def preset(self, name: str) -> Preset | None:
+        """Find a preset by its name."""
+        return next((preset for preset in self.presets if preset.name == name), None)
 
     def allows(self, size: Size) -> bool:
         """True if pictures of this size may be asked for."""
@@ -201,9 +259,14 @@ class GenerationRequest(Frozen):
     scheduler: Scheduler | None = None
     output_format: OutputFormat = OutputFormat.PNG
     output_size: Size | None = None
+    preset: str | None = Field(default=None, max_length=200)
+    """One of the card's: fills what is absent here."""
+    guidance_cutoff: float | None = None
+    deterministic: bool | None = None
+    """None: True if the request names a seed."""
 
     def resolve(self, card: ModelCard, *, drawn_seed: int) -> GenerationParams:
-        """Fill what is absent from the card and check the rest against it.
+        """Fill what is absent from the preset, or else from the card's defaults, and check the rest against the card.
 
         `drawn_seed` is used when the request names none: drawing it is the caller's, so that this
         stays a pure function.
@@ -218,16 +281,22 @@ class GenerationRequest(Frozen):
 
         prompt, negative = clean_text(self.prompt), clean_text(self.negative_prompt or "")
         require("prompt", bool(prompt), "Say what to draw: the prompt is empty.")
-        steps = card.defaults.num_inference_steps if self.num_inference_steps is None else self.num_inference_steps
+        preset = self._preset(card, errors)
+        base = preset or card.defaults
+        steps = base.num_inference_steps if self.num_inference_steps is None else self.num_inference_steps
         require("num_inference_steps", 1 <= steps <= card.max_steps, f"Must be from 1 to {card.max_steps}.")
-        guidance = card.defaults.guidance_scale if self.guidance_scale is None else self.guidance_scale
+        guidance = base.guidance_scale if self.guidance_scale is None else self.guidance_scale
         require("guidance_scale", 0 <= guidance <= card.max_guidance, f"Must be from 0 to {card.max_guidance:g}.")
+        preset_cutoff = preset.guidance_cutoff if preset else 1.0
+        cutoff = preset_cutoff if self.guidance_cutoff is None else self.guidance_cutoff
+        require("guidance_cutoff", 0 <= cutoff <= 1, "Must be from 0 to 1: the share of the steps that are guided.")
         seed = drawn_seed if self.seed is None else self.seed
         require("seed", 0 <= seed <= MAX_SEED, f"Must be from 0 to {MAX_SEED}.")
         require("num_images", 1 <= self.num_images <= card.max_images, f"Must be from 1 to {card.max_images}.")
-        scheduler = self.scheduler or card.defaults.scheduler
+        scheduler = self.scheduler or base.scheduler
         names = ", ".join(card.schedulers)
-        require("scheduler", scheduler in card.schedulers, f"{card.title} has these: {names}.")
+        is_offered = scheduler in card.schedulers or (preset is not None and scheduler is preset.scheduler)
+        require("scheduler", is_offered, f"{card.title} has these: {names}.")
         size = self._size(card, errors)
         if self.output_size is not None:
             sides = (self.output_size.width, self.output_size.height)
@@ -237,7 +306,7 @@ class GenerationRequest(Frozen):
             raise InvalidRequest(tuple(errors))
         return GenerationParams(
             prompt=prompt,
-            negative_prompt=card.defaults.negative_prompt if self.negative_prompt is None else negative,
+            negative_prompt=base.negative_prompt if self.negative_prompt is None else negative,
             width=size.width,
             height=size.height,
             num_inference_steps=steps,
@@ -247,7 +316,24 @@ class GenerationRequest(Frozen):
             scheduler=scheduler,
             output_format=self.output_format,
             output_size=self.output_size,
+            preset=preset and preset.name,
+            adapter=preset and preset.adapter,
+            guidance_cutoff=cutoff,
+            deterministic=self.seed is not None if self.deterministic is None else self.deterministic,
         )
+
+    def _preset(self, card: ModelCard, errors: list[FieldError]) -> Preset | None:
+        """Find what fills absent fields: the preset that is named, or the card's default one, or none."""
+        name = self.preset or card.defaults.preset
+        if name is None:
+            return None
+        preset = card.preset(name)
+        if preset is None:
+            names = ", ".join(preset.name for preset in card.presets)
+            errors.append(
+                FieldError("preset", f"{card.title} has these: {names}." if names else f"{card.title} has none.")
+            )
+        return preset
 
     def _size(self, card: ModelCard, errors: list[FieldError]) -> Size:
         if self.width is None and self.height is None:

@@ -79,6 +79,9 @@ def test_a_key_is_kept_as_a_digest_and_each_job_retried_is_another_request() -> 
                 {"scheduler": Scheduler.DDIM},
                 {"output_format": OutputFormat.WEBP},
                 {"output_size": SIZE},
+                {"adapter": "some/lora@1"},
+                {"guidance_cutoff": 0.5},
+                {"deterministic": True},
             )
         ],
     ],
@@ -91,5 +94,10 @@ def test_all_that_decides_the_pictures_is_in_their_digest(card: ModelCard, param
 def test_each_parameter_is_tried_above() -> None:
     assert set(GenerationParams.model_fields) == {
         *("prompt", "negative_prompt", "width", "height", "num_inference_steps", "guidance_scale", "seed"),
-        *("num_images", "scheduler", "output_format", "output_size"),
+        *("num_images", "scheduler", "output_format", "output_size", "adapter", "guidance_cutoff", "deterministic"),
+        "preset",
     }
+
+
+def test_a_presets_name_decides_nothing() -> None:
+    assert result_of(CARD, PARAMS.model_copy(update={"preset": "fast"})) == result_of(CARD, PARAMS)

@@ -12,9 +12,11 @@ from shared.generation import (
     MAX_SEED,
     AspectRatio,
     Defaults,
+    GenerationParams,
     GenerationRequest,
     ModelCard,
     OutputFormat,
+    Preset,
     Scheduler,
     Size,
     SizeRule,
@@ -41,6 +43,21 @@ CARD = ModelCard(
     schedulers=(Scheduler.EULER, Scheduler.DDIM),
     defaults=DEFAULTS,
 )
+FAST = Preset(
+    name="fast",
+    title="Fast",
+    description="A few steps.",
+    num_inference_steps=6,
+    guidance_scale=1.0,
+    guidance_cutoff=0.5,
+    scheduler=Scheduler.LCM,
+    negative_prompt="ugly",
+    adapter="some/lora@1",
+)
+SLOW = FAST.model_copy(
+    update={"name": "slow", "guidance_scale": 9.0, "scheduler": Scheduler.DDIM, "adapter": None, "guidance_cutoff": 1.0}
+)
+PRESETTED = CARD.model_copy(update={"presets": (FAST, SLOW)})
 FREE = CARD.model_copy(update={"custom_sizes": SizeRule(min_side=32, max_side=128, multiple_of=8, max_pixels=64 * 128)})
 
 
@@ -93,6 +110,111 @@ class TestResolve:
     def test_guidance_is_a_finite_number(self, value: float) -> None:
         with pytest.raises(ValidationError):
             GenerationRequest(prompt="x", guidance_scale=value)
+
+
+class TestPresets:
+    def test_a_preset_fills_what_is_absent(self) -> None:
+        params = GenerationRequest(prompt="x", preset="fast").resolve(PRESETTED, drawn_seed=1)
+
+        assert (params.preset, params.adapter) == ("fast", "some/lora@1")
+        assert (params.num_inference_steps, params.guidance_scale, params.guidance_cutoff) == (6, 1.0, 0.5)
+        assert (params.scheduler, params.negative_prompt) == (Scheduler.LCM, "ugly")
+        assert params.size == DEFAULTS.size
+
+    def test_what_is_said_beats_the_preset(self) -> None:
+        params = GenerationRequest(
+            prompt="x",
+            preset="fast",
+            num_inference_steps=3,
+            guidance_scale=2.0,
+            guidance_cutoff=0.0,
+            scheduler=Scheduler.EULER,
+            negative_prompt="",
+        ).resolve(PRESETTED, drawn_seed=1)
+
+        assert (params.preset, params.adapter) == ("fast", "some/lora@1")
+        assert (params.num_inference_steps, params.guidance_scale, params.guidance_cutoff) == (3, 2.0, 0.0)
+        assert (params.scheduler, params.negative_prompt) == (Scheduler.EULER, "")
+
+    def test_without_a_preset_the_defaults_stand(self) -> None:
+        params = GenerationRequest(prompt="x").resolve(PRESETTED, drawn_seed=1)
+
+        assert (params.preset, params.adapter, params.guidance_cutoff) == (None, None, 1.0)
+        assert params.num_inference_steps == DEFAULTS.num_inference_steps
+
+    def test_a_card_may_have_a_default_preset(self) -> None:
+        card = PRESETTED.model_copy(update={"defaults": DEFAULTS.model_copy(update={"preset": "slow"})})
+
+        bare = GenerationRequest(prompt="x").resolve(card, drawn_seed=1)
+        fast = GenerationRequest(prompt="x", preset="fast").resolve(card, drawn_seed=1)
+
+        assert (bare.preset, bare.num_inference_steps, bare.guidance_scale) == ("slow", 6, 9.0)
+        assert fast.preset == "fast"
+
+    def test_an_unknown_preset_is_told_with_those_that_there_are(self) -> None:
+        with pytest.raises(InvalidRequest, match=r"preset: Card has these: fast, slow\."):
+            GenerationRequest(prompt="x", preset="best").resolve(PRESETTED, drawn_seed=0)
+        with pytest.raises(InvalidRequest, match=r"preset: Card has none\."):
+            GenerationRequest(prompt="x", preset="best").resolve(CARD, drawn_seed=0)
+
+    def test_a_presets_scheduler_is_its_own(self) -> None:
+        assert wrong(PRESETTED, preset="slow", scheduler="lcm") == {"scheduler"}
+
+    def test_a_card_names_each_preset_once_and_its_default_among_them(self) -> None:
+        with pytest.raises(ValidationError, match="same name"):
+            ModelCard.model_validate({**CARD.model_dump(), "presets": [FAST, FAST]})
+        with pytest.raises(ValidationError, match="default preset slow"):
+            ModelCard.model_validate(
+                {**CARD.model_dump(), "presets": [FAST], "defaults": {**DEFAULTS.model_dump(), "preset": "slow"}}
+            )
+
+
+class TestDeterministic:
+    @pytest.mark.parametrize(("seed", "said", "is_so"), [(None, None, False), (0, None, True), (7, False, False)])
+    def test_a_seed_asks_for_the_same_bytes_unless_the_request_says_otherwise(
+        self, seed: int | None, *, said: bool | None, is_so: bool
+    ) -> None:
+        params = GenerationRequest(prompt="x", seed=seed, deterministic=said).resolve(CARD, drawn_seed=5)
+
+        assert params.deterministic is is_so
+
+    def test_it_can_be_asked_for_without_a_seed(self) -> None:
+        assert GenerationRequest(prompt="x", deterministic=True).resolve(CARD, drawn_seed=5).deterministic
+
+
+class TestGuidanceCutoff:
+    @pytest.mark.parametrize("cutoff", [-0.1, 1.1])
+    def test_it_is_a_share(self, cutoff: float) -> None:
+        assert wrong(guidance_cutoff=cutoff) == {"guidance_cutoff"}
+
+    @pytest.mark.parametrize(
+        ("steps", "cutoff", "guided"),
+        [(20, 1.0, 20), (20, 0.5, 11), (20, 0.0, 1), (7, 0.5, 4), (3, 0.99, 3), (1, 0.0, 1), (25, 0.4, 11)],
+    )
+    def test_the_first_steps_are_guided(self, steps: int, cutoff: float, guided: int) -> None:
+        params = asked(num_inference_steps=steps, guidance_cutoff=cutoff)
+
+        assert params.num_guided_steps == guided
+        assert [params.is_guided_at(step) for step in range(steps)] == [True] * guided + [False] * (steps - guided)
+        assert params.is_guided
+
+    def test_only_guided_steps_cost_twice(self) -> None:
+        whole, half, none = asked(), asked(guidance_cutoff=0.5), asked(guidance_scale=1.0)
+
+        assert (whole.cost, half.cost, none.cost) == (164, 127, 82)  # 64 x 64 x (40, 31, 20) / 1000
+        assert not none.is_guided
+        assert not none.is_guided_at(0)
+
+    def test_parameters_of_before_are_guided_all_the_way(self) -> None:
+        kept = asked().model_dump(exclude={"preset", "adapter", "guidance_cutoff", "deterministic"})
+        params = GenerationParams.model_validate(kept)
+
+        assert params.num_guided_steps == params.num_inference_steps
+        assert not params.deterministic
+
+
+def asked(**fields: object) -> GenerationParams:
+    return GenerationRequest.model_validate({"prompt": "x", **fields}).resolve(CARD, drawn_seed=1)
 
 
 class TestSizes:

@@ -17,9 +17,11 @@ import socket
 import time
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
 from typing import Any, Final, Literal, cast, final
 
 import diffusers.utils.logging
+import huggingface_hub.constants
 import redis
 import torch
 import transformers.utils.logging
@@ -35,7 +37,8 @@ from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
 from shared.object_store import ObjectStore
 from shared.scripts import Mode, leave
-from shared.settings import Settings
+from shared.settings import Settings, keep_compiled_code
+from shared.tuning import TuningInEffect
 from shared.version import VERSION
 from shared.worker_id import new_worker_id
 from worker.backlog import Backlog
@@ -46,6 +49,7 @@ from worker.engine.card import card_of
 from worker.engine.engine import Engine
 from worker.engine.model import best_device, load_model
 from worker.engine.source import Source, choose_source, fetch
+from worker.engine.vaes import choose_vae, fetch_vae, with_vae
 from worker.engine.warmup import warm
 from worker.heartbeat import Heartbeat
 from worker.news import StopAsked
@@ -74,12 +78,14 @@ class Worker:
         self._source: Source = choose_source(
             settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
         )
-        self.card: ModelCard = card_of(self._source)
+        self._vae = None if settings.vae is None else choose_vae(settings.vae)
+        self.card: ModelCard = with_vae(card_of(self._source), self._vae)
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
         self._duty = Duty()
         self._shift: Shift | None = None
+        self._tuning: TuningInEffect | None = None
         self._subscription: Subscription | None = None
         self._failure: DarkroomError | None = None
         self._exit_code = EX_OK
@@ -116,6 +122,7 @@ class Worker:
             store_away=self._delivery.store_is_away,
             speeds=self._duty.pace.speeds,
             pace=self._duty.pace.of_jobs,
+            tuning=self._tuning,
         )
 
     def run(self) -> int:
@@ -184,7 +191,17 @@ class Worker:
         for library in (diffusers.utils.logging, transformers.utils.logging):
             cast("Any", library).disable_progress_bar()  # a log has no use for moving bars
         begun = time.monotonic()
-        engine = Engine(load_model(fetch(self._source, settings.model_cache), self.card), max_batch=settings.max_batch)
+        if settings.compile:
+            self._keep_compiled_code()
+        model = load_model(
+            fetch(self._source, settings.model_cache),
+            self.card,
+            tuning=settings.tuning,
+            vae_folder=None if self._vae is None else fetch_vae(self._vae, settings.model_cache),
+            vae_name=None if self._vae is None else str(self._vae),
+        )
+        engine = Engine(model, max_batch=settings.max_batch)
+        self._tuning = model.tuning
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
         warmth = warm(engine)
         self._duty.pace.drew(warmth.params, warmth.steps_ms)
@@ -203,6 +220,14 @@ class Worker:
         )
         self._state = "ready"
         _logger.info("ready worker=%s", self.id)
+
+    def _keep_compiled_code(self) -> None:
+        """Let the next start find what the compiler makes now."""
+        folder = (self._settings.model_cache or Path(huggingface_hub.constants.HF_HUB_CACHE)) / "compiled"
+        try:
+            keep_compiled_code(folder)
+        except OSError as error:
+            _logger.warning("compiled code is not kept for the next start: %s", error)
 
     def _work_a_shift(self) -> None:
         if self._shift is None:

@@ -78,7 +78,7 @@ class Worker:
         self._source: Source = choose_source(
             settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
         )
-        self._vae = None if settings.vae is None else choose_vae(settings.vae)
+        self._vae = choose_vae(settings.vae) if settings.vae else None
         self.card: ModelCard = with_vae(card_of(self._source), self._vae)
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000

@@ -50,7 +50,7 @@ def choose_vae(setting: str) -> Vae:
     Raises CheckpointUnavailable if it is neither.
     """
     folder = Path(setting).expanduser()
-    if folder.is_dir():
+    if setting and folder.is_dir():
         return Vae(folder.resolve().name, _digest_of(folder), folder.resolve())
     found = _ON_HUB.fullmatch(setting)
     commit = None if found is None else found["commit"] or _PINNED.get(found["repo"])

@@ -9,6 +9,7 @@ from shared.contract import WorkerState
 from shared.errors import InvalidRequest, NoModel
 from shared.generation import AspectRatio, Defaults, ModelCard, Scheduler, Size
 from shared.scripts import Fleet
+from shared.tuning import TuningInEffect
 
 
 def card(name: str) -> ModelCard:
@@ -64,3 +65,17 @@ def test_before_the_first_worker_there_is_none() -> None:
     assert catalog(Fleet((), ())).data == ()
     with pytest.raises(NoModel):
         card_for(Fleet((), ()), None)
+
+
+def test_a_model_shows_how_its_ready_workers_compute_each_way_once() -> None:
+    fast = TuningInEffect(precision="fp16", vae_precision="fp32", attention="flash", compiled=True)
+    plain = fast.model_copy(update={"compiled": False, "notes": ("compile: no C compiler.",)})
+    tuned = [
+        worker("a", state).model_copy(update={"tuning": tuning})
+        for state, tuning in (("ready", plain), ("ready", fast), ("ready", fast), ("ready", None), ("warming", None))
+    ]
+    fleet = Fleet((A, B), (*tuned, worker("b")))
+
+    listed = {model.id: model.tunings for model in catalog(fleet).data}
+
+    assert listed == {"a": (fast, plain), "b": ()}

@@ -70,11 +70,8 @@ def test_before_the_first_worker_there_is_none() -> None:
 def test_a_model_shows_how_its_ready_workers_compute_each_way_once() -> None:
     fast = TuningInEffect(precision="fp16", vae_precision="fp32", attention="flash", compiled=True)
     plain = fast.model_copy(update={"compiled": False, "notes": ("compile: no C compiler.",)})
-    tuned = [
-        worker("a", state).model_copy(update={"tuning": tuning})
-        for state, tuning in (("ready", plain), ("ready", fast), ("ready", fast), ("ready", None), ("warming", None))
-    ]
-    fleet = Fleet((A, B), (*tuned, worker("b")))
+    ready = [worker("a").model_copy(update={"tuning": tuning}) for tuning in (plain, fast, fast, None)]
+    fleet = Fleet((A, B), (*ready, worker("a", "warming"), worker("b")))
 
     listed = {model.id: model.tunings for model in catalog(fleet).data}
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from shared.contract import ModelBody, ModelList
 from shared.errors import FieldError, InvalidRequest, NoModel
 from shared.generation import ModelCard
 from shared.scripts import Fleet
+from shared.tuning import TuningInEffect
 
 
 def catalog(fleet: Fleet) -> ModelList:
@@ -20,6 +23,7 @@ def catalog(fleet: Fleet) -> ModelList:
                 **dict(card),
                 ready_workers=ready_workers(fleet, card),
                 warming_workers=_workers(fleet, card, "warming"),
+                tunings=_tunings(fleet, card),
                 is_default=card.id == default.id,
             )
             for card in (default, *others)
@@ -59,3 +63,9 @@ def ready_workers(fleet: Fleet, card: ModelCard) -> int:
 
 def _workers(fleet: Fleet, card: ModelCard, state: str) -> int:
     return sum(worker.state == state and worker.model == card.id for worker in fleet.workers)
+
+
+def _tunings(fleet: Fleet, card: ModelCard) -> tuple[TuningInEffect, ...]:
+    """How the ready workers of this model compute, each way once, the commonest first."""
+    ready = (worker.tuning for worker in fleet.workers if worker.state == "ready" and worker.model == card.id)
+    return tuple(tuning for tuning, _ in Counter(tuning for tuning in ready if tuning is not None).most_common())

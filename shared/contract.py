@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Lane
+from shared.tuning import TuningInEffect
 
 MAX_METADATA_PAIRS: Final = 16
 MAX_CANCEL_AFTER_S: Final = 7 * 24 * 3600
@@ -189,6 +190,8 @@ class WorkerState(Body):
     pace: float = 1.0
     """How long its last jobs took, in terms of what was expected of them."""
     batching: tuple[Batching, ...] = ()
+    tuning: TuningInEffect | None = None
+    """How its model computes; null until it is loaded."""
 
 
 class ModelBody(ModelCard):
@@ -199,6 +202,8 @@ class ModelBody(ModelCard):
     ready_workers: int
     warming_workers: int = 0
     """Workers that load the model now."""
+    tunings: tuple[TuningInEffect, ...] = ()
+    """How its ready workers compute, each way once: several where they differ."""
     is_default: bool
 
 

@@ -5,13 +5,15 @@ settings = Settings()          # raises pydantic.ValidationError, one line a wro
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.network import LOOPBACK
+from shared.tuning import Attention, Tuning, VaePrecision
 
 
 def _upper(word: object) -> object:
@@ -21,6 +23,22 @@ def _upper(word: object) -> object:
 def wrong_settings(error: ValidationError) -> str:
     """Say which settings are wrong, one line each, by the names that they have in the environment."""
     return "\n".join(f"DARKROOM_{one['loc'][0]}".upper() + f": {one['msg']}" for one in error.errors())
+
+
+def keep_compiled_code(folder: Path) -> None:
+    """Let torch's compiler keep its code in `folder`, ours alone, unless TORCHINDUCTOR_CACHE_DIR says where.
+
+    Torch reads that variable and has no other way to be told; Triton's code goes in there too. Whoever can write
+    to the folder decides what the worker runs. Raises OSError if it isn't ours.
+    """
+    if _COMPILED_CODE in os.environ:
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    os.environ[_COMPILED_CODE] = str(folder)
+
+
+_COMPILED_CODE: Final = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class Settings(BaseSettings):
@@ -46,6 +64,24 @@ class Settings(BaseSettings):
     """`auto`, a hub id or a folder. `auto`: SSD-1B where CUDA is available, else the demo model."""
     model_cache: Path | None = None
     """Where downloaded models are kept, and what was measured of them; unset: the Hugging Face cache."""
+    vae: str | None = None
+    """Another VAE than the model's own: a folder, or a hub id with its commit."""
+
+    # How a worker computes (`tuning`): what each is worth and does to the pixels is in docs/operators.md.
+    channels_last: bool | None = None
+    """Weights of convolutions with the channels innermost; unset: on CUDA, not on a CPU."""
+    fused_qkv: bool = False
+    """Query, key and value by one matrix product instead of three."""
+    attention: Attention = Attention.AUTO
+    """Torch's kernel for the UNet's attention."""
+    compile: bool = False
+    """Compile the UNet's transformer blocks at the start; needs a C compiler where the worker runs."""
+    fp16_accumulation: bool = False
+    """CUDA only: add products up in fp16."""
+    tf32: bool = True
+    """CUDA only: multiply fp32 numbers, which are the VAE's, with ten bits of mantissa."""
+    vae_precision: VaePrecision = VaePrecision.AUTO
+    """The VAE's arithmetic."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
@@ -91,6 +127,11 @@ class Settings(BaseSettings):
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     """In capitals or not."""
+
+    @property
+    def tuning(self) -> Tuning:
+        """How a worker shall compute."""
+        return Tuning.model_validate({name: getattr(self, name) for name in Tuning.model_fields})
 
     def open_network_refusal(self, host: str, variable: str) -> str | None:
         """Say why a server without keys must not bind `host`, which `variable` set; None if it may."""

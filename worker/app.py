@@ -35,7 +35,8 @@ from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
 from shared.object_store import ObjectStore
 from shared.scripts import Mode, leave
-from shared.settings import Settings
+from shared.settings import Settings, keep_compiled_code
+from shared.tuning import TuningInEffect
 from shared.version import VERSION
 from shared.worker_id import new_worker_id
 from worker.backlog import Backlog
@@ -47,6 +48,7 @@ from worker.engine.card import card_of
 from worker.engine.engine import Engine
 from worker.engine.model import best_device, load_model
 from worker.engine.source import Source, choose_source, fetch, notes_folder
+from worker.engine.vaes import choose_vae, fetch_vae, with_vae
 from worker.engine.warmup import settle_batches, warm
 from worker.heartbeat import Heartbeat
 from worker.news import StopAsked
@@ -75,13 +77,15 @@ class Worker:
         self._source: Source = choose_source(
             settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
         )
-        self.card: ModelCard = card_of(self._source)
+        self._vae = choose_vae(settings.vae) if settings.vae else None
+        self.card: ModelCard = with_vae(card_of(self._source), self._vae)
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
         self._duty = Duty()
         self._batching: tuple[Batching, ...] = ()
         self._shift: Shift | None = None
+        self._tuning: TuningInEffect | None = None
         self._subscription: Subscription | None = None
         self._failure: DarkroomError | None = None
         self._exit_code = EX_OK
@@ -119,6 +123,7 @@ class Worker:
             speeds=self._duty.pace.speeds,
             pace=self._duty.pace.of_jobs,
             batching=self._batching,
+            tuning=self._tuning,
         )
 
     def run(self) -> int:
@@ -187,8 +192,17 @@ class Worker:
         for library in (diffusers.utils.logging, transformers.utils.logging):
             cast("Any", library).disable_progress_bar()  # a log has no use for moving bars
         begun = time.monotonic()
-        model = load_model(fetch(self._source, settings.model_cache), self.card)
+        if settings.compile:
+            self._keep_compiled_code()
+        model = load_model(
+            fetch(self._source, settings.model_cache),
+            self.card,
+            tuning=settings.tuning,
+            vae_folder=None if self._vae is None else fetch_vae(self._vae, settings.model_cache),
+            vae_name=None if self._vae is None else str(self._vae),
+        )
         engine = Engine(model, bulk_share=settings.bulk_percent / 100)
+        self._tuning = model.tuning
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
         warmth = warm(engine)
         self._duty.pace.drew(warmth.params, warmth.steps_ms)
@@ -208,6 +222,13 @@ class Worker:
         )
         self._state = "ready"
         _logger.info("ready worker=%s", self.id)
+
+    def _keep_compiled_code(self) -> None:
+        """Let the next start find what the compiler makes now."""
+        try:
+            keep_compiled_code(notes_folder(self._settings.model_cache) / "compiled")
+        except OSError as error:
+            _logger.warning("compiled code is not kept for the next start: %s", error)
 
     def _work_a_shift(self) -> None:
         if self._shift is None:

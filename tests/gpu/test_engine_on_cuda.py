@@ -13,6 +13,7 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 
 from shared.errors import OutOfMemory
 from shared.generation import GenerationParams, Scheduler
+from shared.tuning import Tuning
 from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
 from worker.engine.batches import Batches
 from worker.engine.card import card_of
@@ -42,7 +43,8 @@ def test_the_unet_is_fp16_and_a_vae_that_overflows_is_not(model: Model) -> None:
     assert cast("Any", model.vae).dtype is torch.float32
 
 
-def test_a_row_alone_is_the_stock_picture(engine: Engine, tiny_checkpoint: Path) -> None:
+def test_a_row_alone_is_the_stock_picture(model: Model, tiny_checkpoint: Path) -> None:
+    engine = Engine(load_model(tiny_checkpoint, model.card, tuning=Tuning(channels_last=False)))
     stock = cast("Any", StableDiffusionXLPipeline).from_pretrained(
         tiny_checkpoint, variant="fp16", dtype=torch.float16, add_watermarker=False
     )

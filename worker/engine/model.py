@@ -16,8 +16,10 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from shared.errors import CheckpointUnavailable
 from shared.generation import ModelCard
+from shared.tuning import Tuning, TuningInEffect, VaePrecision
 from worker.engine.schedulers import SchedulerConfig
 from worker.engine.source import has_fp16_variant
+from worker.engine.tuning import tune, vae_dtype
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +39,8 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     """Of the UNet and the encoders; the VAE's may be wider."""
+    tuning: TuningInEffect
+    """How its networks compute."""
 
     @property
     def latent_channels(self) -> int:
@@ -65,24 +69,36 @@ def best_dtype(device: torch.device) -> torch.dtype:
 
 
 def load_model(
-    folder: Path, card: ModelCard, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    folder: Path,
+    card: ModelCard,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    tuning: Tuning | None = None,
+    vae_folder: Path | None = None,
+    vae_name: str | None = None,
 ) -> Model:
     """Load a checkpoint in the layout of diffusers onto `device` (None: `best_device`), safetensors only.
 
-    The VAE runs in float32 where it would overflow in fp16 (`force_upcast`, as the stock pipeline does).
+    The VAE is the checkpoint's own, or the one in `vae_folder`, which the model's report calls `vae_name`. It runs in
+    float32 where it would overflow in fp16 (`force_upcast`, as the stock pipeline does). `tuning` None: what is good
+    on the device; on a CPU that is the library's own arithmetic.
 
-    Raises CheckpointUnavailable if the folder can't be read as an SDXL pipeline.
+    Raises CheckpointUnavailable if the folder can't be read as an SDXL pipeline, or the VAE as one of its kind.
     """
     device = device or best_device()
     dtype = dtype or best_dtype(device)
+    tuning = tuning or Tuning()
     try:
+        replaced = {} if vae_folder is None else {"vae": _load_vae(vae_folder, dtype, tuning.vae_precision, device)}
         pipeline = cast("Any", StableDiffusionXLPipeline).from_pretrained(
             folder,
             variant="fp16" if has_fp16_variant(folder) else None,
             use_safetensors=True,
             local_files_only=True,
             add_watermarker=False,
-            dtype={"default": dtype, "vae": _vae_dtype(folder, dtype)},
+            dtype={"default": dtype, "vae": _vae_dtype(folder / "vae", dtype, tuning.vae_precision, device)},
+            **replaced,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointUnavailable(f"{folder} can't be loaded: {error}") from error
@@ -90,10 +106,17 @@ def load_model(
         raise CheckpointUnavailable(
             f"{folder} holds a UNet with its guidance distilled into it (time_cond_proj_dim), which isn't served yet."
         )
+    if pipeline.vae.config.latent_channels != pipeline.unet.config.in_channels:
+        raise CheckpointUnavailable(
+            f"The VAE in {vae_folder or folder} has {pipeline.vae.config.latent_channels} latent channels, and the "
+            f"UNet in {folder} draws {pipeline.unet.config.in_channels}: they don't belong together."
+        )
     try:
         pipeline.to(device)
     except torch.OutOfMemoryError as error:
         raise CheckpointUnavailable(f"{folder} does not fit the memory of {device}: {error}") from error
+    sizes = [ratio.size for ratio in card.aspect_ratios]
+    in_effect = tune((pipeline.unet,), pipeline.vae, tuning, sizes=sizes, vae_name=vae_name)
     return Model(
         card=card,
         unet=pipeline.unet,
@@ -106,10 +129,16 @@ def load_model(
         force_zeros_for_empty_prompt=bool(pipeline.config.force_zeros_for_empty_prompt),
         device=device,
         dtype=dtype,
+        tuning=in_effect,
     )
 
 
-def _vae_dtype(folder: Path, dtype: torch.dtype) -> torch.dtype:
-    config = cast("dict[str, Any]", json.loads((folder / "vae" / "config.json").read_text("utf-8")))
-    overflows = bool(config.get("force_upcast", True)) and dtype is torch.float16
-    return torch.float32 if overflows else dtype
+def _load_vae(folder: Path, dtype: torch.dtype, wanted: VaePrecision, device: torch.device) -> AutoencoderKL:
+    return cast("Any", AutoencoderKL).from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, dtype=_vae_dtype(folder, dtype, wanted, device)
+    )
+
+
+def _vae_dtype(folder: Path, dtype: torch.dtype, wanted: VaePrecision, device: torch.device) -> torch.dtype:
+    config = cast("dict[str, Any]", json.loads((folder / "config.json").read_text("utf-8")))
+    return vae_dtype(config, dtype, wanted, device)

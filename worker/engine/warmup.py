@@ -91,7 +91,8 @@ def _forwards_of(model: Model) -> Callable[[Size, int], Callable[[], None]]:
 def _digest_of(model: Model) -> str:
     """Tell apart what takes another time."""
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu"
-    facts = (model.card.id, model.card.revision, device, model.dtype, torch.__version__, torch.get_num_threads())
+    here = (device, torch.__version__, torch.get_num_threads(), model.tuning)
+    facts = (model.card.id, model.card.revision, *here)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ from shared.contract import WorkerState
 from shared.errors import InvalidRequest, NoModel
 from shared.generation import AspectRatio, Defaults, ModelCard, Scheduler, Size
 from shared.scripts import Fleet
+from shared.tuning import TuningInEffect
 
 
 def card(name: str) -> ModelCard:
@@ -64,3 +65,14 @@ def test_before_the_first_worker_there_is_none() -> None:
     assert catalog(Fleet((), ())).data == ()
     with pytest.raises(NoModel):
         card_for(Fleet((), ()), None)
+
+
+def test_a_model_shows_how_its_ready_workers_compute_each_way_once() -> None:
+    fast = TuningInEffect(precision="fp16", vae_precision="fp32", attention="flash", compiled=True)
+    plain = fast.model_copy(update={"compiled": False, "notes": ("compile: no C compiler.",)})
+    ready = [worker("a").model_copy(update={"tuning": tuning}) for tuning in (plain, fast, fast, None)]
+    fleet = Fleet((A, B), (*ready, worker("a", "warming"), worker("b")))
+
+    listed = {model.id: model.tunings for model in catalog(fleet).data}
+
+    assert listed == {"a": (fast, plain), "b": ()}

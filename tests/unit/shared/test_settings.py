@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from shared.network import LOOPBACK
-from shared.settings import Settings, wrong_settings
+from shared.settings import Settings, keep_compiled_code, wrong_settings
+from shared.tuning import Attention, Tuning, VaePrecision
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +70,57 @@ def test_an_open_network_needs_leave_and_the_sentence_says_how_to_give_it(host: 
     assert f"DARKROOM_UI_HOST={host}" in refusal
     assert "DARKROOM_ALLOW_OPEN_NETWORK=true" in refusal
     assert Settings(allow_open_network=True).open_network_refusal(host, "DARKROOM_UI_HOST") is None
+
+
+def test_each_choice_of_how_a_worker_computes_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {
+        "channels_last": "false",
+        "fused_qkv": "true",
+        "attention": "math",
+        "compile": "true",
+        "fp16_accumulation": "true",
+        "tf32": "false",
+        "vae_precision": "bf16",
+    }
+    assert set(chosen) == set(Tuning.model_fields)
+    assert Settings().tuning == Tuning()
+    for name, value in chosen.items():
+        monkeypatch.setenv(f"DARKROOM_{name.upper()}", value)
+
+    assert Settings().tuning == Tuning(
+        channels_last=False,
+        fused_qkv=True,
+        attention=Attention.MATH,
+        compile=True,
+        fp16_accumulation=True,
+        tf32=False,
+        vae_precision=VaePrecision.BF16,
+    )
+
+
+@pytest.fixture
+def no_code_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is taken back afterwards
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+@pytest.mark.usefixtures("no_code_folder")
+def test_compiled_code_is_kept_where_nobody_else_can_write(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "compiled"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+
+    keep_compiled_code(folder)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
+
+
+@pytest.mark.usefixtures("no_code_folder")
+def test_an_operators_own_place_for_compiled_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+
+    keep_compiled_code(tmp_path / "compiled")
+
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
+    assert not (tmp_path / "compiled").exists()

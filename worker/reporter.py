@@ -16,7 +16,7 @@ import redis
 from shared.connection import run
 from shared.errors import LeaseLost, QueueUnavailable
 from shared.generation import Size
-from shared.jobs import JobWarning
+from shared.jobs import Notes
 from shared.scripts import Lease, progress
 from worker.images import Pixels, encode_preview
 from worker.news import Inbox, Lost
@@ -40,7 +40,7 @@ class Report:
 
     lease: Lease
     step: int
-    warnings: tuple[JobWarning, ...] = ()
+    notes: Notes
     sketch: Sketch | None = None
 
 
@@ -99,4 +99,4 @@ class Reporter:
     def _send(self, report: Report) -> None:
         sketch = report.sketch
         jpeg = b"" if sketch is None else encode_preview(sketch.pixels, sketch.size)
-        run(self._client, progress(report.lease, report.step, warnings=report.warnings, jpeg=jpeg))
+        run(self._client, progress(report.lease, report.step, notes=report.notes, jpeg=jpeg))

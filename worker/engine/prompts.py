@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import torch
 from compel.embeddings_provider import (  # pyright: ignore[reportMissingTypeStubs]: compel ships no types
@@ -193,20 +193,23 @@ class _Encoder:
         is masked as well, the more the lower it is; beyond `_MOST_MASKED` passages they are only moved.
         """
         _ = self._weigher.empty_z  # now, so that what is overheard below is of the text
+        passages = [(at, *run) for at, window in enumerate(windows) for run in _low_runs(window.weights)][:_MOST_MASKED]
+        pulls = [math.tan((1 - max(_LEAST, weight)) * math.pi / 2) for *_, weight in passages]
         states: list[torch.Tensor] = []
         pooled: list[torch.Tensor] = []
-        left = _MOST_MASKED
-        for window in windows:
-            passages = _low_passages(window.weights)[:left]
-            left -= len(passages)
+        for number, window in enumerate(windows):
             ids, weights = self._ids(window).to(self._device), self._weights(window).to(self._device)
             variants = [self._weigher.build_weighted_embedding_tensor(ids, weights, None, self._device)]
             pooled.append(cast("torch.Tensor", self._heard))
-            for passage in passages:
-                mask = torch.ones_like(ids)
-                mask[1 + passage.begin : 1 + passage.end] = 0
-                variants.append(self._weigher.build_weighted_embedding_tensor(ids, weights, mask, self._device))
-            blend = [1.0, *(math.tan((1 - max(_LEAST, passage.weight)) * math.pi / 2) for passage in passages)]
+            blend = [1.0]
+            for (at, begin, end, _), pull in zip(passages, pulls, strict=True):
+                if at == number:
+                    mask = torch.ones_like(ids)
+                    mask[1 + begin : 1 + end] = 0
+                    variants.append(self._weigher.build_weighted_embedding_tensor(ids, weights, mask, self._device))
+                    blend.append(pull)
+                else:
+                    blend[0] += pull  # a window is the same without a passage of another
             states.append(EmbeddingsProvider.apply_embedding_weights(torch.stack(variants, 1), blend, normalize=True))
         self._heard = None
         return _Run(torch.cat(states, dim=1).to(self._encoder.dtype), pooled[0])
@@ -230,13 +233,7 @@ class _Encoder:
         return weights
 
 
-class _Passage(NamedTuple):
-    begin: int
-    end: int
-    weight: float
-
-
-def _low_passages(weights: Sequence[float]) -> list[_Passage]:
-    """Find the runs of tokens that share a weight below 1."""
+def _low_runs(weights: Sequence[float]) -> list[tuple[int, int, float]]:
+    """Begin, end and weight of the runs of tokens that share a weight below 1."""
     runs = (list(run) for _, run in groupby(enumerate(weights), lambda pair: pair[1]))
-    return [_Passage(run[0][0], run[-1][0] + 1, run[0][1]) for run in runs if run[0][1] < 1]
+    return [(run[0][0], run[-1][0] + 1, run[0][1]) for run in runs if run[0][1] < 1]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
-from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Lane
+from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Lane, Reading
 from shared.tuning import TuningInEffect
 
 MAX_METADATA_PAIRS: Final = 16
@@ -135,6 +135,8 @@ class JobBody(Body):
     """True if its pictures were drawn by another job of yours with the same parameters."""
     progress: Progress
     images: tuple[ImageBody, ...]
+    reading: Reading | None = None
+    """What the model saw of its texts; null until a worker has begun it."""
     warnings: tuple[JobWarning, ...]
     error: JobError | None
     metrics: Metrics
@@ -282,6 +284,7 @@ def job_body(job: Job, *, now_ms: int, reason: Reason | None = None, time_left: 
         reused=job.is_reused,
         progress=Progress(step=job.step, steps=job.steps, images_done=len(job.images), images=job.params.num_images),
         images=tuple(_image(job, image) for image in job.images),
+        reading=job.reading,
         warnings=job.warnings,
         error=job.error,
         metrics=Metrics(

@@ -132,8 +132,48 @@ class JobWarning(Value):
     """Something that the requester should know though the job goes on."""
 
     code: str
-    """`prompt_truncated` or `negative_prompt_truncated`."""
+    """`prompt_truncated`, `prompt_syntax_unread`, and the same of `negative_prompt`."""
     message: str
+
+
+class WeightedPassage(Value):
+    """A part of a text that counts more or less than the rest, which has a weight of 1."""
+
+    text: str
+    weight: float
+
+
+class TextReading(Value):
+    """What the model's encoders saw of a text."""
+
+    tokens: int
+    """In all, the cut ones too."""
+    window: int
+    """Tokens that the encoders take at once."""
+    windows: int
+    """Such windows that were read."""
+    weights: tuple[WeightedPassage, ...] = ()
+    cut: str = ""
+    """What was not read, as it was written; empty if all of it was."""
+
+
+class Reading(Value):
+    """What the model's encoders saw of a job's texts."""
+
+    prompt: TextReading
+    negative_prompt: TextReading | None = None
+    """None without guidance: it is not read then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a worker says of a job besides its pictures."""
+
+    reading: Reading | None = None
+    warnings: tuple[JobWarning, ...] = ()
+
+
+NO_NOTES: Final = Notes()
 
 
 class JobError(Value):
@@ -236,6 +276,8 @@ class Job:
     """True if another job drew its pictures."""
     may_reuse: bool = True
     """False if it was to draw its pictures itself."""
+    reading: Reading | None = None
+    """None until a worker has begun it."""
     lost_workers: tuple[WorkerId, ...] = ()
     """Those that died, or fell silent, while they worked on it."""
 

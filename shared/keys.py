@@ -43,8 +43,8 @@ Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, ke
 width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
 claimed_at_ms, completed_at_ms, deadline_ms, retry_of, request and result (digests), follows, pictures (object keys, {}
 for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker), `image:<index>` (JSON),
-`warning:<code>` (JSON). `token` stays when a job ends, so that its last worker's verb can be run again, and is gone
-while the job waits.
+reading (JSON), `warning:<code>` (JSON). `token` stays when a job ends, so that its last worker's verb can be run again,
+and is gone while the job waits.
 """
 
 from __future__ import annotations

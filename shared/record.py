@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from shared.call import Reply, items, number, text
 from shared.generation import GenerationParams
-from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Lane, Tenant, WorkerId
+from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Lane, Reading, Tenant, WorkerId
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -21,7 +21,7 @@ def job_of(reply: Reply) -> Job:
     job_id, position, ahead_ms, hold, flat = items(reply)
     words = [text(word) for word in items(flat)]
     fields = dict(zip(words[::2], words[1::2], strict=True))
-    error = fields.get("error")
+    error, reading = fields.get("error"), fields.get("reading")
     params = GenerationParams.model_validate_json(fields["params"])
     images = _parts(Image, fields, "image:")
     return Job(
@@ -48,6 +48,7 @@ def job_of(reply: Reply) -> Job:
         retry_of=JobId(fields["retry_of"]) if "retry_of" in fields else None,
         is_reused="pictures_of" in fields,
         may_reuse="result" in fields,
+        reading=None if reading is None else Reading.model_validate_json(reading),
         lost_workers=tuple(WorkerId(fields[name]) for name in sorted(fields) if name.startswith("lost:")),
         position=None if number(position) == NO_POSITION else number(position),
         ahead_ms=number(ahead_ms),

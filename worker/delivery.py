@@ -21,7 +21,7 @@ import redis
 
 from shared.connection import run
 from shared.errors import GenerationFailed, LeaseLost, QueueUnavailable, StoreUnavailable
-from shared.jobs import Image, Job, JobError, JobWarning, image_key
+from shared.jobs import NO_NOTES, Image, Job, JobError, Notes, image_key
 from shared.object_store import is_refusal
 from shared.scripts import Lease, add_image, fail, finish
 from worker.backlog import Backlog, PictureLost, Waiting
@@ -57,7 +57,7 @@ class _Expected:
     """What a job waits for before it is finished, and what is to be said of it then."""
 
     missing: set[int]
-    warnings: tuple[JobWarning, ...]
+    notes: Notes
 
 
 @final
@@ -94,13 +94,13 @@ class Delivery:
         """True while new work would be in vain."""
         return self._storage.is_away
 
-    def expect(self, lease: Lease, indices: Iterable[int], warnings: tuple[JobWarning, ...] = ()) -> None:
-        """Finish the job, with these warnings, when these pictures are delivered; at once if there are none."""
-        expected = _Expected(set(indices), warnings)
+    def expect(self, lease: Lease, indices: Iterable[int], notes: Notes = NO_NOTES) -> None:
+        """Finish the job, with these notes, when these pictures are delivered; at once if there are none."""
+        expected = _Expected(set(indices), notes)
         with self._lock:
             self._expected[lease] = expected
         if not expected.missing:
-            self._submit(self._end_thread, lease, lambda: self._finish(lease, warnings))
+            self._submit(self._end_thread, lease, lambda: self._finish(lease, notes))
 
     def deliver(self, job: Job, lease: Lease, index: int, picture: Picture, *, was_alone: bool) -> None:
         """Take a picture that is being decoded. Returns at once; holds it in memory until it is stored or spooled."""
@@ -199,10 +199,10 @@ class Delivery:
             expected.missing.discard(image.index)
             is_last = not expected.missing
         if is_last:
-            self._finish(lease, expected.warnings)
+            self._finish(lease, expected.notes)
 
-    def _finish(self, lease: Lease, warnings: tuple[JobWarning, ...]) -> None:
-        self._insist(lease, lambda: run(self._client, finish(lease, warnings=warnings)))
+    def _finish(self, lease: Lease, notes: Notes) -> None:
+        self._insist(lease, lambda: run(self._client, finish(lease, notes=notes)))
         self._end(lease, Ended(lease))
 
     def _fail(self, lease: Lease, error: JobError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from shared.generation import GenerationParams
-from shared.jobs import Job, JobWarning
+from shared.jobs import NO_NOTES, Job, Notes
 from shared.scripts import Claimed, Lease
 from worker.engine.events import RowId
 
@@ -17,7 +17,7 @@ class HeldJob:
     def __init__(self, claimed: Claimed) -> None:
         self.job: Job = claimed.job
         self.lease: Lease = claimed.lease
-        self.warnings: tuple[JobWarning, ...] = ()
+        self.notes: Notes = NO_NOTES
         kept = {image.index for image in self.job.images}
         self.missing: tuple[int, ...] = tuple(n for n in range(self.params.num_images) if n not in kept)
         self._index_of = {RowId(f"{self.job.id}/{index}"): index for index in self.missing}

@@ -16,7 +16,7 @@ import redis
 from shared.connection import run
 from shared.errors import LeaseLost, QueueUnavailable
 from shared.generation import Size
-from shared.jobs import JobWarning
+from shared.jobs import Notes
 from shared.scripts import Lease, progress
 from worker.engine.events import Picture
 from worker.images import encode_preview
@@ -41,7 +41,7 @@ class Report:
 
     lease: Lease
     step: int
-    warnings: tuple[JobWarning, ...] = ()
+    notes: Notes
     sketch: Sketch | None = None
 
 
@@ -98,7 +98,7 @@ class Reporter:
             return self._latest.pop(next(iter(self._latest)))
 
     def _send(self, report: Report) -> None:
-        call = progress(report.lease, report.step, warnings=report.warnings, jpeg=_jpeg(report.sketch))
+        call = progress(report.lease, report.step, notes=report.notes, jpeg=_jpeg(report.sketch))
         run(self._client, call)
 
 

@@ -18,7 +18,7 @@ from typing import Final, Protocol, final
 
 from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
-from shared.jobs import JobError, JobId, JobWarning, Lane
+from shared.jobs import JobError, JobId, Lane
 from shared.scripts import Mode
 from worker.counter import Counter
 from worker.delivery import Delivery
@@ -26,6 +26,7 @@ from worker.duty import Duty
 from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
 from worker.held import HeldJob, row_owner
 from worker.news import Broken, Ended, EngineLost, Lost, News, StopAsked, StoreAway
+from worker.notes import Measure, notes_on
 from worker.reporter import Report, Reporter, Sketch
 
 CLAIM_PAUSE_S: Final = 0.05
@@ -37,20 +38,6 @@ MOST_JOBS_BESIDE_ENGINE: Final = 16
 _logger = logging.getLogger(__name__)
 
 
-class Measure(Protocol):
-    """How much of a text the encoders see."""
-
-    @property
-    def cut(self) -> str:
-        """The text beyond the window; empty if all of it is seen."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """Tokens that are seen."""
-        ...
-
-
 class Drawing(Protocol):
     """The engine, as a shift sees it: `worker.engine.engine.Engine`, or one that fails in a test."""
 
@@ -60,7 +47,7 @@ class Drawing(Protocol):
         ...
 
     def measure(self, text: str) -> Measure:
-        """Find what the encoders won't see of a text."""
+        """Find what the encoders see of a text."""
         ...
 
     def has_room(self, lane: Lane) -> bool:
@@ -153,29 +140,15 @@ class Shift:
         self._jobs[job.id] = held
         _logger.info("claimed job=%s attempt=%d pictures=%d", job.id, job.attempt, len(held.missing))
         try:
-            held.warnings = self._warnings(held.params)
-            self._delivery.expect(held.lease, held.missing, held.warnings)
+            held.notes = notes_on(held.params, self._engine.measure)
+            self._delivery.expect(held.lease, held.missing, held.notes)
             for row_id, index in held.rows.items():
                 self._engine.admit(row_id, held.params, index, lane=job.lane)
-            if held.warnings:  # now, for who watches; the job's end says them again
-                self._reporter.report(Report(held.lease, held.step, held.warnings))
+            # Now, for who watches; the job's end says them again.
+            self._reporter.report(Report(held.lease, held.step, held.notes))
         except Exception as error:
             _logger.exception("could not be begun job=%s", job.id)
             self._fail(held, _unforeseen(error))
-
-    def _warnings(self, params: GenerationParams) -> tuple[JobWarning, ...]:
-        """Say what the encoders won't see."""
-        texts = {"prompt": params.prompt}
-        if params.guidance_scale > 1:
-            texts["negative_prompt"] = params.negative_prompt
-        return tuple(
-            JobWarning(
-                code=f"{name}_truncated",
-                message=f"The model reads {measure.window} tokens of the {name}; it did not see: {measure.cut}",
-            )
-            for name, text in texts.items()
-            if (measure := self._engine.measure(text)).cut
-        )
 
     def _draw(self) -> None:
         begun = time.monotonic()
@@ -214,7 +187,7 @@ class Shift:
                 picture = None
             sketch = None if picture is None else Sketch(picture, held.params.size)
             self._sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
-        self._reporter.report(Report(held.lease, held.step, held.warnings, sketch))
+        self._reporter.report(Report(held.lease, held.step, held.notes, sketch))
 
     def _read_inbox(self, wait_s: float = 0.0) -> None:
         try:

@@ -4,7 +4,8 @@
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
 -- ARGV[2]  lease token
--- ARGV[3...]  pairs: code of a warning, the warning in JSON
+-- ARGV[3]  what the model saw of the texts, JSON; '' if that isn't known
+-- ARGV[4...]  pairs: code of a warning, the warning in JSON
 --
 -- Replies
 --   OK            succeeded, now or before
@@ -21,7 +22,8 @@ for index = 0, field(id, 'num_images') - 1 do
   if redis.call('HEXISTS', key.job(id), 'image:' .. index) == 0 then return {'INCOMPLETE'} end
 end
 redis.call('HSET', key.job(id), 'step', field(id, 'steps'))
-for at = 3, #ARGV, 2 do
+if ARGV[3] ~= '' then redis.call('HSET', key.job(id), 'reading', ARGV[3]) end
+for at = 4, #ARGV, 2 do
   redis.call('HSET', key.job(id), 'warning:' .. ARGV[at], ARGV[at + 1])
 end
 close(id, 'succeeded')

@@ -7,7 +7,8 @@
 -- ARGV[3]  denoising steps done
 -- ARGV[4]  seconds to keep the preview
 -- ARGV[5]  preview, JPEG; '' for none
--- ARGV[6...]  pairs: code of a warning, the warning in JSON
+-- ARGV[6]  what the model saw of the texts, JSON; '' if that isn't known
+-- ARGV[7...]  pairs: code of a warning, the warning in JSON
 --
 -- Replies
 --   OK
@@ -22,7 +23,8 @@ if tonumber(ARGV[3]) > tonumber(field(id, 'step')) then
   redis.call('HSET', key.job(id), 'step', ARGV[3])
 end
 if ARGV[5] ~= '' then redis.call('SET', key.preview(id), ARGV[5], 'EX', ARGV[4]) end
-for at = 6, #ARGV, 2 do
+if ARGV[6] ~= '' then redis.call('HSET', key.job(id), 'reading', ARGV[6]) end
+for at = 7, #ARGV, 2 do
   redis.call('HSET', key.job(id), 'warning:' .. ARGV[at], ARGV[at + 1])
 end
 return {'OK'}

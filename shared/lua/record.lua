@@ -104,7 +104,9 @@ local function take_pictures(id, source)
   end
   local fields = redis.call('HGETALL', key.job(source))
   for at = 1, #fields, 2 do
-    if string.find(fields[at], '^warning:') then redis.call('HSET', key.job(id), fields[at], fields[at + 1]) end
+    if fields[at] == 'reading' or string.find(fields[at], '^warning:') then
+      redis.call('HSET', key.job(id), fields[at], fields[at + 1])
+    end
   end
   redis.call('SADD', key.holders(root), root, id)
 end

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.call import Argument, Call, Reply, call_of, items, text
 from shared.errors import LeaseLost
-from shared.jobs import DEADLINE_PASSED, Image, Job, JobError, JobId, JobWarning, Lane, LeaseToken, WorkerId
+from shared.jobs import DEADLINE_PASSED, NO_NOTES, Image, Job, JobError, JobId, Lane, LeaseToken, Notes, WorkerId
 from shared.keys import DEFAULT, Keys
 from shared.record import job_of
 
@@ -74,10 +74,10 @@ def renew(leases: Iterable[Lease], *, lease_s: float, keys: Keys = DEFAULT) -> C
 
 
 def progress(
-    lease: Lease, step: int, *, warnings: Iterable[JobWarning] = (), jpeg: bytes = b"", keys: Keys = DEFAULT
+    lease: Lease, step: int, *, notes: Notes = NO_NOTES, jpeg: bytes = b"", keys: Keys = DEFAULT
 ) -> Call[None]:
     """Tell how far a job is, and show a preview if there is a new one (`jpeg`). Raises LeaseLost."""
-    return _fenced("progress", lease, (step, PREVIEW_LIFE_S, jpeg, *_noted(warnings)), keys)
+    return _fenced("progress", lease, (step, PREVIEW_LIFE_S, jpeg, *_words(notes)), keys)
 
 
 def add_image(lease: Lease, image: Image, *, keys: Keys = DEFAULT) -> Call[None]:
@@ -85,12 +85,12 @@ def add_image(lease: Lease, image: Image, *, keys: Keys = DEFAULT) -> Call[None]
     return _fenced("add_image", lease, (image.index, image.model_dump_json()), keys)
 
 
-def finish(lease: Lease, *, warnings: Iterable[JobWarning] = (), keys: Keys = DEFAULT) -> Call[None]:
+def finish(lease: Lease, *, notes: Notes = NO_NOTES, keys: Keys = DEFAULT) -> Call[None]:
     """End a job whose pictures are all recorded as succeeded. Raises LeaseLost, RuntimeError if one is missing.
 
-    `warnings` are kept even if no `progress` that carried them was heard.
+    `notes` are kept even if no `progress` that carried them was heard.
     """
-    return _fenced("finish", lease, _noted(warnings), keys)
+    return _fenced("finish", lease, _words(notes), keys)
 
 
 def fail(lease: Lease, error: JobError, *, keys: Keys = DEFAULT) -> Call[None]:
@@ -103,8 +103,9 @@ def release(lease: Lease, *, keys: Keys = DEFAULT) -> Call[None]:
     return _fenced("release", lease, (), keys)
 
 
-def _noted(warnings: Iterable[JobWarning]) -> tuple[str, ...]:
-    return tuple(word for warning in warnings for word in (warning.code, warning.model_dump_json()))
+def _words(notes: Notes) -> tuple[str, ...]:
+    reading = "" if notes.reading is None else notes.reading.model_dump_json()
+    return (reading, *(word for warning in notes.warnings for word in (warning.code, warning.model_dump_json())))
 
 
 def _fenced(name: str, lease: Lease, args: tuple[Argument, ...], keys: Keys) -> Call[None]:

@@ -21,8 +21,12 @@ PIXELS: Pixels = np.full((64, 64, 3), 128, np.uint8)
 class Seen:
     """How much of a text the encoders see: all of it, unless told otherwise."""
 
-    cut: str = ""
+    tokens: int = 2
     window: int = 75
+    windows: int = 1
+    passages: tuple[tuple[str, float], ...] = ()
+    unread: tuple[str, ...] = ()
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from shared import scripts
 from shared.broker import queue_of
-from shared.jobs import JobStatus
+from shared.jobs import JobStatus, Reading, TextReading, WeightedPassage
 from tests.integration.worker.system import LIMIT_S, System
 from tests.servers import wait_until
 from worker.images import read_parameters
@@ -86,6 +86,19 @@ def test_a_prompt_that_is_too_long_is_drawn_with_a_warning(served: System) -> No
     ended = served.wait_ended(served.submit(prompt="a very long story " * 60))
     assert ended.status is JobStatus.SUCCEEDED
     assert [warning.code for warning in ended.warnings] == ["prompt_truncated"]
+    assert ended.reading is not None
+    assert (ended.reading.prompt.tokens, ended.reading.prompt.windows) == (840, 4)
+    assert ended.reading.prompt.cut in ended.warnings[0].message
+
+
+def test_a_job_says_how_its_texts_were_read(served: System) -> None:
+    ended = served.wait_ended(served.submit(prompt="a (red)1.5 circle <lora:film:1>"))
+    assert ended.status is JobStatus.SUCCEEDED
+    assert ended.reading == Reading(
+        prompt=TextReading(tokens=23, window=75, windows=1, weights=(WeightedPassage(text="red", weight=1.5),)),
+        negative_prompt=TextReading(tokens=4, window=75, windows=1),
+    )
+    assert [warning.code for warning in ended.warnings] == ["prompt_syntax_unread"]
 
 
 def test_a_worker_says_how_fast_it_draws(served: System) -> None:

@@ -11,7 +11,7 @@ from shared import jobs, keys, scripts
 from shared.call import Call, load
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
-from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Once, Tenant, Terms, WorkerId
+from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Notes, Once, Tenant, Terms, WorkerId
 from shared.scripts import Lease
 
 FOLDER = Path(keys.__file__).with_name("lua")
@@ -45,9 +45,9 @@ CALLS: tuple[Call[object], ...] = (
     scripts.fleet(),
     scripts.claim("m", WORKER, LEASE.token, lease_s=1),
     scripts.renew([LEASE], lease_s=1),
-    scripts.progress(LEASE, 1, warnings=[JobWarning(code="c", message="m")]),
+    scripts.progress(LEASE, 1, notes=Notes(warnings=(JobWarning(code="c", message="m"),))),
     scripts.add_image(LEASE, IMAGE),
-    scripts.finish(LEASE, warnings=[JobWarning(code="c", message="m")]),
+    scripts.finish(LEASE, notes=Notes(warnings=(JobWarning(code="c", message="m"),))),
     scripts.fail(LEASE, JobError(code="c", message="m")),
     scripts.release(LEASE),
     scripts.reap(lease_s=1, max_attempts=3),

@@ -10,7 +10,7 @@ import pytest
 from shared import scripts
 from shared.call import Call
 from shared.errors import LeaseLost
-from shared.jobs import Job, JobError, JobStatus, JobWarning, LeaseToken, new_job_id
+from shared.jobs import Job, JobError, JobStatus, JobWarning, LeaseToken, Notes, Reading, TextReading, new_job_id
 from shared.scripts import Lease
 from tests.desk import LEASE_S, MODEL, TENANT, WORKER, Desk, claim_call, failed, finished, image_of
 from tests.servers import wait_until
@@ -64,14 +64,18 @@ def test_racing_workers_never_share_a_job(desk: Desk) -> None:
     assert set(taken) == jobs
 
 
-def test_progress_counts_up_and_keeps_warnings_and_the_preview(desk: Desk) -> None:
+WARNING = JobWarning(code="prompt_truncated", message="It did not see: the end.")
+READING = Reading(prompt=TextReading(tokens=310, window=75, windows=4, cut="the end"))
+
+
+def test_progress_counts_up_and_keeps_notes_and_the_preview(desk: Desk) -> None:
     job = desk.submit()
     lease = desk.claim().lease
-    warning = JobWarning(code="prompt_truncated", message="80 of 90 tokens were read.")
-    desk(scripts.progress(lease, 4, warnings=[warning, warning], jpeg=b"\xff\xd8"))
+    assert desk.read(job).reading is None
+    desk(scripts.progress(lease, 4, notes=Notes(READING, (WARNING, WARNING)), jpeg=b"\xff\xd8"))
     desk(scripts.progress(lease, 3))
     now = desk.read(job)
-    assert (now.step, now.warnings, now.version) == (4, (warning,), 2)
+    assert (now.step, now.reading, now.warnings, now.version) == (4, READING, (WARNING,), 2)
     assert desk(scripts.preview(job.id, TENANT)) == b"\xff\xd8"
 
 
@@ -107,15 +111,16 @@ def test_a_job_is_finished_when_all_its_pictures_are_recorded(desk: Desk) -> Non
     assert ended.completed_at_ms is not None
 
 
-def test_a_finished_job_keeps_warnings_that_no_progress_brought(desk: Desk) -> None:
+def test_a_finished_job_keeps_notes_that_no_progress_brought(desk: Desk) -> None:
     job = desk.submit()
     lease = desk.claim().lease
     desk(scripts.add_image(lease, image_of(job)))
-    warning = JobWarning(code="prompt_truncated", message="80 of 90 tokens were read.")
-    desk(scripts.finish(lease, warnings=[warning]))
-    assert desk.read(job).warnings == (warning,)
+    notes = Notes(READING, (WARNING,))
+    desk(scripts.finish(lease, notes=notes))
+    ended = desk.read(job)
+    assert (ended.reading, ended.warnings) == (READING, (WARNING,))
     before = desk.dump()
-    desk(scripts.finish(lease, warnings=[warning]))
+    desk(scripts.finish(lease, notes=notes))
     assert desk.dump() == before
 
 

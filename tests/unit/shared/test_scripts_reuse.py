@@ -6,7 +6,19 @@ import pytest
 
 from shared import scripts
 from shared.errors import IdempotencyMismatch, JobNotFound
-from shared.jobs import Hold, JobStatus, JobWarning, Lane, NewJob, Once, Submission, Submitted
+from shared.jobs import (
+    Hold,
+    JobStatus,
+    JobWarning,
+    Lane,
+    NewJob,
+    Notes,
+    Once,
+    Reading,
+    Submission,
+    Submitted,
+    TextReading,
+)
 from tests.desk import OTHER, TENANT, Desk, claim_call, failed, finished, image_of, new_job, submit_call
 
 DIGEST = "digest"
@@ -79,10 +91,11 @@ def test_what_is_to_be_known_of_a_picture_goes_with_it(desk: Desk) -> None:
     job, joined = ask(desk).job, ask(desk).job
     lease = desk.claim().lease
     warning = JobWarning(code="prompt_truncated", message="It did not see: the end.")
+    reading = Reading(prompt=TextReading(tokens=310, window=75, windows=4, cut="the end"))
     desk(scripts.add_image(lease, image_of(job)))
-    desk(scripts.finish(lease, warnings=[warning]))
-    assert desk.read(joined).warnings == (warning,)
-    assert ask(desk).job.warnings == (warning,)
+    desk(scripts.finish(lease, notes=Notes(reading, (warning,))))
+    for holder in (desk.read(joined), ask(desk).job):
+        assert (holder.reading, holder.warnings) == (reading, (warning,))
 
 
 def test_a_joined_job_is_canceled_alone(desk: Desk) -> None:

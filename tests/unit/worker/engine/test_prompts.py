@@ -1,19 +1,30 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
+from compel.convenience_wrappers import CompelForSDXL  # pyright: ignore[reportMissingTypeStubs]: compel ships no types
 
-from tests.unit.worker.engine.drawing import params_with
-from worker.engine.model import Model
+from tests.unit.worker.engine.drawing import CPU, params_with
+from worker.engine.model import Model, load_model
 from worker.engine.prompts import PromptEncoder
 
 
 @pytest.fixture
 def encoder(model: Model) -> PromptEncoder:
     return PromptEncoder(model)
+
+
+@pytest.fixture
+def reference(model: Model) -> CompelForSDXL:
+    """compel's own way from a prompt to embeddings; of the pipeline it wants these four parts alone."""
+    parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+    return cast("Any", CompelForSDXL)(SimpleNamespace(**{part: getattr(model, part) for part in parts}))
 
 
 def test_a_text_is_both_encoders_penultimate_states_side_by_side(encoder: PromptEncoder) -> None:
@@ -41,43 +52,135 @@ def test_a_known_text_is_not_encoded_again(encoder: PromptEncoder) -> None:
     assert encoder.encode("a cat") is encoder.encode("a cat")
 
 
-def test_the_oldest_text_is_forgotten_first(encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.engine.prompts._CACHED_TEXTS", 2)
+def test_the_text_that_was_asked_for_longest_ago_is_forgotten_first(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = 4 * (77 * 64 + 32)
+    monkeypatch.setattr("worker.engine.prompts._CACHED_BYTES", 2 * window)
+    encoder = PromptEncoder(model)
     first, second = encoder.encode("one"), encoder.encode("two")
-    assert encoder.encode("one") is first
+    assert (first.num_bytes, encoder.encode("one")) == (window, first)
     encoder.encode("three")
     assert encoder.encode("one") is first
     assert encoder.encode("two") is not second
 
 
-def test_a_short_prompt_is_seen_whole(encoder: PromptEncoder) -> None:
-    measured = encoder.measure("a cat")
-    assert measured.tokens == (4, 4)
-    assert measured.window == 75
-    assert measured.cut == ""
+def test_a_long_text_takes_the_place_of_several(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.engine.prompts._CACHED_BYTES", 4 * (3 * 77 * 64 + 2 * 32))
+    encoder = PromptEncoder(model)
+    first = encoder.encode("one")
+    long = encoder.encode("x" * 100)
+    assert encoder.encode("one") is first
+    encoder.encode("three")
+    assert encoder.encode("x" * 100) is not long
 
 
-@pytest.mark.parametrize(("length", "cut"), [(75, ""), (76, "x"), (80, "xxxxx")])
-def test_what_lies_beyond_the_window_is_told(encoder: PromptEncoder, length: int, cut: str) -> None:
-    measured = encoder.measure("x" * length)
-    assert measured.tokens == (length, length)
-    assert measured.cut == cut
+def test_the_empty_and_the_default_negative_are_never_forgotten(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.engine.prompts._CACHED_BYTES", 0)
+    encoder = PromptEncoder(model)
+    kept = {text: encoder.encode(text) for text in ("", model.card.defaults.negative_prompt)}
+    assert encoder.encode("another") is not encoder.encode("another")
+    assert all(encoder.encode(text) is embeds for text, embeds in kept.items())
 
 
-def test_the_cut_is_told_as_it_was_written(encoder: PromptEncoder, caplog: pytest.LogCaptureFixture) -> None:
+LONG = "a red circle on blue ground and " * 4
+
+
+def test_each_window_of_a_long_text_is_encoded_as_a_text_of_its_own(encoder: PromptEncoder) -> None:
+    first, second = LONG[:96].rstrip(), LONG[96:].rstrip()
+    whole = encoder.encode(f"{first} {second}")
+    assert whole.prompt_embeds.shape == (1, 154, 64)
+    alone = encoder.encode(first), encoder.encode(second)
+    torch.testing.assert_close(whole.prompt_embeds, torch.cat([text.prompt_embeds for text in alone], dim=1))
+    torch.testing.assert_close(whole.pooled, alone[0].pooled)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a (red)1.5 circle",
+        "a (red)0.5 circle",
+        "a (red)0 circle",
+        "(a red circle)0",
+        "a red++ circle--",
+        "a (red (big)1.3 dot)0.7 on (blue)0.6",
+        LONG,
+        f"(red)1.4 {LONG}",
+        f"(red)0.6 {LONG} (dot)0.4",
+    ],
+)
+def test_weights_and_windows_are_those_of_compel(encoder: PromptEncoder, reference: CompelForSDXL, text: str) -> None:
+    with torch.inference_mode():
+        theirs = cast("Any", reference)(text).embeds
+    torch.testing.assert_close(encoder.encode(text).prompt_embeds, theirs)
+
+
+@pytest.mark.parametrize("text", ["a cat", "a (red)1.5 circle", "a (red)0 circle", LONG])
+def test_embeddings_have_the_numbers_of_the_encoders(tiny_checkpoint: Path, model: Model, text: str) -> None:
+    half = load_model(tiny_checkpoint, model.card, dtype=torch.bfloat16, device=CPU)
+    embeds = PromptEncoder(half).encode(text)
+    assert (embeds.prompt_embeds.dtype, embeds.pooled.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert embeds.prompt_embeds.isfinite().all()
+
+
+@pytest.mark.parametrize("text", ["a red++ circle", "a (red:1.21) circle", "a (red)1.21 circle"])
+def test_a_weight_can_be_written_in_several_ways(encoder: PromptEncoder, text: str) -> None:
+    expected = encoder.encode("a (red)++ circle").prompt_embeds
+    torch.testing.assert_close(encoder.encode(text).prompt_embeds, expected)
+
+
+@pytest.mark.parametrize("text", ["a (red)1 circle", r"a \(red\) circle"])
+def test_syntax_that_weighs_nothing_only_goes_away(encoder: PromptEncoder, text: str) -> None:
+    plain = "a (red) circle" if "\\" in text else "a red circle"
+    assert torch.equal(encoder.encode(text).prompt_embeds, encoder.encode(plain).prompt_embeds)
+
+
+def test_what_comes_before_a_weight_does_not_feel_it_and_what_is_pooled_neither(encoder: PromptEncoder) -> None:
+    weighted, plain = encoder.encode("a cat (red)0.3 circle"), encoder.encode("a cat red circle")
+    assert not torch.equal(weighted.prompt_embeds, plain.prompt_embeds)
+    torch.testing.assert_close(weighted.prompt_embeds[:, :5], plain.prompt_embeds[:, :5])
+    assert torch.equal(weighted.pooled, plain.pooled)
+
+
+def test_many_low_weights_cost_a_bounded_number_of_runs(encoder: PromptEncoder, model: Model) -> None:
+    runs: list[int] = []
+    hook = model.text_encoder.register_forward_hook(lambda *_: runs.append(1))
+    with hook:
+        encoder.encode("(a)0.5 b " * 130)
+    assert len(runs) <= 4 + 16 + 1
+
+
+def test_the_shorter_of_two_texts_is_padded_with_empty_windows(encoder: PromptEncoder) -> None:
+    for prompt, negative in ((LONG, "ugly"), ("ugly", LONG)):
+        conditioning = encoder.condition(params_with(prompt=prompt, negative_prompt=negative))
+        assert conditioning.prompt_embeds.shape == (2, 154, 64)
+        short = conditioning.prompt_embeds[0 if negative == "ugly" else 1]
+        assert torch.equal(short[:77], encoder.encode("ugly").prompt_embeds[0])
+        assert torch.equal(short[77:], encoder.encode("").prompt_embeds[0])
+
+
+def test_an_absent_negative_is_zeros_as_long_as_the_prompt(encoder: PromptEncoder) -> None:
+    conditioning = encoder.condition(params_with(prompt=LONG, negative_prompt=""))
+    assert conditioning.prompt_embeds.shape == (2, 154, 64)
+    assert not conditioning.prompt_embeds[0].any()
+
+
+def test_an_absent_negative_of_a_model_that_wants_none_zeroed_is_the_empty_text(model: Model) -> None:
+    encoder = PromptEncoder(replace(model, force_zeros_for_empty_prompt=False))
+    conditioning = encoder.condition(params_with(prompt=LONG, negative_prompt=""))
+    empty = encoder.encode("").prompt_embeds[0]
+    assert torch.equal(conditioning.prompt_embeds[0], torch.cat([empty, empty]))
+
+
+def test_nothing_is_printed_or_logged(
+    encoder: PromptEncoder, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     with caplog.at_level(logging.WARNING):
-        measured = encoder.measure("x" * 75 + " On the Mat,\nÉtretat  1 ")
-    assert measured.cut == "On the Mat,\nÉtretat  1"
-    assert not caplog.records
-
-
-def test_the_text_before_the_cut_encodes_to_the_same(encoder: PromptEncoder) -> None:
-    text = "abc " * 40
-    cut = encoder.measure(text).cut
-    assert cut == ("abc " * 15).strip()
-    seen = text.rstrip().removesuffix(cut)
-    assert encoder.measure(seen).cut == ""
-    assert torch.equal(encoder.encode(seen).prompt_embeds, encoder.encode(text).prompt_embeds)
+        for text in (LONG * 4, f"(red)0.6 {LONG * 4}", "(cat)5 <lora:x:1>"):
+            encoder.measure(text)
+            encoder.encode(text)
+    captured = capfd.readouterr()
+    assert (caplog.records, captured.out, captured.err) == ([], "", "")
 
 
 def test_tokenizers_pad_as_ssd_1b_does(model: Model) -> None:

@@ -120,9 +120,28 @@ def test_few_and_many_steps(engine: Engine, stock: Stock, scheduler: Scheduler, 
     assert np.array_equal(draw(engine, params), stock.draw(params))
 
 
-def test_a_prompt_beyond_the_window_is_cut_where_the_stock_pipeline_cuts(engine: Engine, stock: Stock) -> None:
-    params = params_with(prompt="a red circle on blue ground " * 8, negative_prompt="b " * 200)
+@pytest.mark.parametrize(
+    ("prompt", "negative_prompt"),
+    [
+        ("x" * 75, "b " * 75),
+        ("C++, ((a cat)), [sketch], a (plain) aside :-) (16:9)", "blurry (very), it's (c)2024"),
+        ("a cat\n\non a mat", "<|endoftext|> <|startoftext|>"),
+    ],
+)
+def test_a_text_of_one_window_without_weights_is_the_stock_picture(
+    engine: Engine, stock: Stock, prompt: str, negative_prompt: str
+) -> None:
+    params = params_with(prompt=prompt, negative_prompt=negative_prompt)
     assert np.array_equal(draw(engine, params), stock.draw(params))
+
+
+def test_what_lies_beyond_the_window_is_seen_though_the_stock_pipeline_would_cut_it(
+    engine: Engine, stock: Stock
+) -> None:
+    params = params_with(prompt="a red circle on blue ground " * 8)
+    pixels = draw(engine, params)
+    assert not np.array_equal(pixels, stock.draw(params))
+    assert not np.array_equal(pixels, draw(engine, params_with(prompt="a red circle on blue ground " * 9)))
 
 
 def test_an_exclamation_mark_is_padding_to_the_second_encoder_as_in_the_stock_pipeline(

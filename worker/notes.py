@@ -1,0 +1,80 @@
+"""What there is to say of how the model reads a job's texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from shared.generation import GenerationParams
+from shared.jobs import JobWarning, Notes, Reading, TextReading, WeightedPassage
+
+
+class Measure(Protocol):
+    """How much of a text the encoders see: `worker.engine.reading.PromptMeasure`."""
+
+    @property
+    def tokens(self) -> int:
+        """In all."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Tokens that the encoders take at once."""
+        ...
+
+    @property
+    def windows(self) -> int:
+        """Such windows that are read."""
+        ...
+
+    @property
+    def passages(self) -> tuple[tuple[str, float], ...]:
+        """What has another weight than 1."""
+        ...
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What looks like weighting syntax and was read as text."""
+        ...
+
+    @property
+    def cut(self) -> str:
+        """What is not read; empty if all of it is."""
+        ...
+
+
+def notes_on(params: GenerationParams, measure: Callable[[str], Measure]) -> Notes:
+    """Tell of both texts, of the negative one only with guidance: else it is not read."""
+    prompt = measure(params.prompt)
+    negative = measure(params.negative_prompt) if params.is_guided else None
+    warnings = [*_warnings("prompt", prompt)]
+    if negative is not None:
+        warnings += _warnings("negative_prompt", negative)
+    reading = Reading(prompt=_reading(prompt), negative_prompt=None if negative is None else _reading(negative))
+    return Notes(reading, tuple(warnings))
+
+
+def _reading(measure: Measure) -> TextReading:
+    return TextReading(
+        tokens=measure.tokens,
+        window=measure.window,
+        windows=measure.windows,
+        weights=tuple(WeightedPassage(text=text, weight=round(weight, 3)) for text, weight in measure.passages),
+        cut=measure.cut,
+    )
+
+
+def _warnings(field: str, measure: Measure) -> Iterator[JobWarning]:
+    name = field.replace("_", " ")
+    if measure.cut:
+        message = (
+            f"The {name} has {measure.tokens} tokens, more than the model reads "
+            f"({measure.windows} x {measure.window}); it did not see: {measure.cut}"
+        )
+        yield JobWarning(code=f"{field}_truncated", message=message)
+    if measure.unread:
+        message = (
+            f"The {name} was read as plain text here: {', '.join(measure.unread)}. "
+            "Weights are written (a red circle)1.3 or (a red circle:1.3), and go from 0 to 2."
+        )
+        yield JobWarning(code=f"{field}_syntax_unread", message=message)

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     """`auto`, a hub id or a folder. `auto`: SSD-1B where CUDA is available, else the demo model."""
     model_cache: Path | None = None
     """Where downloaded models are kept; unset: the Hugging Face cache."""
+    presets: str = "all"
+    """Which of the model's presets are offered: `all`, or names such as `quality,draft`; empty: none. One with an
+    adapter needs the memory of another UNet. All workers of a model need the same."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)

@@ -44,7 +44,9 @@ from worker.delivery import Delivery, Origin
 from worker.duty import Duty
 from worker.engine.card import card_of
 from worker.engine.engine import Engine
+from worker.engine.loras import fetch_loras
 from worker.engine.model import best_device, load_model
+from worker.engine.presets import chosen_presets
 from worker.engine.source import Source, choose_source, fetch
 from worker.engine.warmup import warm
 from worker.heartbeat import Heartbeat
@@ -74,7 +76,7 @@ class Worker:
         self._source: Source = choose_source(
             settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
         )
-        self.card: ModelCard = card_of(self._source)
+        self.card: ModelCard = chosen_presets(card_of(self._source), settings.presets)
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
@@ -184,7 +186,11 @@ class Worker:
         for library in (diffusers.utils.logging, transformers.utils.logging):
             cast("Any", library).disable_progress_bar()  # a log has no use for moving bars
         begun = time.monotonic()
-        engine = Engine(load_model(fetch(self._source, settings.model_cache), self.card), max_batch=settings.max_batch)
+        folder = fetch(self._source, settings.model_cache)
+        loras = fetch_loras(self.card, folder, settings.model_cache)
+        model = load_model(folder, self.card, adapters=loras)
+        self.card = self._heartbeat.card = model.card  # without the presets whose adapters can't be had
+        engine = Engine(model, max_batch=settings.max_batch)
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
         warmth = warm(engine)
         self._duty.pace.drew(warmth.params, warmth.steps_ms)

@@ -27,9 +27,9 @@ SSD_1B_REVISION: Final = "60987f37e94cd59c36b1cba832b9f97b57395a10"
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PIPELINE: Final = "StableDiffusionXLPipeline"
-_HUB_TIMEOUT_S: Final = 10.0
+HUB_TIMEOUT_S: Final = 10.0
 """For one question to the hub: its client would wait without limit."""
-_HUB_ERRORS: Final = (HTTPError, OSError)
+HUB_ERRORS: Final = (HTTPError, OSError)
 """What the hub's client raises when the hub is away, refuses or is not to be asked. A connection that fails
 comes as its HTTP library's error, the root of the hub's own ones."""
 
@@ -99,11 +99,11 @@ def fetch(source: Source, cache_dir: Path | None = None) -> Path:
     if kept is not None and not missing_files(kept):
         return kept
     try:
-        listed = HfApi().model_info(source.name, revision=source.revision, timeout=_HUB_TIMEOUT_S).siblings or []
+        listed = HfApi().model_info(source.name, revision=source.revision, timeout=HUB_TIMEOUT_S).siblings or []
         wanted = wanted_files([file.rfilename for file in listed])
         _logger.info("Downloading %s at %s: %d files", source.name, source.revision, len(wanted))
         folder = _snapshot(source, cache_dir, allow_patterns=wanted)
-    except _HUB_ERRORS as error:
+    except HUB_ERRORS as error:
         raise CheckpointUnavailable(_how_to_get(source.name, error)) from error
     missing = missing_files(folder)
     if missing:
@@ -199,8 +199,8 @@ def _snapshot(source: Source, cache_dir: Path | None, **options: object) -> Path
 
 def _commit_of(repo: str, revision: str, cache_dir: Path | None) -> str:
     try:
-        commit = HfApi().model_info(repo, revision=revision, timeout=_HUB_TIMEOUT_S).sha
-    except _HUB_ERRORS as error:
+        commit = HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT_S).sha
+    except HUB_ERRORS as error:
         kept = _kept(Source(repo, revision, None), cache_dir)
         if kept is None:
             raise CheckpointUnavailable(_how_to_get(repo, error)) from error

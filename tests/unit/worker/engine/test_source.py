@@ -125,7 +125,7 @@ def test_a_hub_that_never_answers_counts_as_away(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_in_cache(tiny_checkpoint, tmp_path, "some/model")
-    monkeypatch.setattr("worker.engine.source._HUB_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("worker.engine.source.HUB_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system takes the connection, nobody reads it
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert choose_source("some/model", cuda=False, cache_dir=tmp_path).revision == COMMIT

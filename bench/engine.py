@@ -44,7 +44,7 @@ def engine_way() -> tuple[Draw, Callable[[str, int], GenerationParams]]:
         while True:
             for event in engine.step():
                 if isinstance(event, RowFinished):
-                    return event.pixels
+                    return event.picture.pixels()
                 if isinstance(event, RowFailed):
                     raise event.error
 

@@ -68,6 +68,8 @@ class ImageBody(Body):
     output_format: OutputFormat
     num_bytes: int
     sha256: str
+    alone: bool = True
+    """False if it was drawn in company: the same request may give a picture that differs in a few pixels."""
 
 
 class Metrics(Body):
@@ -158,6 +160,17 @@ class Speed(Body):
     """What a picture takes beside its steps: encoding the prompt, decoding."""
 
 
+class Batching(Body):
+    """How many rows of a size, and of sizes like it, a worker draws at once, and why."""
+
+    width: int
+    height: int
+    rows_guided: int
+    rows_unguided: int
+    forward_ms: dict[int, float]
+    """How long the model took for so many samples, of which a guided row is two; without those that did not fit."""
+
+
 class WorkerState(Body):
     """What a worker says of itself with every heartbeat."""
 
@@ -175,6 +188,7 @@ class WorkerState(Body):
     speeds: tuple[Speed, ...] = ()
     pace: float = 1.0
     """How long its last jobs took, in terms of what was expected of them."""
+    batching: tuple[Batching, ...] = ()
 
 
 class ModelBody(ModelCard):
@@ -284,6 +298,7 @@ def _image(job: Job, image: Image) -> ImageBody:
         output_format=image.output_format,
         num_bytes=image.num_bytes,
         sha256=image.sha256,
+        alone=image.alone,
     )
 
 

@@ -124,6 +124,8 @@ class Image(Value):
     output_format: OutputFormat
     num_bytes: int
     sha256: str
+    alone: bool = True
+    """False if it was drawn in company: the same request may give a picture that differs in a few pixels."""
 
 
 class JobWarning(Value):

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     model: str = "auto"
     """`auto`, a hub id or a folder. `auto`: SSD-1B where CUDA is available, else the demo model."""
     model_cache: Path | None = None
-    """Where downloaded models are kept; unset: the Hugging Face cache."""
+    """Where downloaded models are kept, and what was measured of them; unset: the Hugging Face cache."""
     presets: str = "all"
     """Which of the model's presets are offered: `all`, or names such as `quality,draft`; empty: none. One with an
     adapter needs the memory of another UNet. All workers of a model need the same."""
@@ -64,9 +64,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1)
     hung_step_s: float = Field(default=120.0, gt=0)
     """A worker whose engine makes no progress for so long stops renewing its leases."""
-    max_batch: int = Field(default=1, ge=1)
-    """Pictures that a worker draws at once. Above 1 more come out of a GPU, but a picture's bytes may
-    then differ in a few pixels with the company that it was drawn in."""
+    max_batch: int = Field(default=8, ge=1, le=8)
+    """Pictures that a worker draws at once, at most: as many as it finds worth it. In company a picture's bytes may
+    differ in a few pixels; one that is asked to be deterministic is drawn alone."""
     drain_s: float = Field(default=3.0, ge=0)
     """On SIGTERM a worker ends what takes at most so long, and hands the rest to the others."""
     store_patience_s: float = Field(default=60.0, ge=0)

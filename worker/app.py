@@ -30,7 +30,7 @@ from celery.worker import state as celery_state  # pyright: ignore[reportMissing
 
 from shared.broker import WakeUps, make_app, pool_queue, queue_of
 from shared.connection import connect, run
-from shared.contract import WorkerState
+from shared.contract import Batching, WorkerState
 from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
 from shared.object_store import ObjectStore
@@ -42,13 +42,14 @@ from worker.backlog import Backlog
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
 from worker.duty import Duty
+from worker.engine.batches import Batches
 from worker.engine.card import card_of
 from worker.engine.engine import Engine
 from worker.engine.loras import fetch_loras
 from worker.engine.model import best_device, load_model
 from worker.engine.presets import chosen_presets
-from worker.engine.source import Source, choose_source, fetch
-from worker.engine.warmup import warm
+from worker.engine.source import Source, choose_source, fetch, notes_folder
+from worker.engine.warmup import settle_batches, warm
 from worker.heartbeat import Heartbeat
 from worker.news import StopAsked
 from worker.reporter import Reporter
@@ -81,6 +82,7 @@ class Worker:
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
         self._duty = Duty()
+        self._batching: tuple[Batching, ...] = ()
         self._shift: Shift | None = None
         self._subscription: Subscription | None = None
         self._failure: DarkroomError | None = None
@@ -118,6 +120,7 @@ class Worker:
             store_away=self._delivery.store_is_away,
             speeds=self._duty.pace.speeds,
             pace=self._duty.pace.of_jobs,
+            batching=self._batching,
         )
 
     def run(self) -> int:
@@ -190,10 +193,12 @@ class Worker:
         loras = fetch_loras(self.card, folder, settings.model_cache)
         model = load_model(folder, self.card, adapters=loras)
         self.card = self._heartbeat.card = model.card  # without the presets whose adapters can't be had
-        engine = Engine(model, max_batch=settings.max_batch)
+        engine = Engine(model, bulk_share=settings.bulk_percent / 100)
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
         warmth = warm(engine)
         self._duty.pace.drew(warmth.params, warmth.steps_ms)
+        settle_batches(engine, notes_folder(settings.model_cache), most=settings.max_batch)
+        self._batching = _batching(engine.batches)
         _logger.info("warmed seconds=%.1f", warmth.seconds)
         self._storage.prepare()
         self._spool.prepare()
@@ -204,7 +209,6 @@ class Worker:
             self._delivery,
             self._reporter,
             self._duty,
-            max_batch=settings.max_batch,
             drain_s=settings.drain_s,
         )
         self._state = "ready"
@@ -267,6 +271,19 @@ def _warm_up_step(owner: Worker) -> type:
             owner.warm_up(cast("Any", parent).pool.executor)
 
     return WarmUp
+
+
+def _batching(batches: Batches) -> tuple[Batching, ...]:
+    return tuple(
+        Batching(
+            width=one.size.width,
+            height=one.size.height,
+            rows_guided=batches.rows(one.size, guided=True),
+            rows_unguided=batches.rows(one.size, guided=False),
+            forward_ms=dict(one.forward_ms),
+        )
+        for one in batches.measured
+    )
 
 
 def _device_name() -> str:

@@ -11,7 +11,7 @@ import redis
 from shared.broker import WakeUps
 from shared.connection import run
 from shared.errors import LeaseLost, QueueUnavailable
-from shared.jobs import LeaseToken, WorkerId
+from shared.jobs import Lane, LeaseToken, WorkerId
 from shared.scripts import Claimed, Lease, claim, release
 
 _logger = logging.getLogger(__name__)
@@ -34,17 +34,21 @@ class Counter:
         """True while a claim has got no answer: it may have been heard, and a job may wait for it to be repeated."""
         return self._unanswered is not None
 
-    def claim(self) -> Claimed | None:
-        """Take the job that goes next; None if none waits or the queue does not answer."""
+    def claim(self, lane: Lane | None = None, *, is_busy: bool = False) -> Claimed | None:
+        """Take the job that goes next, in one lane or both; None if none waits or the queue does not answer.
+
+        Who is busy leaves what has just come to a worker that is not.
+        """
         is_repeated = self._unanswered is not None
         token = self._unanswered or LeaseToken(uuid4().hex)
         self._unanswered = token  # a claim that got no answer may have been heard: the next one repeats it
         try:
-            claimed = run(self._client, claim(self._model, self._worker, token, lease_s=self._lease_s))
+            call = claim(self._model, self._worker, token, lease_s=self._lease_s, lane=lane, is_busy=is_busy)
+            claimed = run(self._client, call)
         except QueueUnavailable:
             return None
         self._unanswered = None
-        return self.claim() if claimed is None and is_repeated else claimed
+        return self.claim(lane, is_busy=is_busy) if claimed is None and is_repeated else claimed
 
     def release(self, lease: Lease) -> None:
         """Hand a job back, not charged, and wake another worker for it. Never fails: at worst the lease ends."""

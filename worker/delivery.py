@@ -20,21 +20,22 @@ from typing import Final, TypeVar, final
 import redis
 
 from shared.connection import run
-from shared.errors import LeaseLost, QueueUnavailable, StoreUnavailable
+from shared.errors import GenerationFailed, LeaseLost, QueueUnavailable, StoreUnavailable
 from shared.jobs import Image, Job, JobError, JobWarning, image_key
 from shared.object_store import is_refusal
 from shared.scripts import Lease, add_image, fail, finish
 from worker.backlog import Backlog, PictureLost, Waiting
 from worker.duty import Duty
-from worker.images import Pixels, Provenance, encode_image
-from worker.news import Broken, Ended, Lost, News, StoreAway
+from worker.engine.events import DeviceLost, Picture
+from worker.images import Provenance, encode_image
+from worker.news import Broken, Ended, EngineLost, Lost, News, StoreAway
 from worker.storage import Storage
 
 T = TypeVar("T")
 
 THREADS: Final = 2
-MOST_PICTURES: Final = 8
-"""In memory at once: 3 MB each at 1024x1024."""
+MOST_PICTURES: Final = 16
+"""In memory at once, with those that are being decoded: two full batches, of 3 MB each at 1024x1024."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 CLOSE_LIMIT_S: Final = 2.0
@@ -101,14 +102,14 @@ class Delivery:
         if not expected.missing:
             self._submit(self._end_thread, lease, lambda: self._finish(lease, warnings))
 
-    def deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
-        """Take a finished picture. Returns at once; holds it in memory until it is stored or spooled."""
+    def deliver(self, job: Job, lease: Lease, index: int, picture: Picture, *, was_alone: bool) -> None:
+        """Take a picture that is being decoded. Returns at once; holds it in memory until it is stored or spooled."""
         with self._lock:
             self._under_way += 1
 
         def work() -> None:
             try:
-                self._deliver(job, lease, index, pixels)
+                self._deliver(job, lease, index, picture, was_alone=was_alone)
             finally:
                 with self._lock:
                     self._under_way -= 1
@@ -133,9 +134,10 @@ class Delivery:
         wait(tuple(self._futures), CLOSE_LIMIT_S)
         self._backlog_thread.join(CLOSE_LIMIT_S)
 
-    def _deliver(self, job: Job, lease: Lease, index: int, pixels: Pixels) -> None:
+    def _deliver(self, job: Job, lease: Lease, index: int, picture: Picture, *, was_alone: bool) -> None:
         if lease not in self._leases:
             return
+        pixels = picture.pixels()
         origin, params = self._origin, job.params
         provenance = Provenance.of(
             params,
@@ -154,6 +156,7 @@ class Delivery:
             output_format=encoded.output_format,
             num_bytes=len(encoded.data),
             sha256=hashlib.sha256(encoded.data).hexdigest(),
+            alone=was_alone,
         )
         try:
             self._store(image, encoded.data)
@@ -227,6 +230,10 @@ class Delivery:
         except StoreUnavailable as error:
             refused = JobError(code=error.code, message=str(error))
             self._end(lease, Broken(lease, refused) if is_refusal(error) else StoreAway(lease))
+        except GenerationFailed as error:
+            self._end(lease, Broken(lease, JobError(code=error.code, message=str(error))))
+        except DeviceLost as error:  # the lease is kept: it ends with the process
+            self._inbox.put(EngineLost(error))
         except PictureLost as error:
             _logger.warning("a picture that waited on the disk is lost job=%s: %s", lease.job_id, error)
             self._end(lease, StoreAway(lease))

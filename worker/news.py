@@ -44,6 +44,13 @@ class StopAsked:
     """The worker was told to stop; `Stop` knows the rest. Wakes a shift that waits."""
 
 
-News: TypeAlias = Lost | Ended | Broken | StoreAway | StopAsked
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The engine's device went away while a picture was decoded: the process must end."""
+
+    error: Exception
+
+
+News: TypeAlias = Lost | Ended | Broken | StoreAway | StopAsked | EngineLost
 Inbox: TypeAlias = queue.SimpleQueue[News]
 """Where a shift finds its news. Signal handlers may put some there too: `put` is reentrant."""

@@ -18,7 +18,8 @@ from shared.errors import LeaseLost, QueueUnavailable
 from shared.generation import Size
 from shared.jobs import JobWarning
 from shared.scripts import Lease, progress
-from worker.images import Pixels, encode_preview
+from worker.engine.events import Picture
+from worker.images import encode_preview
 from worker.news import Inbox, Lost
 
 PAUSE_AFTER_ERROR_S: Final = 0.5
@@ -28,9 +29,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
-    """A preview that is not encoded yet, and the size of the picture that it shows."""
+    """A preview that is not computed yet, and the size of the picture that it shows."""
 
-    pixels: Pixels
+    picture: Picture
     size: Size
 
 
@@ -97,6 +98,16 @@ class Reporter:
             return self._latest.pop(next(iter(self._latest)))
 
     def _send(self, report: Report) -> None:
-        sketch = report.sketch
-        jpeg = b"" if sketch is None else encode_preview(sketch.pixels, sketch.size)
-        run(self._client, progress(report.lease, report.step, warnings=report.warnings, jpeg=jpeg))
+        call = progress(report.lease, report.step, warnings=report.warnings, jpeg=_jpeg(report.sketch))
+        run(self._client, call)
+
+
+def _jpeg(sketch: Sketch | None) -> bytes:
+    """Compute and encode a preview; nothing if it can't be: no picture fails for want of one."""
+    if sketch is None:
+        return b""
+    try:
+        return encode_preview(sketch.picture.pixels(), sketch.size)
+    except Exception as error:  # noqa: BLE001 (a model may raise anything)
+        _logger.warning("no preview: %r", error)
+        return b""

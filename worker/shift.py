@@ -18,21 +18,21 @@ from typing import Final, Protocol, final
 
 from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
-from shared.jobs import JobError, JobId, JobWarning
+from shared.jobs import JobError, JobId, JobWarning, Lane
 from shared.scripts import Mode
 from worker.counter import Counter
 from worker.delivery import Delivery
 from worker.duty import Duty
-from worker.engine.events import Event, Pixels, RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
 from worker.held import HeldJob, row_owner
-from worker.news import Broken, Ended, Lost, News, StopAsked, StoreAway
+from worker.news import Broken, Ended, EngineLost, Lost, News, StopAsked, StoreAway
 from worker.reporter import Report, Reporter, Sketch
 
-CLAIM_PAUSE_S: Final = 0.1
-"""Between two claims of a shift that has other work: the second picture of a batch can wait that long."""
+CLAIM_PAUSE_S: Final = 0.05
+"""Between two claims of a shift that has other work: who joins can wait that long."""
 PREVIEW_PAUSE_S: Final = 0.3
-MOST_JOBS_BESIDE_ENGINE: Final = 4
-"""Jobs whose pictures are being delivered while the next one is drawn."""
+MOST_JOBS_BESIDE_ENGINE: Final = 16
+"""Jobs whose pictures are being delivered while others are drawn."""
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +63,11 @@ class Drawing(Protocol):
         """Find what the encoders won't see of a text."""
         ...
 
-    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
+    def has_room(self, lane: Lane) -> bool:
+        """Tell whether another row of this lane would be drawn with those held, or before them."""
+        ...
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane) -> None:
         """Take picture `index` of a job."""
         ...
 
@@ -75,7 +79,7 @@ class Drawing(Protocol):
         """Take one denoising step; raises only if the device is lost."""
         ...
 
-    def preview(self, row_id: RowId) -> Pixels | None:
+    def preview(self, row_id: RowId) -> Picture | None:
         """Show what a row is about to become."""
         ...
 
@@ -92,7 +96,6 @@ class Shift:
         reporter: Reporter,
         duty: Duty,
         *,
-        max_batch: int,
         drain_s: float,
     ) -> None:
         self._counter = counter
@@ -100,7 +103,6 @@ class Shift:
         self._delivery = delivery
         self._reporter = reporter
         self._duty = duty
-        self._max_batch = max_batch
         self._drain_s = drain_s
         self._jobs: dict[JobId, HeldJob] = {}
         self._claim_again_at = 0.0
@@ -132,12 +134,14 @@ class Shift:
     def _take_jobs(self) -> None:
         """Claim while the engine has room for another row. An empty queue is asked again later, or at the end."""
         while (
-            len(self._engine.row_ids) < self._max_batch
-            and len(self._jobs) < self._max_batch + MOST_JOBS_BESIDE_ENGINE
+            self._engine.has_room(Lane.INTERACTIVE)
+            and sum(not held.rows for held in self._jobs.values()) < MOST_JOBS_BESIDE_ENGINE
             and (not self._jobs or time.monotonic() >= self._claim_again_at)
         ):
             is_in_vain = self._delivery.store_is_away and not self._counter.is_in_doubt
-            claimed = None if is_in_vain else self._counter.claim()
+            lane = None if self._engine.has_room(Lane.BULK) else Lane.INTERACTIVE
+            is_busy = bool(self._engine.row_ids)
+            claimed = None if is_in_vain else self._counter.claim(lane, is_busy=is_busy)
             if claimed is None:
                 self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S
                 return
@@ -152,7 +156,7 @@ class Shift:
             held.warnings = self._warnings(held.params)
             self._delivery.expect(held.lease, held.missing, held.warnings)
             for row_id, index in held.rows.items():
-                self._engine.admit(row_id, held.params, index)
+                self._engine.admit(row_id, held.params, index, lane=job.lane)
             if held.warnings:  # now, for who watches; the job's end says them again
                 self._reporter.report(Report(held.lease, held.step, held.warnings))
         except Exception as error:
@@ -192,7 +196,7 @@ class Shift:
                 case RowFinished():
                     index = held.drawn(event.row_id)
                     self._duty.pace.drew(held.params, held.steps_ms(event.row_id))
-                    self._delivery.deliver(held.job, held.lease, index, event.pixels)
+                    self._delivery.deliver(held.job, held.lease, index, event.picture, was_alone=event.was_alone)
                 case RowFailed():
                     _logger.warning("failed job=%s: %s", held.job.id, event.error, exc_info=event.error)
                     self._fail(held, JobError(code=event.error.code, message=str(event.error)))
@@ -204,11 +208,11 @@ class Shift:
         sketch = None
         if time.monotonic() >= self._sketch_again_at and row_id in held.rows:
             try:
-                pixels = self._engine.preview(row_id)
+                picture = self._engine.preview(row_id)
             except Exception as error:  # noqa: BLE001 (a preview is not worth a job)
                 _logger.warning("no preview job=%s: %r", held.job.id, error)
-                pixels = None
-            sketch = None if pixels is None else Sketch(pixels, held.params.size)
+                picture = None
+            sketch = None if picture is None else Sketch(picture, held.params.size)
             self._sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
         self._reporter.report(Report(held.lease, held.step, held.warnings, sketch))
 
@@ -224,6 +228,8 @@ class Shift:
     def _take_in(self, news: News) -> None:
         if isinstance(news, StopAsked):
             return
+        if isinstance(news, EngineLost):
+            raise news.error
         held = self._jobs.get(news.lease.job_id)
         if held is None or held.lease != news.lease:
             return  # of an attempt that is over

@@ -191,10 +191,10 @@ local function charge_lane(spot, sign)
   redis.call('HINCRBY', spot.lanes, 'start:' .. spot.lane, sign * spot.work_ms * rate_of(spot.lanes, spot.lane))
 end
 
--- Who goes next for a model: a spot, or nil.
-local function next_up(model)
+-- Who goes next for a model, in both lanes or in one: a spot, or nil.
+local function next_up(model, only)
   local chosen, lowest
-  for _, lane in ipairs(LANES) do
+  for _, lane in ipairs(only and {only} or LANES) do
     local head = redis.call('ZRANGE', key.heads(model, lane), 0, 0)[1]
     if head then
       local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane))

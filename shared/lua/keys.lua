@@ -35,5 +35,6 @@ function key.request(tenant, digest) return KEYS[1] .. 'request:' .. tenant .. '
 function key.result(tenant, digest) return KEYS[1] .. 'result:' .. tenant .. ':' .. digest end
 function key.followers(id) return KEYS[1] .. 'followers:' .. id end
 function key.holders(id) return KEYS[1] .. 'holders:' .. id end
+function key.idle(model) return KEYS[1] .. 'idle:' .. model end
 function key.card(model) return KEYS[1] .. 'card:' .. model end
 function key.worker(id) return KEYS[1] .. 'worker:' .. id end

@@ -14,5 +14,6 @@
 redis.call('DEL', key.worker(ARGV[1]))
 redis.call('ZREM', key.workers, ARGV[1])
 redis.call('HDEL', key.modes, ARGV[1])
+redis.call('ZREM', key.idle(ARGV[2]), ARGV[1])
 if ARGV[3] ~= '1' then redis.call('ZREM', key.born, ARGV[1] .. ' ' .. ARGV[2]) end
 return {'OK'}

@@ -8,13 +8,15 @@ from typing import Final
 
 from shared.call import Argument, Call, Reply, call_of, items, text
 from shared.errors import LeaseLost
-from shared.jobs import DEADLINE_PASSED, Image, Job, JobError, JobId, JobWarning, LeaseToken, WorkerId
+from shared.jobs import DEADLINE_PASSED, Image, Job, JobError, JobId, JobWarning, Lane, LeaseToken, WorkerId
 from shared.keys import DEFAULT, Keys
 from shared.record import job_of
 
 PREVIEW_LIFE_S: Final = 60
 CLAIM_LIFE_S: Final = 60
 """Longer than any client re-sends a claim."""
+LEFT_TO_IDLE_S: Final = 0.25
+"""Ten times what a wake-up takes. Past that the idle one has not come, and whoever has room may take the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,19 @@ class Claimed:
 
 
 def claim(
-    model: str, worker: WorkerId, token: LeaseToken, *, lease_s: float, keys: Keys = DEFAULT
+    model: str,
+    worker: WorkerId,
+    token: LeaseToken,
+    *,
+    lease_s: float,
+    lane: Lane | None = None,
+    is_busy: bool = False,
+    keys: Keys = DEFAULT,
 ) -> Call[Claimed | None]:
-    """Take the job of `model` that goes next; None if none waits, or this worker shall begin none.
+    """Take the job of `model` that goes next, in one lane or both; None if none waits, or this worker shall begin none.
 
-    `token` is drawn by the worker for this claim alone: the same claim sent again gets the same job.
+    `token` is drawn by the worker for this claim alone: the same claim sent again gets the same job. A worker that
+    is busy leaves a job that has just come to one that is not.
     """
 
     def parse(code: str, rest: list[Reply]) -> Claimed | None:
@@ -47,8 +57,9 @@ def claim(
         job = job_of(rest[0])
         return Claimed(job, Lease(job.id, token))
 
-    args = (model, worker, token, round(lease_s * 1000), CLAIM_LIFE_S, DEADLINE_PASSED.model_dump_json())
-    return call_of("claim", keys, args, parse)
+    answer_lives = (round(lease_s * 1000), CLAIM_LIFE_S, DEADLINE_PASSED.model_dump_json())
+    left_for_ms = round(LEFT_TO_IDLE_S * 1000) if is_busy else 0
+    return call_of("claim", keys, (model, worker, token, *answer_lives, lane or "", left_for_ms), parse)
 
 
 def renew(leases: Iterable[Lease], *, lease_s: float, keys: Keys = DEFAULT) -> Call[frozenset[Lease]]:

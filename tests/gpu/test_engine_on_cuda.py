@@ -14,6 +14,7 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 from shared.errors import OutOfMemory
 from shared.generation import GenerationParams, Scheduler
 from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
+from worker.engine.batches import Batches
 from worker.engine.card import card_of
 from worker.engine.engine import Engine
 from worker.engine.events import RowFailed, RowFinished, RowId
@@ -69,11 +70,11 @@ def test_the_seed_means_the_same_noise_as_on_a_cpu(engine: Engine, tiny_checkpoi
 
 
 def test_a_batch_matches_pictures_alone(model: Model) -> None:
-    together = Engine(model, max_batch=4)
+    together = Engine(model, batches=Batches(most=4))
     jobs = [params_with(seed=seed) for seed in range(4)]
     for job in jobs:
         together.admit(RowId(str(job.seed)), job, 0)
-    finished = {event.row_id: event.pixels for event in run(together) if isinstance(event, RowFinished)}
+    finished = {event.row_id: event.picture.pixels() for event in run(together) if isinstance(event, RowFinished)}
     for job in jobs:
         alone = draw(Engine(model), job)
         assert np.abs(finished[RowId(str(job.seed))].astype(int) - alone).mean() < 1

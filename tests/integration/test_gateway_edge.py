@@ -13,7 +13,7 @@ import pytest
 from shared.contract import Problem
 from tests.conftest import settings_for
 from tests.integration.serving import Serving, serving
-from tests.servers import RedisServer, S3Server
+from tests.servers import RedisServer, S3Server, wait_until
 
 pytestmark = pytest.mark.usefixtures("hand")
 
@@ -138,9 +138,13 @@ class TestRequestIds:
         gateway.http.post("/v1/jobs", json={"prompt": "my secret garden"}).raise_for_status()
         gateway.http.get("/a%0Afake line")
 
-        lines = [record.getMessage() for record in caplog.records if record.name == "api.edge"]
-        assert any(line.startswith("POST /v1/jobs 202 ") for line in lines)
-        assert any(line.startswith("GET /a%0Afake%20line 404 ") for line in lines)
+        def is_told(what: str) -> bool:
+            lines = [record.getMessage() for record in caplog.records if record.name == "api.edge"]
+            return any(line.startswith(what) for line in lines)
+
+        # A line may come after its answer.
+        wait_until(lambda: is_told("POST /v1/jobs 202 "), limit_s=10, what="the submit is told")
+        wait_until(lambda: is_told("GET /a%0Afake%20line 404 "), limit_s=10, what="the path is told, escaped")
         assert "garden" not in caplog.text
 
 

@@ -46,7 +46,17 @@ def decode(model: Model, latents: torch.Tensor, *, tiled: bool = False) -> Pixel
     else:
         image = vae.decode(latents, return_dict=False)[0]
     image = (image * 0.5 + 0.5).clamp(0, 1).float()
-    return cast("Pixels", (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy())
+    return _to_host((image[0].permute(1, 2, 0) * 255).round().to(torch.uint8))
+
+
+def _to_host(pixels: torch.Tensor) -> Pixels:
+    """Copy (H, W, 3) uint8 off the device, through pinned memory where there is a bus to cross."""
+    if pixels.device.type != "cuda":
+        return cast("Pixels", pixels.contiguous().numpy())
+    host = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+    host.copy_(pixels, non_blocking=True)
+    torch.cuda.current_stream(pixels.device).synchronize()
+    return cast("Pixels", host.numpy())
 
 
 @contextmanager

@@ -1,35 +1,39 @@
 """The denoising loop: rows come, take steps together where they fit, and leave as pictures.
 
-    Engine.admit ──► waiting ──► drawing ──step──► drawing ... ──► RowFinished
+    Engine.admit ──► waiting ──► drawing ──step──► drawing ... ──► RowFinished, being decoded
                         │           │
                         └── drop ───┴── RowFailed
 
-A step serves the row that came first and, up to `max_batch`, the rows that fit one UNet forward
-with it. Rows may stand at different steps; each has its own scheduler, seed and guidance.
+Scheduled anew at each step (as Orca does for language models, Yu et al. 2022): the lane whose turn it is, in it the
+group whose turn it is, and of that group as many rows as pay, first come, first served. Rows may stand at different
+steps; each has its own scheduler, seed and guidance. Rows that are not chosen pause where they stand.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, final
 
 import torch
 
 from shared.errors import GenerationFailed, OutOfMemory
-from shared.generation import GenerationParams
-from worker.engine.decode import decode
-from worker.engine.events import Event, Pixels, RowFailed, RowFinished, RowId, RowStepped
-from worker.engine.failures import as_failure
+from shared.generation import GenerationParams, Size
+from shared.jobs import Lane
+from worker.engine.batches import Batches
+from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.failures import attempt
 from worker.engine.model import Model
+from worker.engine.pictures import Decoder, Glance
 from worker.engine.preview import LatentsToRgb
 from worker.engine.prompts import PromptEncoder, PromptMeasure
 from worker.engine.row import GroupKey, Row, predict_noise
+from worker.engine.throttle import Throttle
+from worker.engine.turns import Turns
 
-_logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
+LANES: Final = (Lane.INTERACTIVE, Lane.BULK)
+HEAD_START_S: Final = 10.0
+"""An interactive row that comes has the device to itself for so long, and bulk rows their share only after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,30 @@ class _Waiting:
     index: int
 
 
+@final
 class Engine:
     """Draws rows with one model, in one thread: the one that made it.
 
-    `max_batch` is 1 as long as the same request must give the same bytes whoever else is being
-    served: a row in company differs from the row alone by about 1e-6, which rounds to other pixels
-    now and then. Larger values draw more pictures a second on a GPU.
+    A row in company differs from the row alone by about 1e-6, which rounds to other pixels now and then: rows whose
+    parameters are `deterministic` are drawn alone.
     """
 
-    def __init__(self, model: Model, *, max_batch: int = 1) -> None:
+    def __init__(self, model: Model, *, batches: Batches | None = None, bulk_share: float = 0.2) -> None:
+        """`bulk_share`: the part of the time that the bulk lane gets while interactive rows wait for long."""
         self.model = model
+        self.batches = batches or Batches()
         self._encoder = PromptEncoder(model)
-        self._max_batch = max_batch
-        self._batch_that_fits: dict[GroupKey, int] = {}
+        self._decoder = Decoder(model)
+        self._throttle = Throttle(model.device)
         self._rows: dict[RowId, _Waiting | Row] = {}
+        self._lane_of: dict[RowId, Lane] = {}
+        # Lanes by time, of which one may have a head start; groups by the work of a row.
+        self._lanes = Turns[Lane](
+            share=lambda lane: bulk_share if lane is Lane.BULK else 1 - bulk_share,
+            credit=lambda lane: HEAD_START_S if lane is Lane.INTERACTIVE else 0.0,
+        )
+        self._groups = {lane: Turns[GroupKey]() for lane in LANES}
+        self._rows_that_fit: dict[GroupKey, int] = {}
         self._to_rgb: LatentsToRgb | None = None
 
     @property
@@ -67,50 +81,63 @@ class Engine:
         """True if no row is held."""
         return not self._rows
 
+    def has_room(self, lane: Lane) -> bool:
+        """Tell whether another row of this lane would be drawn with those held or, if it is interactive, before them.
+
+        Each row takes up its part of a forward: an eighth where eight share one, all of it if it is drawn alone.
+        """
+        before = self._rows if lane is Lane.BULK else self._in(lane)
+        return sum(self._part_of_forward(self._rows[row_id].params) for row_id in before) < 1
+
     def measure(self, text: str) -> PromptMeasure:
         """Count a prompt's tokens and find what the encoders won't see."""
         return self._encoder.measure(text)
 
-    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
+    def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane = Lane.INTERACTIVE) -> None:
         """Take picture `index` of a job. Nothing runs until `step`, which also reports what goes wrong."""
         if row_id in self._rows:
             raise ValueError(f"Row {row_id} is being drawn already.")
         self._rows[row_id] = _Waiting(row_id, params, index)
+        self._lane_of[row_id] = lane
 
     def drop(self, row_id: RowId) -> bool:
         """Forget a row at once, without an event; False if it isn't held."""
+        self._lane_of.pop(row_id, None)
         return self._rows.pop(row_id, None) is not None
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Take one denoising step with the first row and those that fit with it; decode what is done.
+        """Take one denoising step with the rows whose turn it is; have those decoded that are done.
 
         Returns at once with nothing when idle. Raises only if the device itself is lost.
         """
+        self._decoder.check()
         events: list[Event] = []
-        for row, outcome in self._predict(self._next_group(events)):
+        turn = self._next_turn(events)
+        if turn is None:
+            return events
+        lane, key, rows = turn
+        begun = time.monotonic()
+        for row, outcome in self._predict(rows):
             if isinstance(outcome, GenerationFailed):
                 self._fail(row.id, outcome, events)
             else:
                 self._advance(row, outcome, events)
+        self._throttle.wait()
+        self._lanes.charge(lane, time.monotonic() - begun)
+        self._groups[lane].charge(key, key.work_a_row)
         return events
 
-    def preview(self, row_id: RowId) -> Pixels | None:
+    def preview(self, row_id: RowId) -> Picture | None:
         """Show what a row is about to become: (h, w, 3) uint8, one pixel a latent; None before its first step.
 
-        Cheap, but it waits for the device: call it a few times a second, not every step. None too if
-        it can't be made just now: no picture fails for want of a preview.
+        Costs this thread next to nothing: it is computed where it is looked at.
         """
         row = self._rows.get(row_id)
-        if not isinstance(row, Row):
+        if not isinstance(row, Row) or row.prediction is None:
             return None
-
-        def show() -> Pixels | None:
-            estimate = row.estimate()
-            return None if estimate is None else self.prepare_previews()(estimate)
-
-        outcome = _attempt(show)
-        return None if isinstance(outcome, GenerationFailed) else outcome
+        seen = row.prediction
+        return Glance(lambda: self.prepare_previews()(row.estimate(seen)))
 
     def prepare_previews(self) -> LatentsToRgb:
         """Fit the preview's map, once."""
@@ -118,17 +145,37 @@ class Engine:
             self._to_rgb = LatentsToRgb.fit(self.model)
         return self._to_rgb
 
-    def _next_group(self, events: list[Event]) -> list[Row]:
-        """Choose the first row and, in order of arrival, those that fit with it."""
-        group: list[Row] = []
-        for row_id in tuple(self._rows):
-            row = self._prepared(row_id, events)
-            if row is None or (group and row.key != group[0].key):
-                continue
-            group.append(row)
-            if len(group) >= self._batch_that_fits.get(group[0].key, self._max_batch):
-                break
-        return group
+    def close(self) -> None:
+        """Decode nothing more."""
+        self._decoder.close()
+
+    def _next_turn(self, events: list[Event]) -> tuple[Lane, GroupKey, list[Row]] | None:
+        """Choose a lane, a group, and of its rows, in order of arrival, as many as share a forward."""
+        while present := [lane for lane in LANES if self._in(lane)]:
+            lane = self._lanes.next(present)
+            groups: dict[GroupKey, list[Row]] = {}
+            for row_id in self._in(lane):
+                row = self._prepared(row_id, events)
+                if row is not None:
+                    groups.setdefault(row.key, []).append(row)
+            if groups:
+                key = self._groups[lane].next(tuple(groups))
+                return lane, key, groups[key][: self._rows_at_once(key)]
+        return None
+
+    def _rows_at_once(self, key: GroupKey) -> int:
+        if key.is_alone:
+            return 1
+        factor = self.model.vae_scale_factor
+        size = Size(width=factor * key.width, height=factor * key.height)
+        pays = self.batches.rows(size, guided=key.is_guided)
+        return min(pays, self._rows_that_fit.get(key, pays))
+
+    def _part_of_forward(self, params: GenerationParams) -> float:
+        return 1.0 if params.deterministic else 1 / self.batches.rows(params.size, guided=params.is_guided)
+
+    def _in(self, lane: Lane) -> tuple[RowId, ...]:
+        return tuple(row_id for row_id, its in self._lane_of.items() if its is lane)
 
     def _prepared(self, row_id: RowId, events: list[Event]) -> Row | None:
         """Give a waiting row its embeddings, noise and scheduler."""
@@ -140,7 +187,7 @@ class Engine:
             conditioning = self._encoder.condition(held.params)
             return Row(held.id, held.params, held.index, model=self.model, conditioning=conditioning)
 
-        outcome = _attempt(prepare)
+        outcome = attempt(prepare)
         if isinstance(outcome, GenerationFailed):
             self._fail(row_id, outcome, events)
             return None
@@ -149,50 +196,28 @@ class Engine:
 
     def _predict(self, group: list[Row]) -> list[tuple[Row, tuple[torch.Tensor, torch.Tensor] | GenerationFailed]]:
         """Run the UNet for a group; when that raises, for each half of it, so that only the guilty fail."""
-        if not group:
-            return []
-        outcome = _attempt(lambda: predict_noise(self.model, group))
+        outcome = attempt(lambda: predict_noise(self.model, group))
         if not isinstance(outcome, GenerationFailed):
+            for row in group:
+                row.was_alone &= len(group) == 1
             return list(zip(group, outcome, strict=True))
         if len(group) == 1:
             return [(group[0], outcome)]
         half = (len(group) + 1) // 2
         if isinstance(outcome, OutOfMemory):
-            self._batch_that_fits[group[0].key] = half
+            self._rows_that_fit[group[0].key] = half
         return self._predict(group[:half]) + self._predict(group[half:])
 
     def _advance(self, row: Row, prediction: tuple[torch.Tensor, torch.Tensor], events: list[Event]) -> None:
-        outcome = _attempt(lambda: row.advance(*prediction))
+        outcome = attempt(lambda: row.advance(*prediction))
         if isinstance(outcome, GenerationFailed):
             self._fail(row.id, outcome, events)
             return
         events.append(RowStepped(row.id, row.step, row.num_steps))
         if row.is_denoised:
-            self._finish(row, events)
-
-    def _finish(self, row: Row, events: list[Event]) -> None:
-        outcome = _attempt(lambda: decode(self.model, row.latents))
-        if isinstance(outcome, OutOfMemory):
-            outcome = _attempt(lambda: decode(self.model, row.latents, tiled=True))
-        if isinstance(outcome, GenerationFailed):
-            self._fail(row.id, outcome, events)
-            return
-        del self._rows[row.id]
-        events.append(RowFinished(row.id, outcome))
+            self.drop(row.id)
+            events.append(RowFinished(row.id, self._decoder.decode(row.latents), row.was_alone))
 
     def _fail(self, row_id: RowId, error: GenerationFailed, events: list[Event]) -> None:
-        del self._rows[row_id]
+        self.drop(row_id)
         events.append(RowFailed(row_id, error))
-
-
-def _attempt(work: Callable[[], Result]) -> Result | GenerationFailed:
-    """Do it, or say why it can't be done; after a failed allocation, hand cached memory back."""
-    try:
-        return work()
-    except Exception as error:  # a model may raise anything, and the other rows go on
-        failure = as_failure(error)
-        _logger.warning("%s", failure, exc_info=True)
-        failure.__cause__ = error.with_traceback(None)  # a traceback's frames would keep the tensors
-    if isinstance(failure, OutOfMemory) and torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NewType, TypeAlias
+from typing import NewType, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,18 @@ RowId = NewType("RowId", str)
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """A picture, RGB: `(H, W, 3)` uint8."""
+
+
+class DeviceLost(Exception):
+    """The engine's device is gone: its process must end, and others take its jobs."""
+
+
+class Picture(Protocol):
+    """A picture on its way from the device."""
+
+    def pixels(self) -> Pixels:
+        """Wait for it, in any thread but the engine's. Raises GenerationFailed, or DeviceLost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +42,12 @@ class RowStepped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowFinished:
-    """A row became a picture and left the engine."""
+    """A row took its last step and left the engine; it is being decoded."""
 
     row_id: RowId
-    pixels: Pixels
+    picture: Picture
+    was_alone: bool
+    """True if it shared no forward: the same request gives the same bytes again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import torch
 
 from shared.errors import GenerationFailed, ModelError, OutOfMemory
+
+Result = TypeVar("Result")
 
 _ALLOCATION_FAILED: Final = (
     "can't allocate memory",  # torch's CPU allocator
@@ -14,6 +18,25 @@ _ALLOCATION_FAILED: Final = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
+
+
+_logger = logging.getLogger(__name__)
+
+
+def attempt(work: Callable[[], Result]) -> Result | GenerationFailed:
+    """Do it, or say why it can't be done; after a failed allocation, hand cached memory back.
+
+    Raises torch.AcceleratorError if the device is lost.
+    """
+    try:
+        return work()
+    except Exception as error:  # a model may raise anything, and the other rows go on
+        failure = as_failure(error)
+        _logger.warning("%s", failure, exc_info=True)
+        failure.__cause__ = error.with_traceback(None)  # a traceback's frames would keep the tensors
+    if isinstance(failure, OutOfMemory) and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return failure
 
 
 def is_out_of_memory(error: Exception) -> bool:

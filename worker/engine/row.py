@@ -19,9 +19,19 @@ class GroupKey(NamedTuple):
     """Rows with the same key fit one UNet forward."""
 
     height: int
+    """In latents, as the width."""
     width: int
     sequence_length: int
     is_guided: bool
+    adapter: str | None
+    """Which of the model's UNets."""
+    is_alone: bool
+    """Its rows are alike, and yet go one at a time."""
+
+    @property
+    def work_a_row(self) -> int:
+        """Latents times samples."""
+        return self.height * self.width * (2 if self.is_guided else 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +52,12 @@ class Row:
         self, row_id: RowId, params: GenerationParams, index: int, *, model: Model, conditioning: Conditioning
     ) -> None:
         self.id = row_id
+        self.params = params
+        self.unet = model.unet_of(params.adapter)
         self.conditioning = conditioning
-        self.guidance_scale = params.guidance_scale
         self.step = 0
+        self.was_alone = True
+        """True as long as it shared no forward."""
         self.prediction: Prediction | None = None
         self._scheduler: DiffusersScheduler = make_scheduler(
             params.scheduler, model.scheduler_config, params.num_inference_steps
@@ -62,13 +75,20 @@ class Row:
         """(1 or 2, 6): original size, crop corner, target size (SDXL paper, section 2.2)."""
 
     @property
+    def is_guided(self) -> bool:
+        """True if the next step is guided."""
+        return self.params.is_guided_at(self.step)
+
+    @property
     def key(self) -> GroupKey:
-        """What a row must share with others to go through the UNet with them."""
+        """What a row must share with others to take its next step with them."""
         return GroupKey(
             self.latents.shape[-2],
             self.latents.shape[-1],
             self.conditioning.prompt_embeds.shape[1],
-            self.conditioning.is_guided,
+            self.is_guided,
+            self.params.adapter,
+            self.params.deterministic,
         )
 
     @property
@@ -93,27 +113,26 @@ class Row:
     def advance(self, model_input: torch.Tensor, noise_pred: torch.Tensor) -> None:
         """Guide and take one scheduler step.
 
-        `noise_pred` is (2, C, h, w), negative first, with guidance, else (1, C, h, w). The guidance
+        `noise_pred` is (2, C, h, w), negative first, if the step is guided, else (1, C, h, w). The guidance
         scale stays a Python number: as a tensor it would be rounded to fp16 first.
         """
-        if self.conditioning.is_guided:
+        if self.is_guided:
             unconditional, text = noise_pred.chunk(2)
-            noise_pred = unconditional + self.guidance_scale * (text - unconditional)
+            noise_pred = unconditional + self.params.guidance_scale * (text - unconditional)
         self.prediction = Prediction(model_input, noise_pred, self.timestep)
         self.latents = self._scheduler.step(
             noise_pred, self.timestep, self.latents, **self._step_arguments, return_dict=False
         )[0]
         self.step += 1
 
-    def estimate(self) -> torch.Tensor | None:
-        """(1, C, h, w): the clean latents that the latest prediction points at; None before the first step.
+    @torch.inference_mode()
+    def estimate(self, seen: Prediction) -> torch.Tensor:
+        """(1, C, h, w): the clean latents that one of its predictions points at; in any thread.
 
         Every scheduler here hands the UNet x = sqrt(a) x0 + sqrt(1 - a) noise, with a from
         `alphas_cumprod`, so one formula serves all (DDPM, equation 4; v as in Salimans and Ho 2022).
         """
-        if self.prediction is None:
-            return None
-        scheduler, seen = self._scheduler, self.prediction
+        scheduler = self._scheduler
         alpha = scheduler.alphas_cumprod[round(float(seen.timestep))].item()
         signal, noise = alpha**0.5, (1 - alpha) ** 0.5
         prediction_type = scheduler.config.prediction_type
@@ -128,19 +147,20 @@ def predict_noise(model: Model, rows: list[Row]) -> list[tuple[torch.Tensor, tor
     """Run one UNet forward for rows of one key: each row's model input and its noise prediction.
 
     In the batch all negatives come first, then all prompts, as in the stock pipeline. Timesteps are
-    a row's own: (B,) or, guided, (2B,) float32.
+    a row's own: (B,) or, guided, (2B,) float32. Past its guidance cut-off a row leaves its negative out.
     """
     inputs = [row.model_input() for row in rows]
-    copies = 2 if rows[0].conditioning.is_guided else 1
+    copies = 2 if rows[0].is_guided else 1
     timesteps = torch.stack([row.timestep for row in rows]).to(torch.float32).to(model.device, non_blocking=True)
 
     def side_by_side(tensors: list[torch.Tensor]) -> torch.Tensor:
-        """Interleave (copies, ...) of each row to (copies * B, ...), copy by copy."""
-        if len(tensors) == 1:
-            return tensors[0]
-        return torch.cat([tensor[copy : copy + 1] for copy in range(copies) for tensor in tensors])
+        """Interleave the last `copies` of each row's (1 or 2, ...) to (copies * B, ...), copy by copy."""
+        wanted = [tensor[-copies:] for tensor in tensors]
+        if len(wanted) == 1:
+            return wanted[0]
+        return torch.cat([tensor[copy : copy + 1] for copy in range(copies) for tensor in wanted])
 
-    noise = cast("Any", model.unet)(
+    noise = cast("Any", rows[0].unet)(
         torch.cat(inputs * copies),
         timesteps.repeat(copies),
         encoder_hidden_states=side_by_side([row.conditioning.prompt_embeds for row in rows]),

@@ -111,6 +111,11 @@ def fetch(source: Source, cache_dir: Path | None = None) -> Path:
     return folder
 
 
+def notes_folder(cache_dir: Path | None) -> Path:
+    """Tell where to keep what was measured of models: beside them. It need not be there yet."""
+    return (cache_dir or Path(huggingface_hub.constants.HF_HUB_CACHE)) / "darkroom"
+
+
 def wanted_files(names: Iterable[str]) -> list[str]:
     """Choose from a repository's files what the pipeline loads: JSON, vocabularies, one set of weights.
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from shared.generation import GenerationParams
+import torch
+
+from shared.errors import GenerationFailed
+from shared.generation import GenerationParams, Size
+from worker.engine.batches import keep, measure, recall, sizes_to_measure
 from worker.engine.engine import Engine
-from worker.engine.events import RowFailed, RowId
+from worker.engine.events import RowFailed, RowFinished, RowId
+from worker.engine.failures import attempt
+from worker.engine.model import Model
+from worker.engine.prompts import PromptEncoder
+from worker.engine.row import Row, predict_noise
 
 AGAIN_BELOW_S: Final = 20.0
 """Where the first picture took longer, a device is so slow that loading kernels is little of it."""
@@ -32,22 +43,70 @@ def warm(engine: Engine, *, num_inference_steps: int = 3) -> Warmth:
     GenerationFailed that a picture met: a worker that can't draw must not take jobs.
     """
     defaults = engine.model.card.defaults
-    params = GenerationParams(
-        prompt="warm-up",
-        negative_prompt=defaults.negative_prompt,
-        width=defaults.size.width,
-        height=defaults.size.height,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=defaults.guidance_scale,
-        seed=0,
-        scheduler=defaults.scheduler,
-    )
+    params = _params(engine.model, defaults.size, defaults.guidance_scale, num_inference_steps)
     begun = time.monotonic()
     steps_ms = _draw(engine, params)
     engine.prepare_previews()
     if sum(steps_ms) < 1000 * AGAIN_BELOW_S:
         steps_ms = _draw(engine, params)
     return Warmth(params, steps_ms, time.monotonic() - begun)
+
+
+def settle_batches(engine: Engine, folder: Path, *, most: int) -> None:
+    """Find how many rows of each size are worth drawing at once, at most `most`; remember it in `folder`.
+
+    Measures only what no earlier start has, of this model on this device. In the engine's thread, while it is idle.
+    Raises the GenerationFailed of a forward that fails for want of anything but memory.
+    """
+    model = engine.model
+    file = folder / f"batches-{_digest_of(model)}.json"
+    known = recall(file, most=most)
+    if known is None:
+        known = measure(sizes_to_measure(model.card) if most > 1 else (), _forwards_of(model), most=most)
+        keep(file, known)
+    engine.batches = known
+
+
+def _forwards_of(model: Model) -> Callable[[Size, int], Callable[[], None]]:
+    encoder = PromptEncoder(model)
+
+    def prepare(size: Size, samples: int) -> Callable[[], None]:
+        params = _params(model, size, guidance_scale=0.0, num_inference_steps=1)
+        conditioning = encoder.condition(params)
+        rows = [Row(RowId(""), params, at, model=model, conditioning=conditioning) for at in range(samples)]
+
+        @torch.inference_mode()
+        def forward() -> None:
+            outcome = attempt(lambda: predict_noise(model, rows))
+            if isinstance(outcome, GenerationFailed):
+                raise outcome
+            if model.device.type == "cuda":
+                torch.cuda.synchronize(model.device)
+
+        return forward
+
+    return prepare
+
+
+def _digest_of(model: Model) -> str:
+    """Tell apart what takes another time."""
+    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu"
+    facts = (model.card.id, model.card.revision, device, model.dtype, torch.__version__, torch.get_num_threads())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _params(model: Model, size: Size, guidance_scale: float, num_inference_steps: int) -> GenerationParams:
+    defaults = model.card.defaults
+    return GenerationParams(
+        prompt="warm-up",
+        negative_prompt=defaults.negative_prompt,
+        width=size.width,
+        height=size.height,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        seed=0,
+        scheduler=defaults.scheduler,
+    )
 
 
 def _draw(engine: Engine, params: GenerationParams) -> tuple[float, ...]:
@@ -59,5 +118,7 @@ def _draw(engine: Engine, params: GenerationParams) -> tuple[float, ...]:
         for event in engine.step():
             if isinstance(event, RowFailed):
                 raise event.error
+            if isinstance(event, RowFinished):
+                event.picture.pixels()
         steps_ms.append(1000 * (time.monotonic() - begun))
     return tuple(steps_ms)

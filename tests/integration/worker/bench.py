@@ -49,6 +49,7 @@ class Bench:
     def __init__(self, settings: Settings, engine: SteadyEngine) -> None:
         self.settings = settings
         self.engine = engine
+        engine.most_rows = settings.max_batch
         self.duty = Duty()
         self.client: redis.Redis = connect(settings)
         self.store = ObjectStore.from_settings(settings)
@@ -69,7 +70,6 @@ class Bench:
             self.delivery,
             self.reporter,
             self.duty,
-            max_batch=settings.max_batch,
             drain_s=settings.drain_s,
         )
         self.reporter.start()

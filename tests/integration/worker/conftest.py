@@ -63,7 +63,7 @@ def bench_of(settings: Settings) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
     def make(engine: SteadyEngine, **changes: object) -> Bench:
-        bench = Bench(settings.model_copy(update=changes), engine)
+        bench = Bench(settings.model_copy(update={"max_batch": 1, **changes}), engine)
         benches.append(bench)
         if "s3_endpoint" not in changes:
             bench.store.ensure_bucket()

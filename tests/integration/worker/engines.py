@@ -10,7 +10,9 @@ import numpy as np
 
 from shared.errors import ModelError
 from shared.generation import GenerationParams
-from worker.engine.events import Event, Pixels, RowFailed, RowFinished, RowId, RowStepped
+from shared.jobs import Lane
+from worker.engine.events import Event, Picture, Pixels, RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.pictures import Glance
 
 PIXELS: Pixels = np.full((64, 64, 3), 128, np.uint8)
 
@@ -29,6 +31,7 @@ class SteadyEngine:
     def __init__(self) -> None:
         self.rows: dict[RowId, tuple[GenerationParams, int]] = {}
         self.drawn: list[RowId] = []
+        self.most_rows = 1
         self.steps = 0
         self.may_step = threading.Event()
         self.may_step.set()
@@ -41,16 +44,20 @@ class SteadyEngine:
         del text
         return Seen()
 
-    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
-        del index
+    def has_room(self, lane: Lane) -> bool:
+        del lane
+        return len(self.rows) < self.most_rows
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane) -> None:
+        del index, lane
         self.rows[row_id] = (params, 0)
 
     def drop(self, row_id: RowId) -> bool:
         return self.rows.pop(row_id, None) is not None
 
-    def preview(self, row_id: RowId) -> Pixels | None:
+    def preview(self, row_id: RowId) -> Picture | None:
         del row_id
-        return PIXELS[:8, :8]
+        return Glance(lambda: PIXELS[:8, :8])
 
     def step(self) -> Sequence[Event]:
         assert self.may_step.wait(60)
@@ -62,7 +69,7 @@ class SteadyEngine:
         if step == params.num_inference_steps:
             del self.rows[row_id]
             self.drawn.append(row_id)
-            events.append(RowFinished(row_id, PIXELS))
+            events.append(RowFinished(row_id, Glance(lambda: PIXELS), was_alone=True))
         return events
 
 
@@ -80,10 +87,10 @@ class EngineThatFailsFoxes(SteadyEngine):
 class EngineThatChokesOnFoxes(SteadyEngine):
     """Raises what nobody foresaw when a fox is admitted."""
 
-    def admit(self, row_id: RowId, params: GenerationParams, index: int) -> None:
+    def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane) -> None:
         if "fox" in params.prompt:
             raise ZeroDivisionError("fox")
-        super().admit(row_id, params, index)
+        super().admit(row_id, params, index, lane=lane)
 
 
 class EngineThatReadsLittle(SteadyEngine):
@@ -105,6 +112,8 @@ class EngineThatDrawsNonsense(SteadyEngine):
 
     def step(self) -> Sequence[Event]:
         return [
-            RowFinished(event.row_id, np.zeros((2, 2, 7), np.uint8)) if isinstance(event, RowFinished) else event
+            RowFinished(event.row_id, Glance(lambda: np.zeros((2, 2, 7), np.uint8)), was_alone=True)
+            if isinstance(event, RowFinished)
+            else event
             for event in super().step()
         ]

@@ -17,7 +17,7 @@ from shared.broker import WakeUps
 from shared.call import Call
 from shared.connection import connect, run
 from shared.generation import GenerationRequest, ModelCard
-from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, Lane, NewJob, Terms, new_job_id
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from shared.worker_id import is_on_this_host
@@ -109,6 +109,7 @@ class System:
             "DARKROOM_MODEL": str(self._checkpoint) if settings.model == "auto" else settings.model,
             "DARKROOM_REDIS_URL": settings.redis_url.get_secret_value(),
             "DARKROOM_SPOOL": str(self.spool),
+            "DARKROOM_MODEL_CACHE": str(self._folder / "models"),
             "OMP_NUM_THREADS": "1",  # several workers share few cores
         }
         for name in PASSED_ON:
@@ -130,11 +131,18 @@ class System:
         return self(scripts.fleet()).cards[0]
 
     def submit(
-        self, *, wake: bool = True, steps: int = 3, num_images: int = 1, seed: int = 1, prompt: str = "x"
+        self,
+        *,
+        wake: bool = True,
+        steps: int = 3,
+        num_images: int = 1,
+        seed: int | None = 1,
+        prompt: str = "x",
+        lane: Lane = Lane.INTERACTIVE,
     ) -> Job:
         card = self.card
         request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images, seed=seed)
-        new = NewJob(new_job_id(), LOCAL_TENANT, card.id, request.resolve(card, drawn_seed=0), {})
+        new = NewJob(new_job_id(), LOCAL_TENANT, card.id, request.resolve(card, drawn_seed=0), {}, lane=lane)
         job = self(scripts.submit(new, Terms(keep_s=3600))).job
         if wake:
             self.wake_ups.send(card.id)

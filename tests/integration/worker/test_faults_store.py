@@ -15,11 +15,10 @@ from typing import Final
 import pytest
 from pydantic import SecretStr
 
-from shared.jobs import Job, JobStatus
+from shared.jobs import Job, JobStatus, Lane
 from shared.settings import Settings
 from tests.integration.worker.system import LIMIT_S, WORKER, System, WorkerProcess
 from tests.servers import S3Server, wait_until
-from worker.delivery import MOST_PICTURES
 from worker.spool import PREFIX
 
 pytestmark = pytest.mark.timeout(900)  # a worker imports torch
@@ -72,8 +71,8 @@ def assert_drawn_once(system: System, job: Job) -> None:
 def test_pictures_wait_on_disk_while_the_store_is_away_and_all_go_out_when_it_is_back(
     system: System, own_s3_server: S3Server
 ) -> None:
-    worker = system.ready_worker(max_batch=2 * MOST_PICTURES)
-    jobs = [system.submit(steps=30, num_images=4) for _ in range(3)]
+    worker = system.ready_worker()
+    jobs = [system.submit(steps=60, num_images=6, lane=lane) for lane in (Lane.BULK, Lane.INTERACTIVE)]
     for job in jobs:
         system.wait_drawing(job)
     own_s3_server.kill()

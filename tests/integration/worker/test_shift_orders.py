@@ -13,6 +13,7 @@ from tests.integration.worker.bench import CARD, LIMIT_S, Bench
 from tests.integration.worker.engines import PIXELS, EngineThatFailsFoxes, SteadyEngine
 from tests.servers import wait_until
 from worker.engine.events import Event, RowFinished, RowStepped
+from worker.engine.pictures import Glance
 
 
 class EngineThatStepsInCompany(SteadyEngine):
@@ -26,7 +27,7 @@ class EngineThatStepsInCompany(SteadyEngine):
             events.append(RowStepped(row_id, step + 1, params.num_inference_steps))
             if step + 1 == params.num_inference_steps:
                 del self.rows[row_id]
-                events.append(RowFinished(row_id, PIXELS))
+                events.append(RowFinished(row_id, Glance(lambda: PIXELS), was_alone=False))
         return events
 
 

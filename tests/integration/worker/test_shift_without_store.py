@@ -20,6 +20,7 @@ from tests.integration.worker.engines import (
 )
 from tests.servers import S3Server, free_port, wait_until
 from worker.delivery import MOST_PICTURES
+from worker.engine.pictures import Glance
 from worker.shift import CLAIM_PAUSE_S
 from worker.spool import PREFIX
 
@@ -131,11 +132,11 @@ def test_pictures_wait_on_the_disk_or_else_the_engine_waits(
     with S3Server(tmp_path / "s3") as server:
         keys = {"s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
         spool = {"spool": tmp_path, "spool_mb": spool_mb}
-        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, max_batch=MOST_PICTURES + 1, **spool, **keys)
+        bench = bench_of(SteadyEngine(), s3_endpoint=server.endpoint, max_batch=2 * MOST_PICTURES, **spool, **keys)
         bench.store.ensure_bucket()
-        jobs = [bench.submit(steps=1, num_images=MOST_PICTURES) for _ in range(2)]
+        jobs = [bench.submit(steps=1, num_images=MOST_PICTURES // 2) for _ in range(4)]
         server.kill()
-        bench.begin()  # it claims both jobs before it draws
+        bench.begin()
         on_disk = 2 * MOST_PICTURES if spool_mb else 0
         drawn = on_disk or MOST_PICTURES
         wait_until(lambda: len(bench.engine.drawn) == drawn, limit_s=LIMIT_S, what="the pictures are drawn")
@@ -145,7 +146,7 @@ def test_pictures_wait_on_the_disk_or_else_the_engine_waits(
         server.start()
         bench.end()
         for ended in map(bench.read, jobs):
-            assert (ended.status, ended.attempt, len(ended.images)) == (JobStatus.SUCCEEDED, 1, MOST_PICTURES)
+            assert (ended.status, ended.attempt, len(ended.images)) == (JobStatus.SUCCEEDED, 1, MOST_PICTURES // 2)
         assert spooled(tmp_path) == []
 
 
@@ -192,7 +193,8 @@ def test_a_job_fails_at_once_while_the_pictures_of_another_wait_for_the_store(be
         if token == "drawn":
             bench.delivery.expect(claimed.lease, range(4))
             for index in range(4):
-                bench.delivery.deliver(claimed.job, claimed.lease, index, PIXELS)
+                picture = Glance(lambda: PIXELS)
+                bench.delivery.deliver(claimed.job, claimed.lease, index, picture, was_alone=True)
         else:
             bench.delivery.fail(claimed.lease, JobError(code="model_error", message="No."))
     wait_until(lambda: bench.read(wrong).status is JobStatus.FAILED, limit_s=LIMIT_S / 2, what="the job fails")

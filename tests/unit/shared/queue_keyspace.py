@@ -13,9 +13,22 @@ from tests.unit.shared.queue_model import WAITING, Entry, QueueModel
 
 Content: TypeAlias = "dict[str, str] | set[str] | str"
 
-KEPT = {"lanes", "models", "tallies", "swept", "sequence", "modes", "used", "claim"}
+KEPT = {"lanes", "models", "tallies", "swept", "sequence", "modes", "used", "claim", "idle"}
 """What may stay when no job is left: `used` until the clock is past, a claim's answer for a minute."""
-SEEN_OTHERWISE = {"job", "preview", "worker", "workers", "card", "cards", "born", "modes", "swept", "claim", "stale"}
+SEEN_OTHERWISE = {
+    "job",
+    "preview",
+    "worker",
+    "workers",
+    "card",
+    "cards",
+    "born",
+    "modes",
+    "swept",
+    "claim",
+    "stale",
+    "idle",
+}
 """What the reads of the jobs and of the fleet show."""
 MEMBERS_ALONE = {"leases", "deadlines", "expiry", "set_aside"}
 """Their scores are times."""

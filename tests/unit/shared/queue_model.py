@@ -272,19 +272,20 @@ class QueueModel:
     def is_resting(self, worker: WorkerId) -> bool:
         return "*" in self.modes or worker in self.modes
 
-    def next_up(self, model: str) -> Entry | None:
-        lanes = [lane for lane in (Lane.INTERACTIVE, Lane.BULK) if self.heads(model, lane)]
+    def next_up(self, model: str, only: Lane | None = None) -> Entry | None:
+        wanted = [only] if only else [Lane.INTERACTIVE, Lane.BULK]
+        lanes = [lane for lane in wanted if self.heads(model, lane)]
         if not lanes:
             return None
         lane = min(lanes, key=lambda lane: (self.lanes[model, lane].start, lane is Lane.BULK))
         return self.heads(model, lane)[0][2]
 
-    def claim(self, model: str, worker: WorkerId, token: str) -> Entry | None:
+    def claim(self, model: str, worker: WorkerId, token: str, lane: Lane | None = None) -> Entry | None:
         if token in self.claims:
             return self.jobs[self.claims[token]] if self.standing(self.claims[token], token) == "OK" else None
         if self.is_resting(worker):
             return None
-        while entry := self.next_up(model):
+        while entry := self.next_up(model, lane):
             if entry.due_at is not None:
                 self._overdue(entry)
             elif self.is_at_limit(entry):

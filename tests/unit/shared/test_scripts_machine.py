@@ -59,6 +59,7 @@ MODEL_NAMES = ["small", "a/large:one"]
 TENANTS = st.sampled_from([*TENANT_NAMES, TENANT_NAMES[0], TENANT_NAMES[0]])
 MODELS = st.sampled_from([*MODEL_NAMES, *MODEL_NAMES[:1] * 4])
 WORKERS = st.sampled_from([WorkerId("w1"), WorkerId("w2")])
+TAKEN_FROM = [None, None, None, Lane.INTERACTIVE, Lane.BULK]
 LONG_S = 3600.0
 """A lease that ends only when a rule says so."""
 
@@ -271,17 +272,17 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- workers ---
 
-    @verb(5, model=MODELS, worker=WORKERS, number=st.sampled_from([1, 1, 2, 4]))
-    def claim(self, model: str, worker: WorkerId, number: int) -> None:
+    @verb(5, model=MODELS, worker=WORKERS, number=st.sampled_from([1, 1, 2, 4]), lane=st.sampled_from(TAKEN_FROM))
+    def claim(self, model: str, worker: WorkerId, number: int, lane: Lane | None) -> None:
         for _ in range(number):
             token = LeaseToken(f"t{next(self.names)}")
-            claimed = self.claim_under(token, model, worker)
+            claimed = self.claim_under(token, model, worker, lane)
             if claimed:
                 self.leases.append(claimed.lease)
 
-    def claim_under(self, token: LeaseToken, model: str, worker: WorkerId) -> Claimed | None:
-        claimed = self.desk(scripts.claim(model, worker, token, lease_s=LONG_S))
-        entry = self.model.claim(model, worker, token)
+    def claim_under(self, token: LeaseToken, model: str, worker: WorkerId, lane: Lane | None = None) -> Claimed | None:
+        claimed = self.desk(scripts.claim(model, worker, token, lease_s=LONG_S, lane=lane))
+        entry = self.model.claim(model, worker, token, lane)
         assert (claimed and claimed.job.id) == (entry and entry.id)
         return claimed
 

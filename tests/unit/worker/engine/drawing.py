@@ -40,4 +40,4 @@ def draw(engine: Engine, params: GenerationParams, index: int = 0) -> Pixels:
     engine.admit(ROW, params, index)
     last = run(engine)[-1]
     assert isinstance(last, RowFinished), last
-    return last.pixels
+    return last.picture.pixels()

@@ -16,6 +16,7 @@ from shared.errors import CheckpointUnavailable, ModelError
 from tests.tiny_lora import LAYERS, make_tiny_lora
 from tests.unit.worker.engine.drawing import CPU, ROW, params_with, run
 from worker.engine.adapters import fuse
+from worker.engine.batches import Batches
 from worker.engine.card import card_of
 from worker.engine.engine import Engine
 from worker.engine.events import RowFailed, RowFinished, RowId
@@ -135,15 +136,15 @@ class TestDrawing:
             RowId("fast"): params_with(guidance_scale=1.0, adapter=adapter),
             RowId("guided"): params_with(adapter=adapter),
         }
-        engine = Engine(adapted, max_batch=4)
+        engine = Engine(adapted, batches=Batches(most=4))
         for row_id, params in asked.items():
             engine.admit(row_id, params, 0)
-        together = {event.row_id: event.pixels for event in run(engine) if isinstance(event, RowFinished)}
+        together = {event.row_id: event.picture.pixels() for event in run(engine) if isinstance(event, RowFinished)}
 
         alone: dict[RowId, Any] = {}
         for row_id, params in asked.items():
             engine.admit(row_id, params, 0)
-            alone |= {event.row_id: event.pixels for event in run(engine) if isinstance(event, RowFinished)}
+            alone |= {event.row_id: event.picture.pixels() for event in run(engine) if isinstance(event, RowFinished)}
         assert together.keys() == asked.keys()
         for row_id, pixels in together.items():
             assert np.array_equal(pixels, alone[row_id]), row_id
@@ -170,10 +171,10 @@ class TestDrawing:
             guidance_scale=params.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(params.seed),
         ).images[0]
-        assert np.array_equal(drawn.pixels, np.asarray(expected))
+        assert np.array_equal(drawn.picture.pixels(), np.asarray(expected))
 
     def test_a_row_whose_adapter_is_not_loaded_fails_alone(self, model: Model) -> None:
-        engine = Engine(model, max_batch=4)
+        engine = Engine(model, batches=Batches(most=4))
         engine.admit(RowId("lost"), params_with(adapter="some/lora@1"), 0)
         engine.admit(ROW, params_with(), 0)
         events = run(engine)

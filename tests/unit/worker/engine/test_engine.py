@@ -9,7 +9,9 @@ import torch
 
 from shared.errors import ModelError, OutOfMemory
 from shared.generation import GenerationParams, Scheduler
+from shared.jobs import Lane
 from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
+from worker.engine.batches import Batches
 from worker.engine.engine import Engine
 from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.model import Model
@@ -70,11 +72,11 @@ def test_rows_that_arrive_one_after_another_share_forwards_and_match_their_pictu
 
 @pytest.mark.parametrize("guidance_scale", [0.0, 5.0])
 def test_pictures_in_company_match_pictures_alone(model: Model, guidance_scale: float) -> None:
-    together = Engine(model, max_batch=3)
+    together = Engine(model, batches=Batches(most=3))
     jobs = [params_with(seed=seed, prompt=f"cat {seed}", guidance_scale=guidance_scale) for seed in range(3)]
     for job in jobs:
         together.admit(RowId(str(job.seed)), job, 0)
-    finished = {event.row_id: event.pixels for event in run(together) if isinstance(event, RowFinished)}
+    finished = {event.row_id: event.picture.pixels() for event in run(together) if isinstance(event, RowFinished)}
     for job in jobs:
         difference = finished[RowId(str(job.seed))].astype(int) - draw(Engine(model), job)
         assert np.abs(difference).max() <= 1
@@ -84,18 +86,70 @@ def test_the_same_request_gives_the_same_bytes_whoever_else_is_served(engine: En
     engine.admit(ROW, PARAMS, 0)
     for seed in range(3):
         engine.admit(RowId(str(seed)), params_with(seed=seed), 0)
-    finished = {event.row_id: event.pixels for event in run(engine) if isinstance(event, RowFinished)}
+    finished = {event.row_id: event.picture.pixels() for event in run(engine) if isinstance(event, RowFinished)}
     assert np.array_equal(finished[ROW], draw(Engine(model), PARAMS))
 
 
 def test_only_rows_of_one_shape_share_a_forward(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = break_unet(monkeypatch, model, lambda _: None)
-    engine = Engine(model, max_batch=8)
+    engine = Engine(model, batches=Batches(most=8))
     jobs = [PARAMS, params_with(width=96), params_with(guidance_scale=1.0), params_with(seed=1)]
     for at, job in enumerate(jobs):
         engine.admit(RowId(str(at)), job, 0)
     run(engine)
-    assert batches == [4] * 4 + [2] * 4 + [1] * 4
+    assert sorted(batches) == [1] * 4 + [2] * 4 + [4] * 4
+
+
+def test_rows_past_their_guidance_cutoff_go_on_with_those_that_have_no_guidance(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = break_unet(monkeypatch, model, lambda _: None)
+    engine = Engine(model, batches=Batches(most=8))
+    engine.admit(ROW, params_with(guidance_cutoff=0.5), 0)
+    engine.admit(RowId("unguided"), params_with(guidance_scale=1.0, num_inference_steps=8), 0)
+    run(engine)
+    assert sum(batches) == 3 * 2 + 1 + 8  # three guided steps and one more; eight without guidance
+    assert 2 in batches
+    assert len(batches) < 3 + 1 + 8
+
+
+def test_a_deterministic_row_shares_no_forward_and_says_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = break_unet(monkeypatch, model, lambda _: None)
+    engine = Engine(model, batches=Batches(most=8))
+    for at in range(4):
+        engine.admit(RowId(str(at)), params_with(seed=at, deterministic=at < 2), 0)
+    finished = {event.row_id: event for event in run(engine) if isinstance(event, RowFinished)}
+    assert sorted(batches) == [2] * 8 + [4] * 4
+    assert [finished[RowId(str(at))].was_alone for at in range(4)] == [True, True, False, False]
+    for at in range(2):
+        pixels = finished[RowId(str(at))].picture.pixels()
+        assert np.array_equal(pixels, draw(Engine(model), params_with(seed=at)))
+
+
+def test_an_interactive_row_goes_before_bulk_rows_which_go_on_where_they_stood(engine: Engine) -> None:
+    for name in "ab":
+        engine.admit(RowId(name), PARAMS, 0, lane=Lane.BULK)
+    engine.step()
+    engine.admit(ROW, PARAMS, 0, lane=Lane.INTERACTIVE)
+    told = run(engine)
+    assert [event.row_id for event in told[:5]] == [ROW] * 5
+    assert told[5:7] == [RowStepped(RowId("a"), 2, 4), RowStepped(RowId("a"), 3, 4)]
+
+
+def test_there_is_room_for_as_many_rows_as_share_a_forward_and_always_for_the_other_lane(model: Model) -> None:
+    engine = Engine(model, batches=Batches(most=2))
+    for lane in (Lane.BULK, Lane.INTERACTIVE):
+        for at in range(2):
+            assert engine.has_room(lane)
+            engine.admit(RowId(f"{lane} {at}"), PARAMS, 0, lane=lane)
+        assert not engine.has_room(Lane.BULK)
+    assert not engine.has_room(Lane.INTERACTIVE)
+
+
+def test_a_row_that_is_drawn_alone_takes_all_room(model: Model) -> None:
+    engine = Engine(model, batches=Batches(most=8))
+    engine.admit(ROW, params_with(deterministic=True), 0)
+    assert not engine.has_room(Lane.INTERACTIVE)
 
 
 def test_every_step_is_told_and_the_picture_comes_last(engine: Engine) -> None:
@@ -103,8 +157,9 @@ def test_every_step_is_told_and_the_picture_comes_last(engine: Engine) -> None:
     *steps, last = run(engine)
     assert steps == [RowStepped(ROW, step, 4) for step in (1, 2, 3, 4)]
     assert isinstance(last, RowFinished)
-    assert last.pixels.shape == (64, 64, 3)
-    assert last.pixels.dtype == np.uint8
+    pixels = last.picture.pixels()
+    assert pixels.shape == (64, 64, 3)
+    assert pixels.dtype == np.uint8
 
 
 def test_rows_finish_in_the_order_of_their_arrival(engine: Engine) -> None:
@@ -139,7 +194,7 @@ def test_an_idle_engine_does_nothing(engine: Engine) -> None:
 
 def test_without_memory_for_the_batch_it_is_halved_and_stays_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = break_unet(monkeypatch, model, lambda sample: no_room() if len(sample) > 2 else None)
-    engine = Engine(model, max_batch=4)
+    engine = Engine(model, batches=Batches(most=4))
     for name in "abcd":
         engine.admit(RowId(name), PARAMS, 0)
     events = run(engine)
@@ -167,7 +222,7 @@ def test_an_error_of_the_model_fails_the_guilty_row_of_a_batch(model: Model, mon
     row = make_row(model, params_with(seed=2))
     mark = (row.model_input().flatten()[0] * 1e3).round()
     break_unet(monkeypatch, model, raises)
-    engine = Engine(model, max_batch=4)
+    engine = Engine(model, batches=Batches(most=4))
     for seed in range(4):
         engine.admit(RowId(str(seed)), params_with(seed=seed), 0)
     events = run(engine)

@@ -13,6 +13,7 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 
 from shared.generation import GenerationParams, Scheduler
 from tests.unit.worker.engine.drawing import draw, params_with, run
+from worker.engine.batches import Batches
 from worker.engine.engine import Engine
 from worker.engine.events import Pixels, RowFinished, RowId
 from worker.engine.model import Model
@@ -72,14 +73,14 @@ def test_guidance_ends_at_the_same_step(engine: Engine, stock: Stock, steps: int
 
 
 def test_rows_with_cutoffs_of_their_own_go_together(engine: Engine, model: Model) -> None:
-    company = Engine(model, max_batch=4)
+    company = Engine(model, batches=Batches(most=4))
     asked = {
         RowId(str(number)): params_with(seed=number, guidance_cutoff=cutoff, num_inference_steps=6)
         for number, cutoff in enumerate((0.0, 0.4, 0.8, 1.0))
     }
     for row_id, params in asked.items():
         company.admit(row_id, params, 0)
-    together = {event.row_id: event.pixels for event in run(company) if isinstance(event, RowFinished)}
+    together = {event.row_id: event.picture.pixels() for event in run(company) if isinstance(event, RowFinished)}
     assert together.keys() == asked.keys()
     for row_id, params in asked.items():
         difference = np.abs(together[row_id].astype(int) - draw(engine, params).astype(int))

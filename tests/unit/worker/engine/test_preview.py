@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from shared.errors import OutOfMemory
 from shared.generation import Scheduler
 from tests.unit.worker.engine.drawing import PARAMS, ROW, params_with, run
 from worker.engine.engine import Engine
@@ -22,8 +23,8 @@ def test_a_preview_has_one_pixel_a_latent(engine: Engine) -> None:
     engine.step()
     preview = engine.preview(ROW)
     assert preview is not None
-    assert preview.shape == (8, 12, 3)
-    assert preview.dtype == np.uint8
+    assert preview.pixels().shape == (8, 12, 3)
+    assert preview.pixels().dtype == np.uint8
 
 
 def test_nothing_is_shown_of_a_row_that_is_not_held(engine: Engine) -> None:
@@ -64,21 +65,19 @@ def test_the_estimate_undoes_known_noise(model: Model, scheduler: Scheduler) -> 
     for _ in range(6):
         alpha = alphas[round(float(row.timestep))]
         row.advance(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, noise)
-        estimate = row.estimate()
-        assert estimate is not None
-        assert torch.allclose(estimate, clean, atol=2e-3)
+        assert row.prediction is not None
+        assert torch.allclose(row.estimate(row.prediction), clean, atol=2e-3)
 
 
 @torch.inference_mode()
 def test_the_last_estimate_is_close_to_what_is_drawn(model: Model) -> None:
     params = params_with(num_inference_steps=20)
     row = Row(ROW, params, 0, model=model, conditioning=PromptEncoder(model).condition(params))
-    assert row.estimate() is None
+    assert row.prediction is None
     while not row.is_denoised:
         row.advance(*predict_noise(model, [row])[0])
-    estimate = row.estimate()
-    assert estimate is not None
-    assert torch.allclose(estimate, row.latents, atol=1e-2 * float(row.latents.abs().max()))
+    assert row.prediction is not None
+    assert torch.allclose(row.estimate(row.prediction), row.latents, atol=1e-2 * float(row.latents.abs().max()))
 
 
 def test_previews_leave_the_picture_alone(model: Model) -> None:
@@ -88,10 +87,10 @@ def test_previews_leave_the_picture_alone(model: Model) -> None:
         engine.admit(ROW, PARAMS, 0)
         while not engine.is_idle:
             events = engine.step()
-            if looks:
-                engine.preview(ROW)
+            if looks and (picture := engine.preview(ROW)):
+                assert picture.pixels().any()
             if engine.is_idle:
-                pictures.append(cast("Any", events[-1]).pixels)
+                pictures.append(cast("Any", events[-1]).picture.pixels())
     assert np.array_equal(cast("Any", pictures[0]), cast("Any", pictures[1]))
 
 
@@ -102,5 +101,8 @@ def test_no_picture_fails_for_want_of_a_preview(engine: Engine, monkeypatch: pyt
     engine.admit(ROW, PARAMS, 0)
     engine.step()
     monkeypatch.setattr(LatentsToRgb, "fit", no_room)
-    assert engine.preview(ROW) is None
+    picture = engine.preview(ROW)
+    assert picture is not None
+    with pytest.raises(OutOfMemory):
+        picture.pixels()
     assert isinstance(run(engine)[-1], RowFinished)

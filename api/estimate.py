@@ -102,13 +102,19 @@ def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> Time
     if job.worker is None:
         if not pace_of:
             return None
-        pace, elapsed_ms = mean(pace_of.values()), 0.0
-    else:
-        if job.worker not in pace_of or fleet.mode_of(job.worker) is Mode.DRAINED:
-            return None  # it will be begun again, elsewhere
-        pace = pace_of[job.worker]
-        elapsed_ms = next((work.elapsed_ms + age_ms for work in outlook.running if _is_of(work, job)), 0.0)
-    return _band(_remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms), 0)
+        return _band(_remaining_ms(job.work_ms * mean(pace_of.values()), job.step, job.steps, 0.0), 0)
+    if job.worker not in pace_of or fleet.mode_of(job.worker) is Mode.DRAINED:
+        return None  # it will be begun again, elsewhere
+    pace = pace_of[job.worker]
+    held = [work for work in outlook.running if work.worker == job.worker]
+    own = next((work for work in held if _is_of(work, job)), None)
+    elapsed_ms = own.elapsed_ms + age_ms if own else 0.0
+    left_ms = _remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms)
+    # Those that it is drawn with take turns with it, until they or it have ended.
+    others = (
+        _remaining_ms(work.work_ms * pace, work.step, work.steps, work.elapsed_ms) for work in held if work != own
+    )
+    return _band(left_ms + sum(min(other_ms, left_ms) for other_ms in others), 0)
 
 
 def _is_of(work: RunningWork, job: Job) -> bool:

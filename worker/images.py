@@ -2,12 +2,12 @@
 
 | format | how | AUTOMATIC1111's text | our own JSON |
 |---|---|---|---|
-| PNG | lossless, level 1: four times as fast as 6 | text chunk `parameters` | text chunk `darkroom` |
+| PNG | lossless, see `worker.png` | text chunk `parameters` | text chunk `darkroom` |
 | JPEG | quality 95, 4:4:4: coloured edges stay sharp | EXIF UserComment | XMP `darkroom:parameters` |
 | WebP | lossy, quality 90, method 4 | EXIF UserComment | XMP `darkroom:parameters` |
 
-The same pixels and provenance give the same bytes: no times, no random names. Pillow releases the
-GIL while it encodes, so this may run in threads beside the engine. Knows nothing of torch or S3.
+The same pixels and provenance give the same bytes: no times, no random names. All encoders release the
+GIL while they encode, so this may run in threads beside the engine. Knows nothing of torch or S3.
 """
 
 from __future__ import annotations
@@ -15,24 +15,20 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 from xml.sax.saxutils import escape, unescape
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.generation import GenerationParams, OutputFormat, Size
 from worker.infotext import SAMPLERS, Infotext, read_infotext, write_infotext
-
-Pixels: TypeAlias = NDArray[np.uint8]
-"""(H, W, 3) uint8, RGB."""
+from worker.png import Pixels, encode_png
 
 PREVIEW_SIDE: Final = 256
 """Longest side of a preview, in pixels."""
 
-_PNG_LEVEL: Final = 1
 _JPEG_QUALITY: Final = 95
 _WEBP_QUALITY: Final = 90
 _PREVIEW_QUALITY: Final = 80
@@ -119,21 +115,19 @@ class NotAPicture(ValueError):
 
 def encode_image(pixels: Pixels, provenance: Provenance) -> Encoded:
     """Make the file that `provenance.params` asks for: its format, and its `output_size` by Lanczos."""
-    image = Image.fromarray(pixels)
     params = provenance.params
     if params.output_size is not None and params.output_size != params.size:
-        image = image.resize((params.output_size.width, params.output_size.height), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
+        target = (params.output_size.width, params.output_size.height)
+        pixels = np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.LANCZOS))
     match params.output_format:
         case OutputFormat.PNG:
-            image.save(file, "PNG", compress_level=_PNG_LEVEL, pnginfo=_png_texts(provenance))
+            data = encode_png(pixels, _png_texts(provenance))
         case OutputFormat.JPEG:
-            exif, xmp = _exif(provenance), _xmp(provenance)
-            image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4", exif=exif, xmp=xmp)
+            data = _saved(pixels, provenance, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4")
         case OutputFormat.WEBP:
-            exif, xmp = _exif(provenance), _xmp(provenance)
-            image.save(file, "WEBP", quality=_WEBP_QUALITY, method=4, exif=exif, xmp=xmp)
-    return Encoded(file.getvalue(), Size(width=image.width, height=image.height), params.output_format)
+            data = _saved(pixels, provenance, "WEBP", quality=_WEBP_QUALITY, method=4)
+    height, width, _ = pixels.shape
+    return Encoded(data, Size(width=width, height=height), params.output_format)
 
 
 def encode_preview(pixels: Pixels, size: Size) -> bytes:
@@ -161,6 +155,12 @@ def read_parameters(data: bytes) -> Embedded:
     except ValidationError:
         provenance = None
     return Embedded(None if infotext is None else read_infotext(infotext), provenance)
+
+
+def _saved(pixels: Pixels, provenance: Provenance, name: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, name, exif=_exif(provenance), xmp=_xmp(provenance), **options)
+    return file.getvalue()
 
 
 def _png_texts(provenance: Provenance) -> PngImagePlugin.PngInfo:

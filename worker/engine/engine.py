@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final
 
 import torch
 
@@ -45,7 +45,6 @@ class _Waiting:
     index: int
 
 
-@final
 class Engine:
     """Draws rows with one model, in one thread: the one that made it.
 

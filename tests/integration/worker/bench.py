@@ -13,7 +13,7 @@ from shared.broker import WakeUps
 from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationRequest, ModelCard, Scheduler, Size
-from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, WorkerId, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, Lane, NewJob, Terms, WorkerId, new_job_id
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from tests.integration.worker.engines import (
@@ -76,9 +76,11 @@ class Bench:
         self.heartbeat.start()
         self._thread = threading.Thread(target=self.shift.run)
 
-    def submit(self, prompt: str = "a cat", *, steps: int = 4, num_images: int = 1) -> Job:
+    def submit(
+        self, prompt: str = "a cat", *, steps: int = 4, num_images: int = 1, lane: Lane = Lane.INTERACTIVE
+    ) -> Job:
         request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images)
-        new = NewJob(new_job_id(), LOCAL_TENANT, CARD.id, request.resolve(CARD, drawn_seed=1), {})
+        new = NewJob(new_job_id(), LOCAL_TENANT, CARD.id, request.resolve(CARD, drawn_seed=1), {}, lane)
         return run(self.client, scripts.submit(new, Terms(keep_s=60))).job
 
     def read(self, job: Job) -> Job:

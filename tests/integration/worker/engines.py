@@ -25,6 +25,16 @@ class Seen:
     window: int = 75
 
 
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A picture that never comes."""
+
+    error: Exception
+
+    def pixels(self) -> Pixels:
+        raise self.error
+
+
 class SteadyEngine:
     """Draws one row at a time, all of the same grey; steps when it is let."""
 
@@ -90,6 +100,43 @@ class EngineThatChokesOnFoxes(SteadyEngine):
     def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane) -> None:
         if "fox" in params.prompt:
             raise ZeroDivisionError("fox")
+        super().admit(row_id, params, index, lane=lane)
+
+
+class EngineThatCannotDecodeFoxes(SteadyEngine):
+    """Takes all steps of a fox, and then has no picture of it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+        self._foxes: set[RowId] = set()
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane) -> None:
+        if "fox" in params.prompt:
+            self._foxes.add(row_id)
+        super().admit(row_id, params, index, lane=lane)
+
+    def step(self) -> Sequence[Event]:
+        return [
+            RowFinished(event.row_id, Undecodable(self._error), was_alone=True)
+            if isinstance(event, RowFinished) and event.row_id in self._foxes
+            else event
+            for event in super().step()
+        ]
+
+
+class EngineWithRoomForInteractive(SteadyEngine):
+    """Has room for an interactive row whatever it holds, and for a bulk row only while it holds none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.admitted: list[RowId] = []
+
+    def has_room(self, lane: Lane) -> bool:
+        return lane is Lane.INTERACTIVE or not self.rows
+
+    def admit(self, row_id: RowId, params: GenerationParams, index: int, *, lane: Lane) -> None:
+        self.admitted.append(row_id)
         super().admit(row_id, params, index, lane=lane)
 
 

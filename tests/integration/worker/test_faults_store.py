@@ -72,9 +72,10 @@ def test_pictures_wait_on_disk_while_the_store_is_away_and_all_go_out_when_it_is
     system: System, own_s3_server: S3Server
 ) -> None:
     worker = system.ready_worker()
-    jobs = [system.submit(steps=60, num_images=6, lane=lane) for lane in (Lane.BULK, Lane.INTERACTIVE)]
-    for job in jobs:
-        system.wait_drawing(job)
+    jobs: list[Job] = []
+    for lane in (Lane.BULK, Lane.INTERACTIVE):  # the second overtakes the first
+        jobs.append(system.submit(steps=60, num_images=6, lane=lane))
+        system.wait_drawing(jobs[-1])
     own_s3_server.kill()
     wait_until(lambda: len(spooled(system)) == 12, limit_s=LIMIT_S, what="all wait on disk")
     late = system.submit()

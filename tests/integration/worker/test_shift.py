@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,18 +11,22 @@ from pydantic import SecretStr
 
 from shared import scripts
 from shared.connection import ANSWER_TIMEOUT_S, run
-from shared.jobs import JobStatus, LeaseToken, WorkerId
+from shared.errors import GenerationFailed, ModelError, OutOfMemory
+from shared.jobs import JobStatus, Lane, LeaseToken, WorkerId
 from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
+    EngineThatCannotDecodeFoxes,
     EngineThatChokesOnFoxes,
     EngineThatDrawsNonsense,
     EngineThatFailsFoxes,
     EngineThatLosesItsDevice,
     EngineThatReadsLittle,
+    EngineWithRoomForInteractive,
     SteadyEngine,
 )
 from tests.integration.worker.faults import frozen
 from tests.servers import RedisServer, S3Server, wait_until
+from worker.engine.events import DeviceLost
 from worker.news import StopAsked
 
 
@@ -54,6 +59,64 @@ def test_what_nobody_foresaw_fails_that_job_alone(bench_of: Callable[..., Bench]
     failed = bench.wait_for(fox, lambda now: now.status.is_terminal, "the fox fails")
     assert failed.error is not None
     assert (failed.status, failed.error.code) == (JobStatus.FAILED, "internal_error")
+
+
+def test_a_slow_store_holds_up_no_step(bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of(SteadyEngine())
+    put, may_put = bench.store.put, threading.Event()
+
+    def slow(key: str, data: bytes, media_type: str) -> None:
+        assert may_put.wait(LIMIT_S)
+        put(key, data, media_type)
+
+    monkeypatch.setattr(bench.store, "put", slow)
+    jobs = [bench.submit(num_images=2, steps=5) for _ in range(4)]
+    bench.begin()
+    wait_until(lambda: bench.engine.steps == 4 * 2 * 5, limit_s=LIMIT_S, what="all steps of all jobs are taken")
+    assert all(bench.read(job).images == () for job in jobs)
+    may_put.set()
+    bench.end()
+    assert all(bench.read(job).status is JobStatus.SUCCEEDED for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(OutOfMemory("No room."), "out_of_memory"), (ModelError("No."), "model_error")]
+)
+def test_a_picture_that_cannot_be_decoded_fails_its_job_alone(
+    bench_of: Callable[..., Bench], raised: GenerationFailed, code: str
+) -> None:
+    bench = bench_of(EngineThatCannotDecodeFoxes(raised))
+    fox, cat = bench.submit("a fox"), bench.submit("a cat")
+    bench.shift.run()
+    failed = bench.wait_for(fox, lambda now: now.status.is_terminal, "the fox fails")
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (JobStatus.FAILED, code)
+    assert bench.read(cat).status is JobStatus.SUCCEEDED
+
+
+def test_a_device_that_is_lost_while_it_decodes_ends_the_shift_and_keeps_the_attempt_charged(
+    bench_of: Callable[..., Bench],
+) -> None:
+    bench = bench_of(EngineThatCannotDecodeFoxes(DeviceLost()))
+    fox = bench.submit("a fox")
+    with pytest.raises(DeviceLost):
+        bench.shift.run()
+    assert (bench.read(fox).status, bench.read(fox).attempt) == (JobStatus.RUNNING, 1)
+
+
+def test_an_interactive_job_joins_a_worker_that_is_full_of_bulk(bench_of: Callable[..., Bench]) -> None:
+    engine = EngineWithRoomForInteractive()
+    engine.may_step.clear()
+    bench = bench_of(engine)
+    bulk = [bench.submit(lane=Lane.BULK) for _ in range(2)]
+    bench.begin()
+    bench.wait_for(bulk[0], lambda now: now.attempt == 1, "the first is claimed")
+    other = bench.submit()
+    engine.may_step.set()
+    bench.wait_for(other, lambda now: now.attempt == 1, "the interactive one is claimed")
+    bench.end()
+    assert all(bench.read(job).status is JobStatus.SUCCEEDED for job in (*bulk, other))
+    assert [row_id.split("/")[0] for row_id in engine.admitted] == [bulk[0].id, other.id, bulk[1].id]
 
 
 def test_a_text_that_is_cut_is_told_even_of_a_job_of_one_step(bench_of: Callable[..., Bench]) -> None:

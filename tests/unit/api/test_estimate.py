@@ -212,6 +212,11 @@ class TestRunning:
 
         assert seconds(running_job(step=5), ahead, fleet(worker())) == pytest.approx(0.4)
 
+    def test_those_that_are_drawn_with_it_take_turns_with_it(self) -> None:
+        ahead = outlook(running("w1", step=5), running("w1", 200), running("w1", 60_000), running("w2", 60_000))
+
+        assert seconds(running_job(step=5), ahead, fleet(worker())) == pytest.approx(0.5 + 0.2 + 0.5)
+
     def test_its_pictures_are_still_to_be_stored_after_the_last_step(self) -> None:
         left = time_left(running_job(step=10), outlook(), fleet(worker()))
 

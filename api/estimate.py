@@ -60,8 +60,10 @@ def expected_ms(params: GenerationParams, workers: Sequence[WorkerState]) -> int
 
 def _picture_ms(speed: Speed, params: GenerationParams) -> float:
     """Scale what was measured to a picture of this request."""
-    pixels, guidance = _ratios(speed, params)
-    return pixels * (params.num_inference_steps * guidance * speed.step_ms + speed.picture_ms)
+    pixels, _ = _ratios(speed, params)
+    unguided_ms = speed.step_ms / GUIDED if speed.guided else speed.step_ms
+    guidance_ms = params.num_guided_steps * (GUIDED - 1) * unguided_ms
+    return pixels * (params.num_inference_steps * unguided_ms + guidance_ms + speed.picture_ms)
 
 
 def _distance(speed: Speed, params: GenerationParams) -> float:

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     """CUDA only: multiply fp32 numbers, which are the VAE's, with ten bits of mantissa."""
     vae_precision: VaePrecision = VaePrecision.AUTO
     """The VAE's arithmetic."""
+    presets: str = "all"
+    """Which of the model's presets are offered: `all`, or names such as `quality,draft`; empty: none. One with an
+    adapter needs the memory of another UNet. All workers of a model need the same."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)

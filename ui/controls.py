@@ -66,7 +66,14 @@ def seed() -> Widgets:
 
 
 def craft() -> Widgets:
-    """Place what says how it is drawn."""
+    """Place what says how it is drawn; the presets show only where there is a choice."""
+    preset = gr.Radio(
+        [],
+        label=LABELS["preset"],
+        info="Sets steps, guidance, sampler and negative prompt.",
+        visible=False,
+        elem_id="preset",
+    )
     steps = gr.Slider(
         1,
         50,
@@ -87,7 +94,7 @@ def craft() -> Widgets:
         elem_id="guidance_scale",
         buttons=[],
     )
-    return {"num_inference_steps": steps, "guidance_scale": guidance}
+    return {"preset": preset, "num_inference_steps": steps, "guidance_scale": guidance}
 
 
 def file() -> Widgets:

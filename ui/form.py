@@ -28,6 +28,7 @@ FIELDS: Final = (
     "prompt",
     "negative_prompt",
     "size",
+    "preset",
     "num_inference_steps",
     "guidance_scale",
     "seed",
@@ -45,6 +46,7 @@ LABELS: Final = {
     "size": "Shape",
     "width": "Shape",
     "height": "Shape",
+    "preset": "Preset",
     "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
     "seed": "Seed",
@@ -68,7 +70,10 @@ SAMPLERS: Final = {
     Scheduler.LCM: "LCM",
 }
 
-_MODELS_OWN: Final = frozenset({"negative_prompt", "size", "num_inference_steps", "guidance_scale", "scheduler"})
+PRESET_SETS: Final = ("negative_prompt", "num_inference_steps", "guidance_scale", "scheduler")
+"""The controls that show what a preset stands for; what is then said in them beats the preset."""
+
+_MODELS_OWN: Final = frozenset({*PRESET_SETS, "preset", "size"})
 """Fields whose values mean nothing to another model: there they start from its defaults."""
 
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -108,6 +113,7 @@ def request_of(form: Form) -> JobRequest:
         "negative_prompt": form.get("negative_prompt") or "",
         "width": size and size.width,
         "height": size and size.height,
+        "preset": form.get("preset") or None,
         "seed": None if form.get("seed") in (None, "", -1) else form["seed"],
         "output_size": _size(form.get("output_size")),
     }
@@ -127,21 +133,30 @@ def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> di
     sizes = (
         (f"{ratio.name}\n{ratio.size.width} {TIMES} {ratio.size.height}", ratio.size) for ratio in card.aspect_ratios
     )
+    # A preset may bring a sampler that is good with its adapter alone.
+    schedulers = dict.fromkeys((*card.schedulers, *(preset.scheduler for preset in card.presets)))
     controls = {
         "model": Control(card.id, tuple((model.title, model.id) for model in models)),
         "prompt": Control(""),
         "negative_prompt": Control(defaults.negative_prompt),
         "size": Control(str(defaults.size), tuple((words, str(size)) for words, size in sizes)),
+        "preset": Control(defaults.preset, tuple((preset.title, preset.name) for preset in card.presets)),
         "num_inference_steps": Control(defaults.num_inference_steps, minimum=1, maximum=card.max_steps),
         "guidance_scale": Control(defaults.guidance_scale, minimum=0, maximum=card.max_guidance),
         "seed": Control(None),
         "num_images": Control(1, minimum=1, maximum=card.max_images),
-        "scheduler": Control(defaults.scheduler, tuple((SAMPLERS[name], name.value) for name in card.schedulers)),
+        "scheduler": Control(defaults.scheduler, tuple((SAMPLERS[name], name.value) for name in schedulers)),
         "output_format": Control("png", FORMATS),
         "output_size": Control("", OUTPUT_SIZES),
     }
     kept = _kept(draft, card)
     return {name: control.with_value(draft[name]) if name in kept else control for name, control in controls.items()}
+
+
+def values_of_preset(card: ModelBody, name: object) -> dict[str, object]:
+    """Say what the controls of `PRESET_SETS` show once a preset is chosen; empty if the card has none such."""
+    preset = next((preset for preset in card.presets if preset.name == name), None)
+    return {} if preset is None else {field: getattr(preset, field) for field in PRESET_SETS}
 
 
 def _kept(draft: Form, card: ModelBody) -> AbstractSet[str]:

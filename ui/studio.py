@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import gradio as gr
 from gradio.components import Component
 
 from shared.generation import MAX_SEED
 from ui import controls
-from ui.form import FIELDS, Control, Form
+from ui.form import FIELDS, PRESET_SETS, Control, Form, values_of_preset
 from ui.handlers import IDLE_POLL_S, Handlers, View
 
 PICK_JS: Final = """
@@ -116,6 +116,9 @@ class Studio:
         self._dice.click(None, None, self._controls["seed"], js=DICE_JS, **QUIET)
         self._tray.click(_picked_seed, None, self._controls["seed"], queue=False, **QUIET)
         self._examples.click(_picked_prompt, None, self._controls["prompt"], queue=False, **QUIET)
+        preset = self._controls["preset"]
+        shown = [self._controls[name] for name in PRESET_SETS]
+        cast("Any", preset).input(self._on_preset, [self._seen, preset], shown, queue=False, preprocess=False, **QUIET)
         for name, control in self._controls.items():
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
             kept = control.change(None, self._form, self._draft, js=DRAFT_JS, **QUIET)
@@ -128,6 +131,7 @@ class Studio:
         if view.controls != seen.controls:
             updates |= {self._controls[name]: _shown(control) for name, control in view.controls.items()}
             updates[self._controls["model"]]["visible"] = len(view.models) > 1
+            updates[self._controls["preset"]]["visible"] = view.card is not None and len(view.card.presets) > 1
         for component, before, now in (
             (self._served, seen.served, view.served),
             (self._notices, seen.notices, view.notices),
@@ -143,6 +147,10 @@ class Studio:
             updates[self._cancel] = gr.update(interactive=view.is_busy)
             updates[self._timer] = gr.update(value=view.poll_s)
         return updates
+
+    def _on_preset(self, seen: View, preset: object) -> Updates:
+        values = {} if seen.card is None else values_of_preset(seen.card, preset)
+        return {self._controls[name]: value for name, value in values.items()}
 
     def _on_generate(self, *values: object) -> Updates:
         answer = self._handlers.generate(dict(zip(FIELDS, values, strict=True)))

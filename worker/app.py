@@ -46,7 +46,9 @@ from worker.duty import Duty
 from worker.engine.batches import Batches
 from worker.engine.card import card_of
 from worker.engine.engine import Engine
+from worker.engine.loras import fetch_loras
 from worker.engine.model import best_device, load_model
+from worker.engine.presets import chosen_presets
 from worker.engine.source import Source, choose_source, fetch, notes_folder
 from worker.engine.vaes import choose_vae, fetch_vae, with_vae
 from worker.engine.warmup import settle_batches, warm
@@ -78,7 +80,7 @@ class Worker:
             settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
         )
         self._vae = choose_vae(settings.vae) if settings.vae else None
-        self.card: ModelCard = with_vae(card_of(self._source), self._vae)
+        self.card: ModelCard = with_vae(chosen_presets(card_of(self._source), settings.presets), self._vae)
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
@@ -194,13 +196,16 @@ class Worker:
         begun = time.monotonic()
         if settings.compile:
             self._keep_compiled_code()
+        folder = fetch(self._source, settings.model_cache)
         model = load_model(
-            fetch(self._source, settings.model_cache),
+            folder,
             self.card,
+            adapters=fetch_loras(self.card, folder, settings.model_cache),
             tuning=settings.tuning,
             vae_folder=None if self._vae is None else fetch_vae(self._vae, settings.model_cache),
             vae_name=None if self._vae is None else str(self._vae),
         )
+        self.card = self._heartbeat.card = model.card  # without the presets whose adapters can't be had
         engine = Engine(model, bulk_share=settings.bulk_percent / 100)
         self._tuning = model.tuning
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)

@@ -49,7 +49,8 @@ class Heartbeat:
     ) -> None:
         self._client = client
         self._settings = settings
-        self._card = card
+        self.card = card
+        """What is announced; whoever replaces it has it announced again."""
         self._state = state
         self._leases = duty.leases
         self._pulse = duty.pulse
@@ -58,7 +59,7 @@ class Heartbeat:
         self._on_hung = on_hung
         self._on_orders = on_orders
         self._is_away = False
-        self._is_announced = False
+        self._announced: ModelCard | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 
@@ -79,9 +80,10 @@ class Heartbeat:
             for lost in run(self._client, renew(held, lease_s=lease_s)):
                 self._inbox.put(Lost(lost))
         orders = run(self._client, heartbeat(self._state(), life_s=lease_s))
-        if not (orders.is_announced and self._is_announced):  # the card that is known may be of an older revision
-            run(self._client, announce(self._card))
-            self._is_announced = True
+        card = self.card
+        if not orders.is_announced or self._announced is not card:  # the one that is known may be another worker's
+            run(self._client, announce(card))
+            self._announced = card
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)

@@ -68,8 +68,9 @@ class Provenance(BaseModel):
 
     @classmethod
     def of(cls, params: GenerationParams, index: int, *, model: str, model_revision: str, software: str) -> Provenance:
-        """Tell the provenance of picture `index` of a job."""
-        return cls(model=model, model_revision=model_revision, software=software, params=params.alone(index))
+        """Tell the provenance of picture `index` of a job; what a preset filled in is there without its name."""
+        alone = params.alone(index).model_copy(update={"preset": None})
+        return cls(model=model, model_revision=model_revision, software=software, params=alone)
 
     def infotext(self) -> str:
         """Say it in AUTOMATIC1111's way."""
@@ -82,8 +83,12 @@ class Provenance(BaseModel):
             "Size": str(params.size),
             "Model hash": self.model_revision[:10],
             "Model": self.model,
-            "Version": self.software,
         }
+        if params.adapter is not None:
+            fields["Adapter"] = params.adapter
+        if params.is_guided and params.num_guided_steps < params.num_inference_steps:
+            fields["Guided steps"] = str(params.num_guided_steps)
+        fields["Version"] = self.software
         return write_infotext(Infotext(params.prompt, params.negative_prompt, fields))
 
 

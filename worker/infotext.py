@@ -5,7 +5,8 @@
     Steps: 25, Sampler: Euler, CFG scale: 9, Seed: 1, Size: 1024x1024, Model hash: ..., Model: ..., Version: ...
 
 The format is stable-diffusion-webui's `modules/infotext_utils.py`. It can't say everything (which resize,
-which format): `worker.images` carries the whole beside it.
+which format): `worker.images` carries the whole beside it. Names of our own are `Adapter` (the LoRA, with its
+revision) and `Guided steps`, where guidance ends before the last step.
 """
 
 from __future__ import annotations

@@ -64,7 +64,12 @@ class Pace:
         """How long the last jobs took, in terms of what was expected of them."""
 
     def drew(self, params: GenerationParams, steps_ms: Sequence[float]) -> None:
-        """A picture was drawn: what each pass through the engine took, the last with its decoding."""
+        """A picture was drawn: what each pass through the engine took, the last with its decoding.
+
+        One whose guidance ended on the way tells nothing: it is of two kinds, and the steps of each are few.
+        """
+        if 0 < params.num_guided_steps < params.num_inference_steps:
+            return
         kind = Kind(params.width, params.height, params.is_guided)
         record = self._records.pop(kind, None) or _Record()
         self._records[kind] = record

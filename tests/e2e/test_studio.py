@@ -68,6 +68,21 @@ def test_progress_previews_and_each_picture_as_it_is_done(visitor: Visitor) -> N
     expect(visitor.pictures).to_have_count(MANY)
 
 
+def test_a_preset_shows_what_it_stands_for(visitor: Visitor) -> None:
+    steps = visitor.number("num_inference_steps")
+    expect(visitor.preset("Quality")).to_be_checked()
+    of_quality = steps.input_value()
+
+    visitor.preset("Fast").check()
+
+    expect(steps).not_to_have_value(of_quality)
+    visitor.prompt.fill(RED_CIRCLE)
+    visitor.generate.click()
+    visitor.expect_tray("succeeded")
+    visitor.preset("Quality").check()
+    expect(steps).to_have_value(of_quality)
+
+
 def test_an_example_fills_the_prompt(visitor: Visitor) -> None:
     example = visitor.page.locator("#examples button").first
     words = example.inner_text()

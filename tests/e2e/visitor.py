@@ -73,6 +73,10 @@ class Visitor:
     def pictures(self) -> Locator:
         return self.page.locator("#tray .paper.done img")
 
+    def preset(self, title: str) -> Locator:
+        """Find a preset by its title."""
+        return self.page.locator("#preset").get_by_role("radio", name=title, exact=True)
+
     def number(self, field: str) -> Locator:
         """Find the box of a control that holds a number."""
         return self.page.locator(f"#{field} input[type=number]")

@@ -13,13 +13,15 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
+from diffusers.callbacks import SDXLCFGCutoffCallback
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 from PIL import Image
 
+from shared.generation import Preset
 from worker.demo_model.catalog import DEMO_MODEL
 from worker.demo_model.classifier import classify
 from worker.demo_model.contact_sheet import contact_sheet
@@ -34,6 +36,8 @@ from worker.demo_model.judging import accuracies, area, lies_at, pair_colours, p
 from worker.demo_model.sampling import Request, draw_requests
 from worker.demo_model.scene import draw, single_scene
 from worker.demo_model.vocabulary import PICTURE_SIZES, SHAPES
+from worker.engine.presets import DEMO_PRESETS
+from worker.engine.schedulers import make_scheduler
 
 BAR: Final = {"colour": 0.95, "shape": 0.90, "background": 0.95}
 """What single objects have to reach. It is fixed: a recipe that falls short is what changes."""
@@ -186,6 +190,37 @@ class Evaluation:
             text = f"shape {scores[0]:.1%}, colour {scores[1]:.1%}, background {scores[2]:.1%}"
             self.measures.append(Measure(f"guidance {scale:g}", len(prompts), text))
 
+    def presets(self) -> None:
+        """Measure what each preset makes of single objects, and of two in a relation."""
+        singles, pairs = self._singles, pair_prompts(48)
+        asked = [Request(p.text, 1000 + n, *p.canvas) for n, p in enumerate(singles)]
+        asked += [Request(p.text, 4000 + n) for n, p in enumerate(pairs)]
+        for preset in DEMO_PRESETS:
+            seen = [classify(self._draw_by(preset, request)) for request in asked]
+            shape, colour, ground = accuracies(singles, seen[: len(singles)])
+            right = sum(map(pair_shapes, pairs, seen[len(singles) :])) / len(pairs)
+            text = f"shape {shape:.1%}, colour {colour:.1%}, background {ground:.1%}; two objects {right:.1%}"
+            self.measures.append(Measure(f"preset {preset.name}", len(asked), text))
+
+    def _draw_by(self, preset: Preset, request: Request) -> Image.Image:
+        """Draw one request: the callback that ends guidance works for one at a time (diffusers 0.42)."""
+        pipeline = cast("Any", self._pipeline)
+        own = pipeline.scheduler
+        pipeline.scheduler = make_scheduler(preset.scheduler, dict(own.config), preset.num_inference_steps)
+        cutoff = SDXLCFGCutoffCallback(cutoff_step_ratio=preset.guidance_cutoff, cutoff_step_index=None)
+        try:
+            return pipeline(
+                prompt=request.prompt,
+                width=request.width,
+                height=request.height,
+                num_inference_steps=preset.num_inference_steps,
+                guidance_scale=preset.guidance_scale,
+                generator=torch.Generator("cpu").manual_seed(request.seed),
+                callback_on_step_end=cutoff,
+            ).images[0]
+        finally:
+            pipeline.scheduler = own
+
     def seeds(self) -> list[Image.Image]:
         """Measure the demo prompt over seeds, how far they differ, and that one repeats."""
         prompt = DEMO_MODEL.example_prompts[0]
@@ -243,6 +278,7 @@ def main() -> None:
     pairs = evaluation.relations()
     evaluation.negatives()
     evaluation.guidance()
+    evaluation.presets()
     demo = evaluation.seeds()
     evaluation.speed()
     size = f"{folder_bytes(given.folder) / 1e6:.2f} MB"

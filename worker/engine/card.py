@@ -1,8 +1,9 @@
-"""The card of a checkpoint: its sizes, limits and defaults. Needs no torch and none of the weights.
+"""The card of a checkpoint: its sizes, limits, defaults and presets. Needs no torch and none of the weights.
 
 A folder may carry a `darkroom.json` beside its `model_index.json`: any fields of
 `shared.generation.ModelCard` except `revision`, which replace what is found here. So a fine-tune
-brings its own defaults and sizes. The demo model's card comes from `worker.demo_model.catalog`.
+brings its own defaults, sizes and presets; how a preset names its LoRA is told in `worker.engine.loras`.
+The demo model's card comes from `worker.demo_model.catalog`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from shared.errors import CheckpointUnavailable
-from shared.generation import AspectRatio, Defaults, ModelCard, Scheduler, Size, SizeRule
+from shared.generation import AspectRatio, ModelCard, Scheduler, Size, SizeRule
 from worker.demo_model.catalog import DEMO_MODEL
+from worker.engine.presets import DEMO_PRESETS, SDXL_PRESETS, SSD_1B_PRESETS, defaults_of, with_revisions
 from worker.engine.source import SSD_1B, Source
 
 OVERRIDES: Final = "darkroom.json"
@@ -41,18 +43,7 @@ SDXL_CUSTOM_SIZES: Final = SizeRule(min_side=512, max_side=2048, multiple_of=64,
 SCHEDULERS: Final = tuple(scheduler for scheduler in Scheduler if scheduler is not Scheduler.LCM)
 """LCM draws mush from a checkpoint that wasn't distilled for it: a `darkroom.json` may add it back."""
 
-SSD_1B_DEFAULTS: Final = Defaults(
-    size=Size(width=1024, height=1024),
-    num_inference_steps=25,
-    guidance_scale=9.0,
-    scheduler=Scheduler.EULER,
-    negative_prompt="ugly, blurry, poor quality",
-)
-"""The checkpoint's own scheduler; guidance and negative as its card advises."""
-
-SDXL_DEFAULTS: Final = SSD_1B_DEFAULTS.model_copy(
-    update={"num_inference_steps": 30, "guidance_scale": 6.0, "negative_prompt": ""}
-)
+_SIDE: Final = Size(width=1024, height=1024)
 
 EXAMPLES: Final = (
     "An astronaut riding a green horse, oil painting, warm evening light",
@@ -77,8 +68,8 @@ def card_of(source: Source) -> ModelCard:
     try:
         overrides = cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
         whole = {**card.model_dump(), **overrides, "revision": source.revision}
-        return ModelCard.model_validate(whole, extra="forbid")
-    except (ValueError, TypeError, ValidationError) as error:
+        return with_revisions(ModelCard.model_validate(whole, extra="forbid"), source.folder)
+    except (ValueError, TypeError, ValidationError, CheckpointUnavailable) as error:
         raise CheckpointUnavailable(f"{file} is no valid model card: {error}") from error
 
 
@@ -89,6 +80,7 @@ def _card(source: Source) -> ModelCard:
     else:
         kind = "SSD-1B" if is_ssd_1b else "SDXL"
         title, description = source.name.rpartition("/")[2], f"A checkpoint of {kind}'s class."
+    presets = SSD_1B_PRESETS if is_ssd_1b else SDXL_PRESETS
     return ModelCard(
         id=source.name,
         title=title,
@@ -97,7 +89,8 @@ def _card(source: Source) -> ModelCard:
         aspect_ratios=SDXL_RATIOS,
         custom_sizes=SDXL_CUSTOM_SIZES,
         schedulers=SCHEDULERS,
-        defaults=SSD_1B_DEFAULTS if is_ssd_1b else SDXL_DEFAULTS,
+        defaults=defaults_of(presets[0], _SIDE),
+        presets=presets,
         example_prompts=EXAMPLES,
     )
 
@@ -119,12 +112,8 @@ def _demo_card(revision: str) -> ModelCard:
         is_demo=True,
         aspect_ratios=ratios,
         schedulers=SCHEDULERS,
-        defaults=Defaults(
-            size=ratios[0].size,
-            num_inference_steps=DEMO_MODEL.num_inference_steps,
-            guidance_scale=DEMO_MODEL.guidance_scale,
-            scheduler=Scheduler.EULER,
-        ),
+        defaults=defaults_of(DEMO_PRESETS[0], ratios[0].size),
+        presets=DEMO_PRESETS,
         example_prompts=DEMO_MODEL.example_prompts,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +15,11 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from shared.errors import CheckpointUnavailable
+from shared.errors import CheckpointUnavailable, ModelError
 from shared.generation import ModelCard
 from shared.tuning import Tuning, TuningInEffect, VaePrecision
+from worker.engine.adapters import fuse_all
+from worker.engine.presets import offering
 from worker.engine.schedulers import SchedulerConfig
 from worker.engine.source import has_fp16_variant
 from worker.engine.tuning import tune, vae_dtype
@@ -41,6 +44,28 @@ class Model:
     """Of the UNet and the encoders; the VAE's may be wider."""
     tuning: TuningInEffect
     """How its networks compute."""
+    fused: Mapping[str, UNet2DConditionModel] = field(default_factory=dict[str, UNet2DConditionModel])
+    """The UNet with a LoRA fused in, by adapter; `unet` is the plain one."""
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters that it can draw with."""
+        return tuple(self.fused)
+
+    @property
+    def unets(self) -> tuple[UNet2DConditionModel, ...]:
+        """All of its UNets, the plain one first."""
+        return (self.unet, *self.fused.values())
+
+    def unet_of(self, adapter: str | None) -> UNet2DConditionModel:
+        """Find the UNet with this adapter; None: the plain one. Raises ModelError if it isn't loaded."""
+        unet = self.unet if adapter is None else self.fused.get(adapter)
+        if unet is None:
+            raise ModelError(
+                f"This worker has not loaded the adapter {adapter}; its log says why. "
+                "All workers of a model need the same DARKROOM_PRESETS, and room for the adapters."
+            )
+        return unet
 
     @property
     def latent_channels(self) -> int:
@@ -74,11 +99,15 @@ def load_model(
     *,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
+    adapters: Mapping[str, Path] | None = None,
     tuning: Tuning | None = None,
     vae_folder: Path | None = None,
     vae_name: str | None = None,
 ) -> Model:
     """Load a checkpoint in the layout of diffusers onto `device` (None: `best_device`), safetensors only.
+
+    `adapters` are LoRA files by the names that the card's presets have for them. The model's card offers only the
+    presets whose adapters could be loaded.
 
     The VAE is the checkpoint's own, or the one in `vae_folder`, which the model's report calls `vae_name`. It runs in
     float32 where it would overflow in fp16 (`force_upcast`, as the stock pipeline does). `tuning` None: what is good
@@ -115,10 +144,11 @@ def load_model(
         pipeline.to(device)
     except torch.OutOfMemoryError as error:
         raise CheckpointUnavailable(f"{folder} does not fit the memory of {device}: {error}") from error
+    fused = fuse_all(pipeline.unet, adapters or {})
     sizes = [ratio.size for ratio in card.aspect_ratios]
-    in_effect = tune((pipeline.unet,), pipeline.vae, tuning, sizes=sizes, vae_name=vae_name)
+    in_effect = tune((pipeline.unet, *fused.values()), pipeline.vae, tuning, sizes=sizes, vae_name=vae_name)
     return Model(
-        card=card,
+        card=offering(card, adapters=fused),
         unet=pipeline.unet,
         vae=pipeline.vae,
         text_encoder=pipeline.text_encoder,
@@ -130,6 +160,7 @@ def load_model(
         device=device,
         dtype=dtype,
         tuning=in_effect,
+        fused=fused,
     )
 
 

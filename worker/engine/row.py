@@ -53,6 +53,7 @@ class Row:
     ) -> None:
         self.id = row_id
         self.params = params
+        self.unet = model.unet_of(params.adapter)
         self.conditioning = conditioning
         self.step = 0
         self.was_alone = True
@@ -159,7 +160,7 @@ def predict_noise(model: Model, rows: list[Row]) -> list[tuple[torch.Tensor, tor
             return wanted[0]
         return torch.cat([tensor[copy : copy + 1] for copy in range(copies) for tensor in wanted])
 
-    noise = cast("Any", model.unet)(
+    noise = cast("Any", rows[0].unet)(
         torch.cat(inputs * copies),
         timesteps.repeat(copies),
         encoder_hidden_states=side_by_side([row.conditioning.prompt_embeds for row in rows]),

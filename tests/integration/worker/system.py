@@ -139,9 +139,12 @@ class System:
         seed: int | None = 1,
         prompt: str = "x",
         lane: Lane = Lane.INTERACTIVE,
+        preset: str | None = None,
     ) -> Job:
         card = self.card
-        request = GenerationRequest(prompt=prompt, num_inference_steps=steps, num_images=num_images, seed=seed)
+        request = GenerationRequest(
+            prompt=prompt, num_inference_steps=steps, num_images=num_images, seed=seed, preset=preset
+        )
         new = NewJob(new_job_id(), LOCAL_TENANT, card.id, request.resolve(card, drawn_seed=0), {}, lane=lane)
         job = self(scripts.submit(new, Terms(keep_s=3600))).job
         if wake:

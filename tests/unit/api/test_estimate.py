@@ -6,7 +6,7 @@ import random
 import pytest
 
 from api.estimate import DELIVERY_MS, NOMINAL_MS, expected_ms, time_left
-from shared.contract import WorkerState
+from shared.contract import Speed, WorkerState
 from shared.jobs import Hold, Job, JobStatus
 from shared.scripts import Fleet, Mode, Outlook
 from tests.unit.api.waiting import (
@@ -56,6 +56,13 @@ class TestExpectedWork:
 
         assert expected_ms(params(), [unguided]) == 10 * 200 + 50
         assert expected_ms(params(guidance_scale=1.0), [guided]) == 10 * 50 + 50
+
+    @pytest.mark.parametrize("measured", [speed(step_ms=100), speed(guided=False, step_ms=50)])
+    def test_with_a_cutoff_the_guided_steps_and_the_others_count_apart(self, measured: Speed) -> None:
+        part = params(guidance_cutoff=0.5)
+
+        assert part.num_guided_steps == 6
+        assert expected_ms(part, [worker(speeds=(measured,))]) == 6 * 100 + 4 * 50 + 50
 
     def test_workers_that_are_not_ready_do_not_count(self) -> None:
         leaving = worker(state="draining", speeds=(speed(step_ms=1),))

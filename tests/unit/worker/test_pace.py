@@ -76,6 +76,15 @@ def test_size_and_guidance_are_apart_and_the_last_used_comes_first() -> None:
     ]
 
 
+def test_a_picture_that_is_guided_in_part_tells_nothing() -> None:
+    pace = Pace()
+    pace.drew(PARAMS, steps(5))
+    pace.drew(PARAMS.model_copy(update={"guidance_cutoff": 0.5}), [900, 900, 900, 450, 450])
+    assert [(speed.guided, speed.step_ms) for speed in pace.speeds] == [(True, 10)]
+    pace.drew(PARAMS.model_copy(update={"guidance_cutoff": 0.99}), steps(5, step_ms=20))  # guided to the end
+    assert pace.speeds[0].step_ms > 10
+
+
 def test_what_was_not_drawn_for_long_is_forgotten() -> None:
     pace = Pace()
     for width in range(8, 8 * (MOST_SPEEDS + 3), 8):

@@ -33,7 +33,7 @@ def test_ssd_1b_offers_what_its_card_advises(ssd_1b: ModelCard) -> None:
     assert ssd_1b.defaults.guidance_scale == 9
     assert ssd_1b.defaults.num_inference_steps == 25
     assert ssd_1b.defaults.negative_prompt == "ugly, blurry, poor quality"
-    assert ssd_1b.defaults.scheduler is Scheduler.EULER
+    assert ssd_1b.defaults.scheduler is Scheduler.DPMPP_2M_KARRAS
     assert ssd_1b.defaults.size == size(1024, 1024)
 
 

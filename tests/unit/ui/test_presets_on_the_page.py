@@ -1,0 +1,85 @@
+"""The choice of a preset: what it fills in, and what is asked for then."""
+
+from __future__ import annotations
+
+from shared.generation import ModelCard, Preset, Scheduler
+from tests.integration.serving import CARD, Hand, Serving
+from tests.unit.ui.pressing import form_of
+from ui.form import PRESET_SETS, request_of, values_of_preset
+from ui.handlers import Handlers, View
+
+QUALITY = Preset(
+    name="quality",
+    title="Quality",
+    description="All of it.",
+    num_inference_steps=20,
+    guidance_scale=5.0,
+    scheduler=Scheduler.DDIM,
+    negative_prompt="ugly",
+)
+FAST = Preset(
+    name="fast",
+    title="Fast",
+    description="A few steps.",
+    num_inference_steps=3,
+    guidance_scale=1.0,
+    guidance_cutoff=0.5,
+    scheduler=Scheduler.LCM,
+    adapter="some/lora@1",
+)
+PRESETTED: ModelCard = CARD.model_copy(update={"id": "test/presets", "presets": (QUALITY, FAST)})
+NO_DRAFT: dict[str, object] = {}
+
+
+def look(handlers: Handlers, hand: Hand, gateway: Serving, draft: dict[str, object], **defaults: object) -> View:
+    hand.forget_all()
+    card = PRESETTED.model_copy(update={"defaults": CARD.defaults.model_copy(update=defaults)})
+    with Hand(gateway.settings, card):
+        return handlers.look(View(), None, draft)
+
+
+def test_the_presets_are_a_choice_and_the_cards_own_is_made(hand: Hand, gateway: Serving, handlers: Handlers) -> None:
+    controls = look(handlers, hand, gateway, NO_DRAFT, preset="quality").controls
+
+    assert controls["preset"].choices == (("Quality", "quality"), ("Fast", "fast"))
+    assert controls["preset"].value == "quality"
+    assert controls["scheduler"].choices == (("Euler", "euler"), ("DDIM", "ddim"), ("LCM", "lcm"))
+
+
+def test_a_model_without_presets_offers_none(first: View) -> None:
+    assert (first.controls["preset"].choices, first.controls["preset"].value) == ((), None)
+
+
+def test_the_choice_of_this_browser_comes_back(hand: Hand, gateway: Serving, handlers: Handlers) -> None:
+    draft: dict[str, object] = {"model": PRESETTED.id, "preset": "fast", "num_inference_steps": 5, "scheduler": "lcm"}
+    controls = look(handlers, hand, gateway, draft, preset="quality").controls
+
+    assert controls["preset"].value == "fast"
+    assert (controls["num_inference_steps"].value, controls["scheduler"].value) == (5, "lcm")
+    gone: dict[str, object] = {"model": PRESETTED.id, "preset": "best"}
+    assert look(handlers, hand, gateway, gone).controls["preset"].value is None
+
+
+def test_choosing_one_fills_the_controls_and_they_beat_it(hand: Hand, gateway: Serving, handlers: Handlers) -> None:
+    view = look(handlers, hand, gateway, NO_DRAFT)
+    card = view.card
+    assert card is not None
+    values = values_of_preset(card, "fast")
+    assert values.keys() == set(PRESET_SETS)
+    assert values_of_preset(card, "best") == {}
+
+    form = form_of(view, prompt="a fox", preset="fast", **values)
+    plain = request_of(form).resolve(PRESETTED, drawn_seed=1)
+    more = request_of({**form, "num_inference_steps": 7}).resolve(PRESETTED, drawn_seed=1)
+
+    assert (plain.num_inference_steps, plain.scheduler, plain.negative_prompt) == (3, Scheduler.LCM, "")
+    assert (plain.adapter, plain.guidance_cutoff) == ("some/lora@1", 0.5)
+    assert more == plain.model_copy(update={"num_inference_steps": 7})
+
+
+def test_the_gateway_says_which_presets_there_are(first: View, handlers: Handlers) -> None:
+    answer = handlers.generate(form_of(first, prompt="a fox", preset="fast"))
+
+    assert answer.job_id is None
+    assert "<strong>Preset</strong>" in answer.problems
+    assert "Tiny has none" in answer.problems

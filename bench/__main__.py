@@ -18,6 +18,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, cast
 
+from bench.ending import end_cleanly
 from bench.subject import Subject
 
 USUAL: Final = ("speed", "start", "workers", "memory")
@@ -88,6 +89,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for every process: `make bench-gpu` is the other one
+    end_cleanly()
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     for name in asked.parts or USUAL:
         begun = time.monotonic()

@@ -9,6 +9,7 @@ while the worker is idle.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from bench.spans import Traced
 from bench.subject import Subject
 from bench.table import markdown
 from bench.ways import Darkroom
+from shared.generation import Size
 
 FIRST_JOBS: Final = 50
 """After so many, allocators have met every size."""
@@ -30,8 +32,9 @@ SETTLE_S: Final = 0.5
 MIB: Final = 2**20
 
 
-def main(folder: Path, subject: Subject, jobs: int) -> None:
-    """Send the jobs through, print the table."""
+def main(folder: Path, subject: Subject, jobs: int, sizes: Sequence[Size] = ()) -> None:
+    """Send the jobs through, print the table. No sizes: all that the model advises."""
+    sizes = sizes or [ratio.size for ratio in subject.card.aspect_ratios]
     with Site(folder, model=subject.model) as site:
         trace = folder / "trace.jsonl"
         with Darkroom(site, worker="bench.traced_worker", environment={"BENCH_TRACE": str(trace)}) as darkroom:
@@ -41,7 +44,7 @@ def main(folder: Path, subject: Subject, jobs: int) -> None:
             done = 0
             for upto in (0, min(FIRST_JOBS, jobs), (jobs + FIRST_JOBS) // 2, jobs):
                 if upto > done:
-                    _draw(darkroom, subject, done, upto)
+                    _draw(darkroom, subject, range(done, upto), sizes)
                     done = upto
                 time.sleep(SETTLE_S)
                 peaks = Traced.read(trace).cuda_peaks
@@ -52,8 +55,7 @@ def main(folder: Path, subject: Subject, jobs: int) -> None:
     print(f"\n{grown:+.1f} MiB over the last {jobs - min(FIRST_JOBS, jobs)} jobs.")
 
 
-def _draw(darkroom: Darkroom, subject: Subject, begin: int, end: int) -> Round:
-    sizes = [ratio.size for ratio in subject.card.aspect_ratios]
+def _draw(darkroom: Darkroom, subject: Subject, numbers: range, sizes: Sequence[Size]) -> Round:
     orders = [
         replace(
             order,
@@ -61,6 +63,6 @@ def _draw(darkroom: Darkroom, subject: Subject, begin: int, end: int) -> Round:
             height=sizes[at % len(sizes)].height,
             guidance_scale=(1.0 if at % 2 else order.guidance_scale),
         )
-        for at, order in enumerate(short(subject, end - begin, seed=begin), start=begin)
+        for at, order in zip(numbers, short(subject, len(numbers), seed=numbers.start), strict=True)
     ]
     return darkroom.draw(orders, USERS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -82,21 +82,20 @@ class Site:
     def start(
         self,
         words: tuple[str, ...],
-        ready: Callable[[int], bool] | str,
+        ready: str,
         environment: Mapping[str, str] | None = None,
         *,
         wait: bool = True,
     ) -> Process:
-        """Start Python with these words, and wait until it is ready: says so in its log, or answers.
+        """Start Python with these words, and wait until its log has the words that mean `ready`.
 
         Raises StackError with the log's last lines.
         """
         self._started += 1
         name = words[1] if words[0] == "-m" else words[0]
         log = self.folder / f"{self._started}-{name}.log"
-        is_ready = (lambda _pid: _has_said(log, ready)) if isinstance(ready, str) else ready
         told = {**self.environment, **(environment or {})}
-        process = Process(Program(name, (sys.executable, *words), log, is_ready, told, ROOT))
+        process = Process(Program(name, (sys.executable, *words), log, lambda _pid: _has_said(log, ready), told, ROOT))
         process.start()
         self._stack.callback(process.stop, STOP_S)
         if wait:

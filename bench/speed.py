@@ -10,6 +10,7 @@ thrown away. Ratios are of one round, its bare loop being 1.00, and medians over
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,8 @@ class Scale:
     bulk_by_others: int = 10
     """The same for the ways that have no lanes: their interactive job waits for all of these."""
     interactive: int = 6
+    others: bool = True
+    """Whether rows 2 and 3 are measured."""
 
 
 @dataclass(slots=True)
@@ -84,23 +87,22 @@ class Ways:
     """All ways, each up and warm."""
 
     bare: BareLoop
-    gradio: GradioPage
-    celery: CeleryJobs
     darkroom: Darkroom
+    others: Mapping[int, Way]
+    """By their row."""
 
 
-def main(folder: Path, subject: Subject, scale: Scale) -> None:
-    """Start all ways, measure, print the tables."""
+def main(folder: Path, subject: Subject, scale: Scale) -> dict[str, Rounds]:
+    """Start all ways, measure, print the tables; returns what was measured by the names of the ways."""
     with ExitStack() as stack:
         site = stack.enter_context(Site(folder, model=subject.model))
         trace = folder / "trace.jsonl"
         ways = Ways(
             BareLoop(site, subject.checkpoint),
-            GradioPage(site, subject.checkpoint),
-            CeleryJobs(site, subject.checkpoint),
             Darkroom(site, worker="bench.traced_worker", environment={"BENCH_TRACE": str(trace)}),
+            {2: GradioPage(site, subject.checkpoint), 3: CeleryJobs(site, subject.checkpoint)} if scale.others else {},
         )
-        for way in (ways.bare, ways.gradio, ways.celery, ways.darkroom):
+        for way in (ways.bare, *ways.others.values(), ways.darkroom):
             stack.enter_context(way)
             way.draw(mixed(subject, scale.users, seed=9_000), scale.users)
         said = ways.bare.said
@@ -112,6 +114,12 @@ def main(folder: Path, subject: Subject, scale: Scale) -> None:
         _print_speeds(ways, in_turn, polled, by_users, scale)
         split.report(split_of, trace)
         _print_priorities(ways, subject, scale)
+        return {
+            "bare loop": in_turn[ways.bare],
+            "Darkroom, one user": in_turn[ways.darkroom],
+            "bare loop, mixed": by_users[ways.bare],
+            f"Darkroom, {scale.users} users, mixed": by_users[ways.darkroom],
+        }
 
 
 def _one_user(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Rounds]:
@@ -135,7 +143,7 @@ def _default_polling(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Ro
 
 def _many_users(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Rounds]:
     """Draw lists of mixed steps and guidance: every way in turn, forth and back."""
-    found: dict[Way, Rounds] = {way: Rounds() for way in (ways.bare, ways.gradio, ways.celery, ways.darkroom)}
+    found: dict[Way, Rounds] = {way: Rounds() for way in (ways.bare, *ways.others.values(), ways.darkroom)}
     ways.darkroom.alone = False
     for number in range(scale.rounds):
         orders = mixed(subject, scale.mixed, seed=1_000 + 100 * number)
@@ -160,8 +168,7 @@ def _print_speeds(
         row(4, "Darkroom, the same pictures", ways.darkroom, in_turn, ONE_USER_BAR),
         row(4, "Darkroom, the client waits as by default", ways.darkroom, polled),
         row(1, "bare loop, mixed steps and guidance", ways.bare, by_users),
-        row(2, f"{ways.gradio.name}, the same pictures", ways.gradio, by_users),
-        row(3, f"{ways.celery.name}, the same pictures", ways.celery, by_users),
+        *(row(number, f"{way.name}, the same pictures", way, by_users) for number, way in ways.others.items()),
         row(5, "Darkroom, the same pictures", ways.darkroom, by_users, MIXED_BAR),
     ]
     head = ("row", "way", "users", "pictures a minute", "to the bare loop", "s a picture, median", "bar")
@@ -186,7 +193,7 @@ def _print_priorities(ways: Ways, subject: Subject, scale: Scale) -> None:
     rows: list[list[object]] = [
         ["Darkroom, two lanes", scale.bulk, idle_s, behind_s, ratio, PRIORITY_BAR.judge(ratio)],
     ]
-    for way in (ways.gradio, ways.celery):
+    for way in ways.others.values():
         idle_s, behind_s = _behind_others(way, subject, scale)
         ratio = behind_s / idle_s
         times = (scale.bulk + 1) / (scale.bulk_by_others + 1)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
+from bench.ending import end_cleanly
 from bench.orders import mixed
 from bench.site import Site
 from bench.spans import Span, Traced
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("timeline.svg"))
     asked = parser.parse_args()
+    end_cleanly()
     subject = Subject.of(asked.model)
     with tempfile.TemporaryDirectory(prefix="bench-timeline-") as temporary:
         folder = Path(temporary)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
-import gradio_client
+import gradio_client  # pyright: ignore[reportMissingTypeStubs]: it ships no types
 
 from bench.baselines import celery_jobs
 from bench.load import Drawn, Round, User, draw_by
@@ -40,6 +40,7 @@ class Way(ABC):
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._users: list[User] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as started:
@@ -64,10 +65,6 @@ class Way(ABC):
         while len(self._users) < users:
             self._users.append(self.user())
         return draw_by(self._users[:users], orders)
-
-    @property
-    def _users(self) -> list[User]:
-        return self.__dict__.setdefault("_known_users", [])
 
 
 class BareLoop(Way):

@@ -89,7 +89,7 @@ def _measure(site: Site, client: Client, nursery: Piped, count: int, scale: Scal
     with Meter(pids) as meter:
         orders = [Order("a red circle", "", 64, 64, scale.steps, 1.0, seed) for seed in range(jobs)]
         with ThreadPoolExecutor(SUBMITTERS) as threads:
-            ids = {job.id for job in threads.map(lambda order: client.submit(order.request()), orders)}
+            ids = {str(job.id) for job in threads.map(client.submit, (order.request() for order in orders))}
         ended = _await(client, ids)
     begun_s, ended_s = window(ended, count)
     return Throughput(count, rate(ended, begun_s, ended_s), meter.busy(begun_s, ended_s), ended_s - begun_s)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from bench.baselines.stock import Stock
 from bench.orders import from_line
@@ -26,7 +27,7 @@ def main() -> None:
     print(json.dumps({"threads": torch.get_num_threads(), "device": stock.device}), flush=True)
     for line in sys.stdin:
         times: list[float] = [time.time()]
-        pictures = []
+        pictures: list[Image.Image] = []
         for order in from_line(line):
             pictures.append(stock.draw(order))
             times.append(time.time())

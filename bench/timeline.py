@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
@@ -26,15 +27,27 @@ SHOWN: Final = ("claim", "step", "decode", "preview", "encode", "upload", "recor
 COLOURS: Final = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d", "#eeca3b")
 NOBODYS: Final = "#999999"
 WIDTH: Final = 1200
-LEFT: Final = 150
+LEFT: Final = 190
 LANE: Final = 24
 BAR: Final = 16
 MARKS: Final = 10
 
 
+def owned(spans: Sequence[Span]) -> list[Span]:
+    """Give spans that don't tell whose they are the owner of the one around them, else of the next in their thread."""
+    found: list[Span] = []
+    for at, span in enumerate(spans):
+        others = [other for other in spans if other.thread == span.thread and other.jobs]
+        around = [other for other in others if other.begun_s <= span.begun_s and span.ended_s <= other.ended_s]
+        after = [other for other in spans[at:] if other in others]
+        jobs = span.jobs or next((other.jobs for other in (*around, *after)), ())
+        found.append(replace(span, jobs=jobs))
+    return found
+
+
 def draw(spans: Sequence[Span], title: str) -> str:
     """Write the SVG. Needs at least one span."""
-    spans = sorted(spans, key=lambda span: span.begun_s)
+    spans = owned(sorted(spans, key=lambda span: span.begun_s))
     begun_s, ended_s = spans[0].begun_s, max(span.ended_s for span in spans)
     scale = (WIDTH - LEFT - 20) / max(ended_s - begun_s, 1e-9)
     jobs = list(dict.fromkeys(job for span in spans for job in span.jobs))
@@ -57,7 +70,7 @@ def draw(spans: Sequence[Span], title: str) -> str:
         label = f"{1000 * (at_s - begun_s):.0f} ms"
         parts.append(f'<text x="{x(at_s):.1f}" y="{bottom + 16}" text-anchor="middle" fill="#666">{label}</text>')
     for number, (name, thread) in enumerate(lanes):
-        parts.append(f'<text x="4" y="{40 + LANE * number + 12}">{escape(f"{name} · {thread}"[:26])}</text>')
+        parts.append(f'<text x="4" y="{40 + LANE * number + 12}">{escape(f"{name} · {thread}"[:30])}</text>')
     for span in spans:
         top = 40 + LANE * lanes.index((span.name, span.thread))
         owners = [colours[job] for job in span.jobs] or [NOBODYS]

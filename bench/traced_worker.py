@@ -79,7 +79,7 @@ def install(trace: Trace) -> None:
 
 
 def _jobs_in(args: tuple[Any, ...], result: object) -> tuple[str, ...]:
-    """Find whose work it was, as far as arguments and result tell: rows of a step, a lease, a key in the store."""
+    """Find whose work it was by arguments and result: a row, events of a step, a lease, a key of the store."""
     found: dict[str, None] = {}
     results: list[object] = cast("list[object]", result) if isinstance(result, list) else [result]
     for thing in (*args, *results):
@@ -91,6 +91,8 @@ def _jobs_in(args: tuple[Any, ...], result: object) -> tuple[str, ...]:
             found[job_id] = None
         elif isinstance(thing, str) and thing.startswith("images/") and thing.count("/") > 1:
             found[thing.split("/")[2]] = None
+        elif isinstance(thing, str) and thing.rpartition("/")[2].isdigit():
+            found[thing.rpartition("/")[0]] = None
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ from bench.spans import Span, Traced, covered_s
 from bench.split import parts_of
 from bench.subject import Subject
 from bench.table import Bar, markdown
-from bench.timeline import draw
+from bench.timeline import draw, owned
 from bench.ways import Seen
 from bench.workers import rate, window
 from shared.contract import JobBody
@@ -187,3 +187,8 @@ def test_the_timeline_is_a_picture_with_a_bar_for_each_job_of_a_span() -> None:
     fills = [bar.get("fill") for bar in bars][1:]
     assert len(fills) == 4
     assert len(set(fills)) == 3
+
+
+def test_work_that_tells_no_owner_is_that_of_the_step_around_it_or_of_what_comes_next() -> None:
+    spans = [span("step", 0, 2, "a"), span("decode", 1, 2), span("encode", 2, 3), span("upload", 3, 4, "b")]
+    assert [list(one.jobs) for one in owned(spans)] == [["a"], ["a"], ["b"], ["b"]]

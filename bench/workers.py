@@ -3,8 +3,8 @@
     python -m bench workers
 
 The workers are those of `bench.nursery`: real processes whose forwards sleep, on a real gateway, Valkey and S3 server.
-Jobs for all are submitted over HTTP ahead of time. What counts is the time in which every worker could be busy: from
-when the last job is submitted and every worker has one, until no job waits. A job that lies in it by half counts half.
+Jobs are submitted over HTTP while all workers are paused. What counts is the time in which every worker could be busy:
+from when as many jobs have begun as there are workers, until no job waits. A job that lies in it by half counts half.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, final
 
+import httpx2
 import psutil
 
 from bench.orders import Order
@@ -47,7 +48,7 @@ class Scale:
     """How much is drawn."""
 
     counts: tuple[int, ...] = (1, 4, 16, 64)
-    jobs_each: int = 9
+    jobs_each: int = 8
     steps: int = 25
     step_ms: float = 100.0
     """As a large picture takes on a consumer's GPU: 2.8 s a job with its decoding."""
@@ -64,35 +65,55 @@ class Throughput:
     window_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The running system."""
+
+    site: Site
+    url: str
+    client: Client
+    nursery: Piped
+    scale: Scale
+
+
 def main(folder: Path, scale: Scale) -> None:
     """Start ever more workers, measure, print the table."""
     checkpoint = str(make_tiny_checkpoint(folder / "tiny"))
-    with Site(folder, model=checkpoint, threads=1) as site, Client(site.gateway()) as client:
+    with Site(folder, model=checkpoint, threads=1) as site, Client(url := site.gateway()) as client:
         told = {"BENCH_STEP_MS": str(scale.step_ms), "OPENBLAS_NUM_THREADS": "1", "DARKROOM_LOG_LEVEL": "WARNING"}
         words = ("-m", "bench.nursery")
         with Piped(words, {**site.environment, **told}, folder / "nursery.log") as nursery:
             nursery.hear()
+            stage = Stage(site, url, client, nursery, scale)
             found: list[Throughput] = []
             for count in scale.counts:
                 nursery.ask(str(count - (found[-1].workers if found else 0)))
                 _wait_for(site, count)
-                _measure(site, client, nursery, 1, scale, jobs=2 * count)
-                found.append(_measure(site, client, nursery, count, scale, jobs=scale.jobs_each * count))
+                _draw(stage, jobs=count)
+                found.append(_measure(stage, count))
             resident = sum(_own_bytes(process) for process in _family(nursery.pid)) / 2**30
     _print(found, resident)
 
 
-def _measure(site: Site, client: Client, nursery: Piped, count: int, scale: Scale, *, jobs: int) -> Throughput:
+def _measure(stage: Stage, count: int) -> Throughput:
     """Have jobs drawn and see how fast."""
+    site = stage.site
     parts = {"Valkey": site.valkey.pid, "S3 server": site.s3.pid, "gateway": site.gateway_process.pid}
-    pids = {name: pid for name, pid in parts.items() if pid} | {"workers": nursery.pid, "this bench": os.getpid()}
+    pids = {name: pid for name, pid in parts.items() if pid} | {"workers": stage.nursery.pid, "this bench": os.getpid()}
     with Meter(pids) as meter:
-        orders = [Order("a red circle", "", 64, 64, scale.steps, 1.0, seed) for seed in range(jobs)]
-        with ThreadPoolExecutor(SUBMITTERS) as threads:
-            ids = {str(job.id) for job in threads.map(client.submit, (order.request() for order in orders))}
-        ended = _await(client, ids)
+        ended = _draw(stage, jobs=stage.scale.jobs_each * count)
     begun_s, ended_s = window(ended, count)
     return Throughput(count, rate(ended, begun_s, ended_s), meter.busy(begun_s, ended_s), ended_s - begun_s)
+
+
+def _draw(stage: Stage, *, jobs: int) -> list[JobBody]:
+    """Submit so many jobs, then let the workers begin, all at once; the jobs when they have ended."""
+    orders = [Order("a red circle", "", 64, 64, stage.scale.steps, 1.0, seed) for seed in range(jobs)]
+    httpx2.post(f"{stage.url}/v1/queue/pause", trust_env=False).raise_for_status()
+    with ThreadPoolExecutor(SUBMITTERS) as threads:
+        ids = {str(job.id) for job in threads.map(stage.client.submit, (order.request() for order in orders))}
+    httpx2.post(f"{stage.url}/v1/queue/resume", trust_env=False).raise_for_status()
+    return _await(stage.client, ids)
 
 
 def _wait_for(site: Site, count: int) -> None:
@@ -136,11 +157,9 @@ def _read(client: Client, ids: set[str]) -> list[JobBody]:
 
 
 def window(jobs: Sequence[JobBody], workers: int) -> tuple[float, float]:
-    """Tell when every worker could be busy, Unix seconds: all jobs are submitted, each has one, and some still wait."""
+    """Tell when every worker could be busy, Unix seconds: as many jobs have begun, and some still wait."""
     begins = sorted(job.started_at.timestamp() for job in jobs if job.started_at)
-    submitted = max(job.created_at.timestamp() for job in jobs)
-    begun_s = max(submitted, begins[workers - 1])
-    return begun_s, begins[-1]
+    return begins[workers - 1], begins[-1]
 
 
 def rate(jobs: Sequence[JobBody], begun_s: float, ended_s: float) -> float:

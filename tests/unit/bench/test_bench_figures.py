@@ -107,10 +107,6 @@ def test_a_job_that_lies_half_in_the_window_counts_half() -> None:
     assert rate(jobs, begun_s, ended_s) == pytest.approx(1.0, rel=1e-3)
 
 
-def test_the_window_begins_when_the_last_job_is_submitted() -> None:
-    assert window([job(0, 0, 1), job(3, 4, 5)], workers=1)[0] == NOON + 3
-
-
 def test_a_rate_needs_a_time() -> None:
     with pytest.raises(ValueError, match="more jobs"):
         rate([job(0, 0, 1)], NOON, NOON)

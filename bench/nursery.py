@@ -19,8 +19,7 @@ from typing import Any, Final
 
 import torch
 
-import worker.app
-from bench.paced import pace
+from bench.paced import pace, serve
 from shared.settings import Settings
 from worker.__main__ import main as work
 from worker.engine.card import card_of
@@ -76,7 +75,7 @@ def main() -> None:
     def loaded(*_: Any, **__: Any) -> Model:  # noqa: ANN401 (whatever `load_model` takes)
         return model
 
-    worker.app.load_model = loaded
+    serve(loaded)
     pids: list[int] = []
     print("nursery ready", flush=True)
     try:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 
+import worker.app
 from worker.engine.model import Model
 
 STEP_S: Final = float(os.environ.get("BENCH_STEP_MS", "100")) / 1000
@@ -22,6 +25,13 @@ DECODING_STEPS: Final = 3
 SPREAD: Final = 0.03
 LATENTS: Final = 8 * 8
 """Of 64x64 pixels."""
+
+
+def serve(load: Callable[..., Model]) -> None:
+    """Have this process' worker load its model by `load`. Exits if the worker no longer loads where it did."""
+    if not hasattr(worker.app, "load_model"):
+        sys.exit("worker.app has no load_model any more: tell bench/paced.py where a worker loads its model now.")
+    worker.app.load_model = load
 
 
 def pace(model: Model) -> Model:

@@ -11,8 +11,7 @@ import os
 import sys
 from typing import Any
 
-import worker.app
-from bench.paced import pace
+from bench.paced import pace, serve
 from worker.__main__ import main
 from worker.engine.model import Model, load_model
 
@@ -23,7 +22,7 @@ def load_paced(*args: Any, **kwargs: Any) -> Model:  # noqa: ANN401 (whatever `l
 
 
 if __name__ == "__main__":
-    worker.app.load_model = load_paced
+    serve(load_paced)
     exit_code = main()
     sys.stdout.flush()
     os._exit(exit_code)

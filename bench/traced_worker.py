@@ -67,7 +67,7 @@ class Trace:
 def install(trace: Trace) -> None:
     """Put the clock around every point."""
     for name, (module_name, path) in POINTS.items():
-        owner: Any = importlib.import_module(module_name)
+        owner: Any = _module(module_name)
         *outer, last = path.split(".")
         for part in outer:
             owner = getattr(owner, part, None)
@@ -76,6 +76,16 @@ def install(trace: Trace) -> None:
             trace.write({MISSING: name})
         else:
             setattr(owner, last, trace.around(name, work))
+
+
+def _module(name: str) -> object:
+    """Import a module of the worker's; None if it has none of that name."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        return None
 
 
 def _jobs_in(args: tuple[Any, ...], result: object) -> tuple[str, ...]:

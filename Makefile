@@ -25,7 +25,7 @@ COMPOSE_FILES := $(wildcard docker-compose*.yml)
 .PHONY: help
 help: ## List the commands
 	@echo 'usage: make COMMAND [NAME=value]'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'names:'
 	@echo '  DARKROOM_*   any setting, such as DARKROOM_API_PORT=9000, DARKROOM_WORKERS=2; .env.example has them all'
 	@echo '  TORCH_INDEX  without a GPU, https://download.pytorch.org/whl/cpu saves several GB on Linux'
@@ -70,8 +70,12 @@ eval: $(RUN_READY) ## Measure how well the demo model draws what it is told
 	@$(BIN)/python -m worker.demo_model.evaluate $(ARGS)
 
 .PHONY: bench
-bench: $(DEV_READY) ## Measure speed: the engine beside the stock pipeline, the queue, the estimates
+bench: $(DEV_READY) ## Measure speed on the CPU, beside other ways to the same pictures: minutes
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-gpu
+bench-gpu: $(DEV_READY) ## The same for SSD-1B on a GPU; ARGS=--random-weights needs no checkpoint
+	@$(BIN)/python -m bench.gpu $(ARGS)
 
 .PHONY: train
 train: $(RUN_READY) ## Train the demo model anew: hours

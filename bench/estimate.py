@@ -19,22 +19,20 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Final
 
 import httpx2
-from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.estimate import expected_ms
 from api.outlook import Outlooks
 from bench.foretold import Followed, report
-from deploy.embedded import S3, Valkey, free_port
-from deploy.process import Process, Program
+from bench.site import READY_S, Site
 from shared.broker import WakeUps
 from shared.connection import connect_async, run_async
 from shared.contract import JobBody, JobRequest
@@ -44,9 +42,6 @@ from shared.scripts import Fleet, fleet, read, submit
 from shared.settings import Settings
 from tests.tiny_checkpoint import make_tiny_checkpoint
 
-ROOT: Final = Path(__file__).parents[1]
-READY_S: Final = 300.0
-STOP_S: Final = 20.0
 TERMS: Final = Terms(keep_s=3600)
 BURSTS: Final = 2
 STEPS: Final = (5, 10, 20, 40)
@@ -142,37 +137,15 @@ async def warm_up(desk: Desk) -> None:
     await asyncio.sleep(2)  # the workers tell their speeds with the next heartbeats
 
 
-@contextmanager
-def processes(settings: Settings, port: int, workers: int, folder: Path, *, paced: bool) -> Generator[None]:
-    """Run a gateway and workers; end them afterwards."""
-    environment = {
-        "DARKROOM_REDIS_URL": settings.redis_url.get_secret_value(),
-        "DARKROOM_S3_ENDPOINT": settings.s3_endpoint or "",
-        "DARKROOM_S3_ACCESS_KEY": settings.s3_access_key.get_secret_value() if settings.s3_access_key else "",
-        "DARKROOM_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else "",
-        "DARKROOM_MODEL": settings.model,
-        "DARKROOM_API_PORT": str(port),
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers)),
-    }
-    with ExitStack() as stack:
-        for number, part in enumerate(("api", *["bench.paced_worker" if paced else "worker"] * workers)):
-            command = (sys.executable, "-m", part)
-            log = folder / f"{part}-{number}.log"
-            process = Process(Program(part, command, log, lambda _pid: True, environment, ROOT))
-            process.start()
-            stack.callback(process.stop, STOP_S)
-        yield
-
-
 @asynccontextmanager
-async def desk_at(settings: Settings, port: int, workers: int) -> AsyncGenerator[Desk]:
+async def desk_at(settings: Settings, url: str, workers: int) -> AsyncGenerator[Desk]:
     """Wait until gateway and workers are ready, and go there."""
     redis, wake_ups = connect_async(settings), WakeUps(settings)
 
     async def wake(model: str) -> None:
         await asyncio.to_thread(wake_ups.send, model)
 
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
         give_up_at = time.monotonic() + READY_S
         while True:
             found = await run_async(redis, fleet())
@@ -186,9 +159,9 @@ async def desk_at(settings: Settings, port: int, workers: int) -> AsyncGenerator
     await redis.aclose()
 
 
-async def replay(settings: Settings, port: int, asked: argparse.Namespace) -> list[Followed]:
+async def replay(settings: Settings, url: str, asked: argparse.Namespace) -> list[Followed]:
     """Run the load; every job with what it was told."""
-    async with desk_at(settings, port, asked.workers) as desk:
+    async with desk_at(settings, url, asked.workers) as desk:
         await warm_up(desk)
         found = await run_async(desk.redis, fleet())
         orders = plan(desk.card, found, seconds=asked.seconds, load=asked.load, seed=asked.seed)
@@ -212,20 +185,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", help="such as demo; default: a tiny one whose steps take a steady time")
     asked = parser.parse_args(words)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-estimate-")))
-        valkey = stack.enter_context(Valkey(folder / "valkey"))
-        s3 = stack.enter_context(S3(folder / "s3"))
-        settings = Settings(
-            redis_url=SecretStr(valkey.url),
-            s3_endpoint=s3.endpoint,
-            s3_access_key=SecretStr(s3.access_key),
-            s3_secret_key=SecretStr(s3.secret_key),
-            model=asked.model or str(make_tiny_checkpoint(folder / "tiny")),
-        )
-        port = free_port()
-        stack.enter_context(processes(settings, port, asked.workers, folder, paced=not asked.model))
-        report(asyncio.run(replay(settings, port, asked)))
+    with tempfile.TemporaryDirectory(prefix="bench-estimate-") as temporary:
+        folder = Path(temporary)
+        model = asked.model or str(make_tiny_checkpoint(folder / "tiny"))
+        with Site(folder, model=model, threads=max(1, (os.cpu_count() or 1) // asked.workers)) as site:
+            url = site.gateway()
+            for _ in range(asked.workers):
+                site.worker("worker" if asked.model else "bench.paced_worker", wait=False)
+            report(asyncio.run(replay(site.settings, url, asked)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import compel
+import compel  # pyright: ignore[reportMissingTypeStubs]: compel ships no types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -144,8 +144,11 @@ def test_what_comes_before_a_weight_does_not_feel_it_and_what_is_pooled_neither(
 
 def test_many_low_weights_cost_a_bounded_number_of_runs(encoder: PromptEncoder, model: Model) -> None:
     runs: list[int] = []
-    hook = model.text_encoder.register_forward_hook(lambda *_: runs.append(1))
-    with hook:
+
+    def count(*_: object) -> None:
+        runs.append(1)
+
+    with model.text_encoder.register_forward_hook(count):
         encoder.encode("(a)0.5 b " * 130)
     assert len(runs) <= 4 + 16 + 1
 

@@ -34,7 +34,7 @@ Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands o
 | model | licence | notes |
 |---|---|---|
 | [segmind/SSD-1B](https://huggingface.co/segmind/SSD-1B) | Apache-2.0 | downloaded by a worker; in no image |
-| [madebyollin/sdxl-vae-fp16-fix](https://huggingface.co/madebyollin/sdxl-vae-fp16-fix) | MIT | downloaded only if `DARKROOM_VAE` names it |
+| [madebyollin/sdxl-vae-fp16-fix](https://huggingface.co/madebyollin/sdxl-vae-fp16-fix) | MIT | with `DARKROOM_VAE` |
 | the demo model, `worker/demo_model/weights` | Apache-2.0 | ours: trained on pictures that our own code draws |
 
 ## Servers

@@ -88,7 +88,7 @@ def test_a_prompt_that_is_too_long_is_drawn_with_a_warning(served: System) -> No
     assert [warning.code for warning in ended.warnings] == ["prompt_truncated"]
 
 
-def test_a_worker_says_how_fast_it_draws(served: System) -> None:
+def test_a_worker_says_how_it_computes_and_how_fast_it_draws(served: System) -> None:
     ended = served.wait_ended(served.submit())
     assert ended.status is JobStatus.SUCCEEDED
 
@@ -101,6 +101,9 @@ def test_a_worker_says_how_fast_it_draws(served: System) -> None:
     speed = worker.speeds[0]
     assert (speed.width, speed.height, speed.guided) == (ended.params.width, ended.params.height, True)
     assert speed.step_ms > 0
+    assert worker.tuning is not None
+    assert worker.tuning.precision in {"fp32", "fp16"}
+    assert worker.tuning.notes == ()
     assert not worker.store_away
 
 

@@ -37,7 +37,8 @@ from shared.broker import WakeUps
 from shared.connection import connect_async, run_async
 from shared.contract import JobBody, JobRequest
 from shared.generation import ModelCard
-from shared.jobs import LOCAL_TENANT, JobId, Lane, NewJob, Tenant, Terms, new_job_id
+from shared.jobs import LOCAL_TENANT, JobId, NewJob, Tenant, Terms, new_job_id
+from shared.lanes import Lane
 from shared.scripts import Fleet, fleet, read, submit
 from shared.settings import Settings
 from tests.tiny_checkpoint import make_tiny_checkpoint

@@ -14,7 +14,7 @@ from typing import Final
 from bench.subject import Subject
 from shared.contract import JobRequest
 from shared.generation import Scheduler
-from shared.jobs import Lane
+from shared.lanes import Lane
 
 _ONLY_WITH_SEED: Final = "deterministic"
 

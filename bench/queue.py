@@ -27,8 +27,9 @@ from deploy.embedded import Valkey
 from shared.call import Call
 from shared.connection import connect, run
 from shared.generation import GenerationParams, Scheduler
-from shared.jobs import JobError, Lane, LeaseToken, NewJob, Submitted, Tenant, Terms, WorkerId, new_job_id
+from shared.jobs import JobError, LeaseToken, NewJob, Submitted, Tenant, Terms, WorkerId, new_job_id
 from shared.keys import Keys
+from shared.lanes import Lane
 from shared.scripts import cancel, claim, fail, read, submit
 from shared.settings import Settings
 

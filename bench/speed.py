@@ -24,7 +24,7 @@ from bench.site import Site
 from bench.subject import Subject
 from bench.table import Bar, markdown
 from bench.ways import ANSWER_S, BareLoop, CeleryJobs, Darkroom, GradioPage, Way
-from shared.jobs import Lane
+from shared.lanes import Lane
 
 ONE_USER_BAR: Final = Bar(0.95)
 MIXED_BAR: Final = Bar(1.5)

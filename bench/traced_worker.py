@@ -24,7 +24,7 @@ from bench.spans import MEMORY, MISSING, Span
 
 POINTS: Final = {
     "step": ("worker.engine.engine", "Engine.step"),
-    "decode": ("worker.engine.engine", "decode"),
+    "decode": ("worker.engine.pictures", "decode"),
     "preview": ("worker.engine.engine", "Engine.preview"),
     "encode": ("worker.delivery", "encode_image"),
     "upload": ("worker.storage", "Storage.put"),

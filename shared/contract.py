@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
-from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Lane, Reading
+from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Reading
+from shared.lanes import Lane
 from shared.tuning import TuningInEffect
 
 MAX_METADATA_PAIRS: Final = 16

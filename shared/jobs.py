@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.errors import DeadlinePassed
 from shared.generation import GenerationParams, OutputFormat, Size
+from shared.lanes import Lane
 
 JobId = NewType("JobId", str)
 """26 characters of Crockford base 32, 130 random bits: unguessable and safe in a URL."""
@@ -71,15 +72,6 @@ class JobStatus(StrEnum):
     def is_terminal(self) -> bool:
         """True once nothing can change the job any more."""
         return self not in {JobStatus.QUEUED, JobStatus.RUNNING}
-
-
-class Lane(StrEnum):
-    """Whose turn matters more; each lane is fair in itself."""
-
-    INTERACTIVE = "interactive"
-    """Somebody is waiting for it."""
-    BULK = "bulk"
-    """May take its time; gets a guaranteed part of the fleet's work."""
 
 
 class Hold(StrEnum):

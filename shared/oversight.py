@@ -7,7 +7,8 @@ from typing import Literal
 
 from shared.contract import Body, WorkerState
 from shared.generation import GenerationParams
-from shared.jobs import Job, JobError, JobId, Lane
+from shared.jobs import Job, JobError, JobId
+from shared.lanes import Lane
 
 ModeName = Literal["work", "paused", "drained"]
 """`work`: take jobs; `paused`: begin nothing more; `drained`: begin nothing more and hand back what takes long."""

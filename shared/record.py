@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from shared.call import Reply, items, number, text
 from shared.generation import GenerationParams
-from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Lane, Reading, Tenant, WorkerId
+from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Reading, Tenant, WorkerId
+from shared.lanes import Lane
 
 Part = TypeVar("Part", bound=BaseModel)
 

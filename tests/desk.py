@@ -19,7 +19,6 @@ from shared.jobs import (
     Job,
     JobError,
     JobId,
-    Lane,
     LeaseToken,
     NewJob,
     Once,
@@ -31,6 +30,7 @@ from shared.jobs import (
     new_job_id,
 )
 from shared.keys import DEFAULT
+from shared.lanes import Lane
 from shared.scripts import Claimed, Lease
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ import redis
 from shared.broker import WakeUps
 from shared.connection import run
 from shared.errors import LeaseLost, QueueUnavailable
-from shared.jobs import Lane, LeaseToken, WorkerId
+from shared.jobs import LeaseToken, WorkerId
+from shared.lanes import Lane
 from shared.scripts import Claimed, Lease, claim, release
 
 _logger = logging.getLogger(__name__)

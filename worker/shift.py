@@ -18,7 +18,8 @@ from typing import Final, Protocol, final
 
 from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
-from shared.jobs import JobError, JobId, Lane
+from shared.jobs import JobError, JobId
+from shared.lanes import Lane
 from shared.scripts import Mode
 from worker.counter import Counter
 from worker.delivery import Delivery

@@ -15,7 +15,8 @@ from shared.client.result import Picture, Result, failure_of
 from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness, checked_key
 from shared.errors import GatewayUnavailable, JobNotFound, Unavailable, WaitTimeout
 from shared.generation import OutputFormat, Scheduler, Size
-from shared.jobs import JobStatus, Lane
+from shared.jobs import JobStatus
+from shared.lanes import Lane
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 OUTAGE_S: Final = 30.0

@@ -11,8 +11,9 @@ from shared.call import Call, Reply, call_of, items, number, text
 from shared.contract import WorkerState
 from shared.errors import WorkerNotFound
 from shared.generation import ModelCard
-from shared.jobs import Lane, WorkerId
+from shared.jobs import WorkerId
 from shared.keys import DEFAULT, Keys
+from shared.lanes import Lane
 
 CARD_LIFE_S: Final = 7 * 24 * 3600
 REMEMBER_LOST_S: Final = 600

@@ -8,8 +8,9 @@ from typing import Final
 
 from shared.call import Argument, Call, Reply, call_of, items, text
 from shared.errors import LeaseLost
-from shared.jobs import DEADLINE_PASSED, NO_NOTES, Image, Job, JobError, JobId, Lane, LeaseToken, Notes, WorkerId
+from shared.jobs import DEADLINE_PASSED, NO_NOTES, Image, Job, JobError, JobId, LeaseToken, Notes, WorkerId
 from shared.keys import DEFAULT, Keys
+from shared.lanes import Lane
 from shared.record import job_of
 
 PREVIEW_LIFE_S: Final = 60

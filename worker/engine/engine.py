@@ -19,7 +19,7 @@ import torch
 
 from shared.errors import GenerationFailed, OutOfMemory
 from shared.generation import GenerationParams, Size
-from shared.jobs import Lane
+from shared.lanes import Lane
 from worker.engine.batches import Batches
 from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.failures import attempt

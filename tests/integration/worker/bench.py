@@ -13,7 +13,8 @@ from shared.broker import WakeUps
 from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationRequest, ModelCard, Scheduler, Size
-from shared.jobs import LOCAL_TENANT, Job, Lane, NewJob, Terms, WorkerId, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, WorkerId, new_job_id
+from shared.lanes import Lane
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from tests.integration.worker.engines import (

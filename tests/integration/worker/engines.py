@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.errors import ModelError
 from shared.generation import GenerationParams
-from shared.jobs import Lane
+from shared.lanes import Lane
 from worker.engine.events import Event, Picture, Pixels, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.pictures import Glance
 

@@ -17,7 +17,8 @@ from shared.broker import WakeUps
 from shared.call import Call
 from shared.connection import connect, run
 from shared.generation import GenerationRequest, ModelCard
-from shared.jobs import LOCAL_TENANT, Job, Lane, NewJob, Terms, new_job_id
+from shared.jobs import LOCAL_TENANT, Job, NewJob, Terms, new_job_id
+from shared.lanes import Lane
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from shared.worker_id import is_on_this_host

@@ -15,7 +15,8 @@ from typing import Final
 import pytest
 from pydantic import SecretStr
 
-from shared.jobs import Job, JobStatus, Lane
+from shared.jobs import Job, JobStatus
+from shared.lanes import Lane
 from shared.settings import Settings
 from tests.integration.worker.system import LIMIT_S, WORKER, System, WorkerProcess
 from tests.servers import S3Server, wait_until

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from shared import scripts
 from shared.connection import ANSWER_TIMEOUT_S, run
 from shared.errors import GenerationFailed, ModelError, OutOfMemory
-from shared.jobs import JobStatus, Lane, LeaseToken, WorkerId
+from shared.jobs import JobStatus, LeaseToken, WorkerId
+from shared.lanes import Lane
 from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
     EngineThatCannotDecodeFoxes,

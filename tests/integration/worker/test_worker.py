@@ -101,7 +101,7 @@ def test_a_job_says_how_its_texts_were_read(served: System) -> None:
     assert [warning.code for warning in ended.warnings] == ["prompt_syntax_unread"]
 
 
-def test_a_worker_says_how_fast_it_draws(served: System) -> None:
+def test_a_worker_says_how_it_computes_and_how_fast_it_draws(served: System) -> None:
     ended = served.wait_ended(served.submit())
     assert ended.status is JobStatus.SUCCEEDED
 
@@ -114,6 +114,9 @@ def test_a_worker_says_how_fast_it_draws(served: System) -> None:
     speed = worker.speeds[0]
     assert (speed.width, speed.height, speed.guided) == (ended.params.width, ended.params.height, True)
     assert speed.step_ms > 0
+    assert worker.tuning is not None
+    assert worker.tuning.precision in {"fp32", "fp16"}
+    assert worker.tuning.notes == ()
     assert not worker.store_away
 
 

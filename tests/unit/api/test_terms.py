@@ -4,7 +4,8 @@ import pytest
 
 from api.terms import room_in_s, terms_of, too_costly
 from shared.generation import GenerationParams, Scheduler
-from shared.jobs import Lane, Terms
+from shared.jobs import Terms
+from shared.lanes import Lane
 from shared.scripts import Outlook, WaitingWork
 from shared.settings import Settings
 

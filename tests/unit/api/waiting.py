@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from shared.contract import Speed, WorkerState
 from shared.generation import GenerationParams, Scheduler
-from shared.jobs import Job, JobId, JobStatus, Lane, Tenant, WorkerId
+from shared.jobs import Job, JobId, JobStatus, Tenant, WorkerId
+from shared.lanes import Lane
 from shared.scripts import Fleet, Mode, Outlook, RunningWork, WaitingWork
 
 MODEL = "test/tiny"

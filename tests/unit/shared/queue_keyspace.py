@@ -7,8 +7,9 @@ from typing import TypeAlias, cast
 
 import redis
 
-from shared.jobs import JobStatus, Lane, Tenant
+from shared.jobs import JobStatus, Tenant
 from shared.keys import DEFAULT
+from shared.lanes import Lane
 from tests.unit.shared.queue_model import WAITING, Entry, QueueModel
 
 Content: TypeAlias = "dict[str, str] | set[str] | str"

@@ -11,7 +11,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from shared.jobs import Hold, JobId, JobStatus, Lane, Once, Submission, Tenant, WorkerId
+from shared.jobs import Hold, JobId, JobStatus, Once, Submission, Tenant, WorkerId
+from shared.lanes import Lane
 from shared.scripts import Mode
 
 WAITING = (JobStatus.QUEUED, JobStatus.RUNNING)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared import scripts
-from shared.jobs import Job, Lane, LeaseToken, WorkerId, new_job_id
+from shared.jobs import Job, LeaseToken, WorkerId, new_job_id
 from shared.keys import DEFAULT
+from shared.lanes import Lane
 from shared.scripts import Mode
 from tests.desk import LEASE_S, MODEL, Desk, state
 

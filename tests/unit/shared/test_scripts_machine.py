@@ -32,7 +32,6 @@ from shared.jobs import (
     JobError,
     JobId,
     JobStatus,
-    Lane,
     LeaseToken,
     NewJob,
     Once,
@@ -41,6 +40,7 @@ from shared.jobs import (
     WorkerId,
 )
 from shared.keys import DEFAULT
+from shared.lanes import Lane
 from shared.scripts import Claimed, Lease, Mode
 from tests.desk import CARD, Desk, state
 from tests.unit.shared.queue_keyspace import KEPT, contents, differences

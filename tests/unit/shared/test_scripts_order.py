@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from shared import scripts
-from shared.jobs import Hold, Job, JobStatus, Lane
+from shared.jobs import Hold, Job, JobStatus
+from shared.lanes import Lane
 from tests.desk import MODEL, OTHER, TENANT, TERMS, Desk, claim_call
 
 A, B = TENANT, OTHER

@@ -10,7 +10,6 @@ from shared.jobs import (
     Hold,
     JobStatus,
     JobWarning,
-    Lane,
     NewJob,
     Notes,
     Once,
@@ -19,6 +18,7 @@ from shared.jobs import (
     Submitted,
     TextReading,
 )
+from shared.lanes import Lane
 from tests.desk import OTHER, TENANT, Desk, claim_call, failed, finished, image_of, new_job, submit_call
 
 DIGEST = "digest"

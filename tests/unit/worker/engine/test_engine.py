@@ -9,7 +9,7 @@ import torch
 
 from shared.errors import ModelError, OutOfMemory
 from shared.generation import GenerationParams, Scheduler
-from shared.jobs import Lane
+from shared.lanes import Lane
 from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
 from worker.engine.batches import Batches
 from worker.engine.engine import Engine

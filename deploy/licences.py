@@ -35,7 +35,7 @@ Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands o
 |---|---|---|
 | [segmind/SSD-1B](https://huggingface.co/segmind/SSD-1B) | Apache-2.0 | downloaded by a worker; in no image |
 | [sdxl-vae-fp16-fix](https://huggingface.co/madebyollin/sdxl-vae-fp16-fix) | MIT | only if `DARKROOM_VAE` names it |
-| [lcm-lora-ssd-1b](https://huggingface.co/latent-consistency/lcm-lora-ssd-1b) | openrail++ | for the preset `fast`; in no image |
+| [lcm-lora-ssd-1b](https://huggingface.co/latent-consistency/lcm-lora-ssd-1b) | openrail++ | preset `fast` |
 | the demo model, `worker/demo_model/weights` | Apache-2.0 | ours: trained on pictures that our own code draws |
 
 ## Servers

@@ -31,6 +31,7 @@ _IGZIP: Final = "isal.isal_zlib"
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _DEPTH: Final = 8
 _RGB: Final = 2
+_CHANNELS: Final = 3
 _UP: Final = 2
 """The filter "Up" of the PNG specification, 9.2: a byte less the one above it, modulo 256."""
 _LEVEL: Final = 1
@@ -42,10 +43,12 @@ _logger = logging.getLogger(__name__)
 def encode_with_igzip(pixels: Pixels, texts: PngInfo) -> bytes:
     """Make a PNG with the chunks of `texts` before the picture, where readers that don't load it see them.
 
-    Raises ImportError where the package `isal` can't be loaded.
+    Raises ImportError where the package `isal` can't be loaded, ValueError if the pixels are not RGB.
     """
     igzip = import_module(_IGZIP)
-    height, width, _ = pixels.shape
+    height, width, channels = pixels.shape
+    if channels != _CHANNELS or pixels.dtype != np.uint8:
+        raise ValueError(f"Pixels of shape {pixels.shape} and type {pixels.dtype} are no picture.")
     header = struct.pack(">IIBBBBB", width, height, _DEPTH, _RGB, 0, 0, 0)
     compressed: bytes = igzip.compress(_filtered(pixels), _LEVEL)
     parts = [_SIGNATURE]

@@ -14,7 +14,6 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-import bench.table  # noqa: F401  # pyright: ignore[reportUnusedImport] else tests/integration/worker/bench.py takes the name
 from shared.connection import connect
 from shared.settings import Settings
 from tests.servers import RedisServer, S3Server

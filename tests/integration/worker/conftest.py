@@ -9,9 +9,9 @@ import pytest
 
 from shared.settings import Settings
 from tests.conftest import settings_for
-from tests.integration.worker.bench import Bench
 from tests.integration.worker.engines import SteadyEngine
 from tests.integration.worker.system import System
+from tests.integration.worker.workbench import Bench
 from tests.servers import RedisServer, S3Server
 
 

@@ -14,7 +14,6 @@ from shared.connection import ANSWER_TIMEOUT_S, run
 from shared.errors import GenerationFailed, ModelError, OutOfMemory
 from shared.jobs import JobStatus, LeaseToken, WorkerId
 from shared.lanes import Lane
-from tests.integration.worker.bench import CARD, LIMIT_S, Bench, state
 from tests.integration.worker.engines import (
     EngineThatCannotDecodeFoxes,
     EngineThatChokesOnFoxes,
@@ -26,6 +25,7 @@ from tests.integration.worker.engines import (
     SteadyEngine,
 )
 from tests.integration.worker.faults import frozen
+from tests.integration.worker.workbench import CARD, LIMIT_S, Bench, state
 from tests.servers import RedisServer, S3Server, wait_until
 from worker.engine.events import DeviceLost
 from worker.news import StopAsked

@@ -9,8 +9,8 @@ from shared import scripts
 from shared.connection import run
 from shared.jobs import JobStatus, LeaseToken, WorkerId
 from shared.scripts import Mode
-from tests.integration.worker.bench import CARD, LIMIT_S, Bench
 from tests.integration.worker.engines import PIXELS, EngineThatFailsFoxes, SteadyEngine
+from tests.integration.worker.workbench import CARD, LIMIT_S, Bench
 from tests.servers import wait_until
 from worker.engine.events import Event, RowFinished, RowStepped
 from worker.engine.pictures import Glance

@@ -13,11 +13,11 @@ from shared.connection import run
 from shared.jobs import JobError, JobStatus, LeaseToken, WorkerId
 from shared.object_store import ObjectStore
 from shared.settings import Settings
-from tests.integration.worker.bench import CARD, LIMIT_S, Bench
 from tests.integration.worker.engines import (
     PIXELS,
     SteadyEngine,
 )
+from tests.integration.worker.workbench import CARD, LIMIT_S, Bench
 from tests.servers import S3Server, free_port, wait_until
 from worker.delivery import MOST_PICTURES
 from worker.engine.pictures import Glance

@@ -165,14 +165,14 @@ class Speed(Body):
 
 
 class Batching(Body):
-    """How many rows of a size, and of sizes like it, a worker draws at once, and why."""
+    """How much of a size, and of sizes like it, a worker draws at once, and why."""
 
     width: int
     height: int
-    rows_guided: int
-    rows_unguided: int
+    samples: int
+    """At once; a guided row is two, another one."""
     forward_ms: dict[int, float]
-    """How long the model took for so many samples, of which a guided row is two; without those that did not fit."""
+    """How long the model took for so many samples; without those that did not fit its memory."""
 
 
 class WorkerState(Body):

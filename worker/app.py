@@ -299,8 +299,7 @@ def _batching(batches: Batches) -> tuple[Batching, ...]:
         Batching(
             width=one.size.width,
             height=one.size.height,
-            rows_guided=batches.rows(one.size, guided=True),
-            rows_unguided=batches.rows(one.size, guided=False),
+            samples=batches.samples(one.size),
             forward_ms=dict(one.forward_ms),
         )
         for one in batches.measured

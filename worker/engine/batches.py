@@ -1,7 +1,7 @@
 """How many rows are worth drawing at once: measured on this device when a worker warms up, kept for its next start.
 
-A UNet forward takes so long for so many samples of such a size; a guided row is two samples. Where twice the rows take
-nearly twice the time, company only makes everybody wait, and is not sought.
+A UNet forward takes so long for so many samples of such a size; a guided row is two samples. Where twice the samples
+take nearly twice the time, company only makes everybody wait, and is not sought.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shared.errors import OutOfMemory
 from shared.generation import ModelCard, Size
 
-ROWS: Final = (1, 2, 4, 8)
 SAMPLES: Final = (1, 2, 4, 8, 16)
 ROUNDS: Final = 3
 PAYS: Final = 1.1
-"""Twice the rows must give a tenth more pictures a second: each of them takes longer to come."""
+"""Twice the samples must give a tenth more pictures a second: each of them takes longer to come."""
 ALIKE: Final = 1.1
 """Sizes whose areas differ by no more are taken to be alike."""
 TOO_SLOW_S: Final = 3.0
@@ -46,45 +45,39 @@ class Measured(BaseModel):
     forward_ms: Mapping[int, float]
     """By the number of samples; those that did not fit the memory are missing."""
 
-    def rows(self, samples_a_row: int, most: int) -> int:
-        """How many rows to draw at once, at most `most`: the largest number that pays."""
-        chosen, best = 1, self._rate(1, samples_a_row)
-        for rows in ROWS[1:]:
-            rate = self._rate(rows, samples_a_row)
-            if rows <= most and best > 0 and rate >= best * PAYS ** math.log2(rows / chosen):
-                chosen, best = rows, rate
+    @property
+    def samples(self) -> int:
+        """How many to run at once: the largest number that pays."""
+        chosen, best = 1, self._rate(1)
+        for samples in SAMPLES[1:]:
+            rate = self._rate(samples)
+            if best > 0 and rate >= best * PAYS ** math.log2(samples / chosen):
+                chosen, best = samples, rate
         return chosen
 
-    def _rate(self, rows: int, samples_a_row: int) -> float:
-        """Rows' steps in a ms; 0 where that is not known."""
-        took_ms = self.forward_ms.get(rows * samples_a_row)
-        return rows / took_ms if took_ms else 0.0
+    def _rate(self, samples: int) -> float:
+        """Samples in a ms; 0 where that is not known."""
+        took_ms = self.forward_ms.get(samples)
+        return samples / took_ms if took_ms else 0.0
 
 
 class Batches(BaseModel):
-    """How many rows of each size share a forward."""
+    """How much of each size goes into a forward."""
 
     model_config = ConfigDict(frozen=True)
 
     most: int = 1
-    """The operator's limit."""
+    """The operator's limit, in rows."""
     measured: tuple[Measured, ...] = ()
     """Of sizes that are not alike; without any, `most` rows of each."""
 
-    def rows(self, size: Size, *, guided: bool) -> int:
-        """How many rows of a size to draw at once."""
+    def samples(self, size: Size) -> int:
+        """How many samples of a size to run at once; two at least, which a guided row is."""
         if not self.measured:
-            return self.most
+            return 2 * self.most
         area = size.width * size.height
         nearest = min(self.measured, key=lambda one: abs(math.log(one.size.width * one.size.height / area)))
-        return nearest.rows(2 if guided else 1, self.most)
-
-    @property
-    def largest(self) -> int:
-        """Rows of the size that gains most by company."""
-        if not self.measured:
-            return self.most
-        return max(one.rows(samples, self.most) for one in self.measured for samples in (1, 2))
+        return max(2, nearest.samples)
 
 
 def sizes_to_measure(card: ModelCard) -> tuple[Size, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import torch
@@ -116,6 +117,7 @@ class Engine:
         if turn is None:
             return events
         lane, key, rows = turn
+        work = key.height * key.width * sum(row.samples for row in rows)
         begun = time.monotonic()
         for row, outcome in self._predict(rows):
             if isinstance(outcome, GenerationFailed):
@@ -124,7 +126,7 @@ class Engine:
                 self._advance(row, outcome, events)
         self._throttle.wait()
         self._lanes.charge(lane, time.monotonic() - begun)
-        self._groups[lane].charge(key, key.work_a_row)
+        self._groups[lane].charge(key, work / len(rows))
         return events
 
     def preview(self, row_id: RowId) -> Picture | None:
@@ -159,19 +161,24 @@ class Engine:
                     groups.setdefault(row.key, []).append(row)
             if groups:
                 key = self._groups[lane].next(tuple(groups))
-                return lane, key, groups[key][: self._rows_at_once(key)]
+                return lane, key, self._share_a_forward(key, groups[key])
         return None
 
-    def _rows_at_once(self, key: GroupKey) -> int:
+    def _share_a_forward(self, key: GroupKey, rows: list[Row]) -> list[Row]:
+        """Take as many of a group's rows, from the first on, as pay and fit."""
         if key.is_alone:
-            return 1
+            return rows[:1]
         factor = self.model.vae_scale_factor
-        size = Size(width=factor * key.width, height=factor * key.height)
-        pays = self.batches.rows(size, guided=key.is_guided)
-        return min(pays, self._rows_that_fit.get(key, pays))
+        most = self.batches.samples(Size(width=factor * key.width, height=factor * key.height))
+        sums = accumulate(row.samples for row in rows)
+        pays = sum(samples <= most for samples in sums)
+        return rows[: min(pays, self.batches.most, self._rows_that_fit.get(key, pays))]
 
     def _part_of_forward(self, params: GenerationParams) -> float:
-        return 1.0 if params.deterministic else 1 / self.batches.rows(params.size, guided=params.is_guided)
+        if params.deterministic:
+            return 1.0
+        samples = 2 if params.is_guided else 1
+        return max(samples / self.batches.samples(params.size), 1 / self.batches.most)
 
     def _in(self, lane: Lane) -> tuple[RowId, ...]:
         return tuple(row_id for row_id, its in self._lane_of.items() if its is lane)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -22,16 +23,10 @@ class GroupKey(NamedTuple):
     """In latents, as the width."""
     width: int
     sequence_length: int
-    is_guided: bool
     adapter: str | None
     """Which of the model's UNets."""
     is_alone: bool
     """Its rows are alike, and yet go one at a time."""
-
-    @property
-    def work_a_row(self) -> int:
-        """Latents times samples."""
-        return self.height * self.width * (2 if self.is_guided else 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,13 +75,17 @@ class Row:
         return self.params.is_guided_at(self.step)
 
     @property
+    def samples(self) -> int:
+        """What its next step adds to a batch: 2 if it is guided, else 1."""
+        return 2 if self.is_guided else 1
+
+    @property
     def key(self) -> GroupKey:
         """What a row must share with others to take its next step with them."""
         return GroupKey(
             self.latents.shape[-2],
             self.latents.shape[-1],
             self.conditioning.prompt_embeds.shape[1],
-            self.is_guided,
             self.params.adapter,
             self.params.deterministic,
         )
@@ -146,28 +145,31 @@ class Row:
 def predict_noise(model: Model, rows: list[Row]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Run one UNet forward for rows of one key: each row's model input and its noise prediction.
 
-    In the batch all negatives come first, then all prompts, as in the stock pipeline. Timesteps are
-    a row's own: (B,) or, guided, (2B,) float32. Past its guidance cut-off a row leaves its negative out.
+    In the batch the negatives of the guided rows come first, then all prompts, as in the stock pipeline. Timesteps are
+    a row's own: (B,) float32 for B samples. Past its guidance cut-off a row leaves its negative out.
     """
-    inputs = [row.model_input() for row in rows]
-    copies = 2 if rows[0].is_guided else 1
-    timesteps = torch.stack([row.timestep for row in rows]).to(torch.float32).to(model.device, non_blocking=True)
+    guided = [row for row in rows if row.is_guided]
+    inputs = {row: row.model_input() for row in rows}
+    timesteps = torch.stack([row.timestep for row in (*guided, *rows)]).to(torch.float32)
 
-    def side_by_side(tensors: list[torch.Tensor]) -> torch.Tensor:
-        """Interleave the last `copies` of each row's (1 or 2, ...) to (copies * B, ...), copy by copy."""
-        wanted = [tensor[-copies:] for tensor in tensors]
-        if len(wanted) == 1:
-            return wanted[0]
-        return torch.cat([tensor[copy : copy + 1] for copy in range(copies) for tensor in wanted])
+    def side_by_side(tensor_of: Callable[[Row], torch.Tensor]) -> torch.Tensor:
+        """Put the (1 or 2, ...) of each row together as (B, ...)."""
+        if len(rows) == 1:
+            return tensor_of(rows[0])[-rows[0].samples :]
+        return torch.cat([tensor_of(row)[:1] for row in guided] + [tensor_of(row)[-1:] for row in rows])
 
     noise = cast("Any", rows[0].unet)(
-        torch.cat(inputs * copies),
-        timesteps.repeat(copies),
-        encoder_hidden_states=side_by_side([row.conditioning.prompt_embeds for row in rows]),
+        torch.cat([inputs[row] for row in (*guided, *rows)]),
+        timesteps.to(model.device, non_blocking=True),
+        encoder_hidden_states=side_by_side(lambda row: row.conditioning.prompt_embeds),
         added_cond_kwargs={
-            "text_embeds": side_by_side([row.conditioning.pooled for row in rows]),
-            "time_ids": side_by_side([row.time_ids for row in rows]),
+            "text_embeds": side_by_side(lambda row: row.conditioning.pooled),
+            "time_ids": side_by_side(lambda row: row.time_ids),
         },
         return_dict=False,
     )[0]
-    return [(inputs[at], noise[at :: len(rows)]) for at in range(len(rows))]
+    negatives = {row: noise[at : at + 1] for at, row in enumerate(guided)}
+    prompts = {row: noise[len(guided) + at : len(guided) + at + 1] for at, row in enumerate(rows)}
+    return [
+        (inputs[row], torch.cat([negatives[row], prompts[row]]) if row in negatives else prompts[row]) for row in rows
+    ]

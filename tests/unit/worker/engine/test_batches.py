@@ -21,31 +21,28 @@ def measured(*forward_ms: float, size: Size = SIZE) -> Measured:
 
 
 @pytest.mark.parametrize(
-    ("forward_ms", "guided", "unguided"),
+    ("forward_ms", "samples"),
     [
-        ((10, 10, 10, 10, 10), 8, 8),  # the device is hardly busy with one
-        ((10, 20, 40, 80, 160), 1, 1),  # twice the work takes twice the time
-        ((10, 15, 20, 38, 76), 2, 4),  # it is busy with four samples
-        ((10, 19.5, 30, 45, 68), 8, 8),  # a pair doesn't pay, four do
-        ((10, 11), 1, 2),  # no memory for more
-        ((), 1, 1),
+        ((10, 10, 10, 10, 10), 16),  # the device is hardly busy with one
+        ((10, 20, 40, 80, 160), 1),  # twice the work takes twice the time
+        ((10, 15, 20, 38, 76), 4),  # it is busy with four
+        ((10, 19.5, 30, 45, 68), 16),  # a pair doesn't pay, four do
+        ((10, 11), 2),  # no memory for more
+        ((), 1),
     ],
 )
-def test_as_many_rows_share_a_forward_as_pay(forward_ms: tuple[float, ...], guided: int, unguided: int) -> None:
-    one = measured(*forward_ms)
-    assert (one.rows(2, most=8), one.rows(1, most=8)) == (guided, unguided)
-    assert one.rows(1, most=2) <= 2
+def test_as_many_samples_share_a_forward_as_pay(forward_ms: tuple[float, ...], samples: int) -> None:
+    assert measured(*forward_ms).samples == samples
 
 
 def test_a_size_goes_by_the_nearest_that_was_measured() -> None:
     batches = Batches(most=8, measured=(measured(10, 10, 10, 10, 10), measured(10, 20, 40, 80, 160, size=OTHER)))
     near, far = Size(width=96, height=48), Size(width=320, height=192)
-    assert [batches.rows(size, guided=True) for size in (SIZE, near, OTHER, far)] == [8, 8, 1, 1]
-    assert batches.largest == 8
+    assert [batches.samples(size) for size in (SIZE, near, OTHER, far)] == [16, 16, 2, 2]
 
 
 def test_without_measurements_the_limit_counts() -> None:
-    assert Batches(most=3).rows(SIZE, guided=True) == Batches(most=3).largest == 3
+    assert Batches(most=3).samples(SIZE) == 6
 
 
 def test_each_number_of_samples_is_run_and_what_does_not_fit_is_left_out() -> None:

@@ -11,7 +11,7 @@ from shared.errors import ModelError, OutOfMemory
 from shared.generation import GenerationParams, Scheduler
 from shared.lanes import Lane
 from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
-from worker.engine.batches import Batches
+from worker.engine.batches import Batches, Measured
 from worker.engine.engine import Engine
 from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.model import Model
@@ -97,20 +97,36 @@ def test_only_rows_of_one_shape_share_a_forward(model: Model, monkeypatch: pytes
     for at, job in enumerate(jobs):
         engine.admit(RowId(str(at)), job, 0)
     run(engine)
-    assert sorted(batches) == [1] * 4 + [2] * 4 + [4] * 4
+    assert sorted(batches) == [2] * 4 + [5] * 4
 
 
-def test_rows_past_their_guidance_cutoff_go_on_with_those_that_have_no_guidance(
+def test_rows_with_guidance_without_and_past_their_cutoff_share_forwards(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = break_unet(monkeypatch, model, lambda _: None)
-    engine = Engine(model, batches=Batches(most=8))
-    engine.admit(ROW, params_with(guidance_cutoff=0.5), 0)
-    engine.admit(RowId("unguided"), params_with(guidance_scale=1.0, num_inference_steps=8), 0)
+    together = Engine(model, batches=Batches(most=8))
+    jobs = [
+        params_with(guidance_cutoff=0.5),  # three guided steps and one more
+        params_with(guidance_scale=1.0, num_inference_steps=6),
+        params_with(seed=3, num_inference_steps=5),
+    ]
+    for at, job in enumerate(jobs):
+        together.admit(RowId(str(at)), job, 0)
+    finished = {event.row_id: event.picture for event in run(together) if isinstance(event, RowFinished)}
+    assert batches == [5, 5, 5, 4, 3, 1]
+    for at, job in enumerate(jobs):
+        difference = finished[RowId(str(at))].pixels().astype(int) - draw(Engine(model), job)
+        assert np.abs(difference).max() <= 1
+
+
+def test_no_more_samples_than_pay_go_into_a_forward(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = break_unet(monkeypatch, model, lambda _: None)
+    pays = Measured(size=PARAMS.size, forward_ms={1: 1.0, 2: 1.0, 4: 1.0, 8: 9.0})
+    engine = Engine(model, batches=Batches(most=8, measured=(pays,)))
+    for at, guidance in enumerate((5.0, 1.0, 5.0)):
+        engine.admit(RowId(str(at)), params_with(guidance_scale=guidance), 0)
     run(engine)
-    assert sum(batches) == 3 * 2 + 1 + 8  # three guided steps and one more; eight without guidance
-    assert 2 in batches
-    assert len(batches) < 3 + 1 + 8
+    assert batches == [3] * 4 + [2] * 4
 
 
 def test_a_deterministic_row_shares_no_forward_and_says_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

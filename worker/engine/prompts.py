@@ -12,6 +12,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, cast
 
@@ -24,13 +25,15 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from shared.generation import GenerationParams
 from worker.engine.model import Model
-from worker.engine.reading import PromptMeasure, Tokens, length_of, read
+from worker.engine.reading import PromptMeasure, Reading, Tokens, length_of, read
 
 _CACHED_BYTES: Final = 64 * 2**20
 """A window of SDXL's is 77 x 2048 numbers, 0.3 MB in fp16: some 200 texts of one window, or 50 of four."""
 
 _MOST_MASKED: Final = 16
 """Passages of a text with a weight below 1 that are masked, each for one more run of the encoders over its window."""
+
+_READINGS: Final = 64
 
 _LEAST: Final = 1e-5
 """compel's: a weight of 0 would blend with an infinity."""
@@ -74,6 +77,13 @@ class PromptEncoder:
         )
         self._memory = _Memory(_CACHED_BYTES, kept=("", model.card.defaults.negative_prompt))
 
+        # A text is measured first and encoded a moment later.
+        @lru_cache(_READINGS)
+        def reading_of(text: str) -> Reading:
+            return read(text, self._tokenizers)
+
+        self._read = reading_of
+
     def condition(self, params: GenerationParams) -> Conditioning:
         """Encode a job's prompt and, with guidance, its negative prompt; the shorter is padded with empty windows."""
         positive = self.encode(params.prompt)
@@ -96,7 +106,7 @@ class PromptEncoder:
         known = self._memory.get(text)
         if known is not None:
             return known
-        reading = read(text, self._tokenizers)
+        reading = self._read(text)
         encode = _Encoder.encode_weighted if reading.is_weighted else _Encoder.encode
         runs = [
             encode(encoder, tuple(window[at] for window in reading.windows))
@@ -108,7 +118,7 @@ class PromptEncoder:
 
     def measure(self, text: str) -> PromptMeasure:
         """Count a text's tokens and find what lies beyond the windows."""
-        return read(text, self._tokenizers).measure
+        return self._read(text).measure
 
     def _padded(self, prompt_embeds: torch.Tensor, length: int) -> torch.Tensor:
         """Fill up to `length` tokens with empty windows, as compel does."""

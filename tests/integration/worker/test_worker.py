@@ -121,6 +121,12 @@ def test_a_worker_says_how_it_computes_and_how_fast_it_draws(served: System) -> 
 
 
 def test_the_fleet_shows_the_worker_and_its_card(served: System) -> None:
+    # The worker is ready a moment before a heartbeat says so.
+    wait_until(lambda: served(scripts.fleet()).workers[0].state == "ready", limit_s=30, what="the fleet hears of it")
     found = served(scripts.fleet())
     assert [worker.state for worker in found.workers] == ["ready"]
     assert found.workers[0].model == found.cards[0].id
+    measured, default = found.workers[0].batching[0], found.cards[0].defaults.size
+    assert (measured.width, measured.height) == (default.width, default.height)
+    assert set(measured.forward_ms) == {1, 2, 4, 8, 16}
+    assert measured.samples in measured.forward_ms

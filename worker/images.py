@@ -68,8 +68,12 @@ class Provenance(BaseModel):
 
     @classmethod
     def of(cls, params: GenerationParams, index: int, *, model: str, model_revision: str, software: str) -> Provenance:
-        """Tell the provenance of picture `index` of a job; what a preset filled in is there without its name."""
-        alone = params.alone(index).model_copy(update={"preset": None})
+        """Tell the provenance of picture `index` of a job.
+
+        What a preset filled in is there without its name, and nothing of whether it was to be drawn alone: the same
+        pixels make the same file.
+        """
+        alone = params.alone(index).model_copy(update={"preset": None, "deterministic": False})
         return cls(model=model, model_revision=model_revision, software=software, params=alone)
 
     def infotext(self) -> str:

@@ -40,7 +40,6 @@ class Way(ABC):
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._users: list[User] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as started:
@@ -55,6 +54,18 @@ class Way(ABC):
     @abstractmethod
     def start(self) -> None:
         """Start what it needs, with the model loaded."""
+
+    @abstractmethod
+    def draw(self, orders: Sequence[Order], users: int) -> Round:
+        """Have a list drawn by so many users."""
+
+
+class WayWithUsers(Way):
+    """A way in which each user asks for a picture, has it in hand, and asks for the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._users: list[User] = []
 
     @abstractmethod
     def user(self) -> User:
@@ -84,10 +95,6 @@ class BareLoop(Way):
         self._process = self._stack.enter_context(Piped(words, self._site.environment, log))
         self.said = json.loads(self._process.hear())
 
-    def user(self) -> User:
-        """There are none."""
-        raise NotImplementedError("A bare loop has no users.")
-
     def draw(self, orders: Sequence[Order], users: int = 1) -> Round:
         """Draw the list, one after another."""
         del users
@@ -100,7 +107,7 @@ class BareLoop(Way):
         return Round(tuple(drawn))
 
 
-class GradioPage(Way):
+class GradioPage(WayWithUsers):
     """Way 2."""
 
     name = "Gradio page with its own queue"
@@ -133,7 +140,7 @@ class GradioPage(Way):
         return draw
 
 
-class CeleryJobs(Way):
+class CeleryJobs(WayWithUsers):
     """Way 3. Its broker writes to disk once a second, as Redis does unless told otherwise."""
 
     name = "plain Celery, the job in the message"
@@ -172,7 +179,7 @@ class CeleryJobs(Way):
         return draw
 
 
-class Darkroom(Way):
+class Darkroom(WayWithUsers):
     """Ways 4 and 5: a gateway and one worker, over HTTP."""
 
     name = "Darkroom"

@@ -6,14 +6,13 @@ here knows of HTTP, Redis or torch.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.errors import FieldError, InvalidRequest
+from shared.texts import clean_text
 
 MAX_PROMPT_CHARS: Final = 4_000
 """More than any encoder window holds; a cap on memory, not on meaning."""
@@ -354,18 +353,3 @@ class GenerationRequest(Frozen):
             )
             errors.append(FieldError("size", f"{card.title} draws {named}{custom}; not {size}."))
         return size
-
-
-_SPACES = re.compile(r"[ \t\f\v\u00a0]+")
-
-
-def clean_text(text: str) -> str:
-    """Trim, normalise to NFC, drop control and format characters, fold runs of blanks.
-
-    Line breaks stay: they separate ideas in long prompts and the encoder reads them as blanks.
-    Zero-width joiners stay too: they hold emoji and several scripts together.
-    """
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
-    kept = (char for char in text if char in "\n\t\u200c\u200d" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
-    lines = (_SPACES.sub(" ", line).strip() for line in "".join(kept).split("\n"))
-    return "\n".join(lines).strip()

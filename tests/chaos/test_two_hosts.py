@@ -80,7 +80,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     reason = why_no_hosts()
-    if reason is not None:
+    if reason is not None:  # hosts are network namespaces: Linux, and root; elsewhere there is nothing to cut
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("hosts")
     with contextlib.ExitStack() as stack:

@@ -47,7 +47,7 @@ class _Waiting:
 
 
 class Engine:
-    """Draws rows with one model, in one thread: the one that made it.
+    """Draws rows with one model, in one thread: the one that made it. Decoding has a thread of its own.
 
     A row in company differs from the row alone by about 1e-6, which rounds to other pixels now and then: rows whose
     parameters are `deterministic` are drawn alone.

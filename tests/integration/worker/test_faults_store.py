@@ -155,7 +155,7 @@ def test_pictures_that_a_full_disk_does_not_take_wait_in_memory(system: System, 
         env=os.environ | {"DARKROOM_SPOOL": str(system.spool)},
         stderr=subprocess.DEVNULL,
     )
-    if not can_mount:
+    if not can_mount:  # a full disk is a real, small one, mounted for the worker: no write is made to fail by hand
         pytest.skip("a disk that is full needs `unshare` and leave to mount one: run as root on Linux")
     worker = system.ready_worker((*ON_A_SMALL_DISK, *WORKER))
     job = system.submit(steps=30, num_images=8)

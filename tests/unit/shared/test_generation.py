@@ -20,8 +20,8 @@ from shared.generation import (
     Scheduler,
     Size,
     SizeRule,
-    clean_text,
 )
+from shared.texts import clean_text
 
 NAMED = (
     AspectRatio(name="Square 1:1", size=Size(width=64, height=64)),

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from shared import scripts
 from shared.call import Call
-from shared.errors import IdempotencyMismatch, JobNotFound, LeaseLost, QueueFull, TenantQueueFull, WorkerNotFound
+from shared.errors import IdempotencyMismatch, JobNotFound, LeaseLost, QueueFull, TenantQueueFull
 from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
 from shared.jobs import (
     Image,
@@ -39,10 +39,10 @@ from shared.jobs import (
     Terms,
     WorkerId,
 )
-from shared.keys import DEFAULT
 from shared.lanes import Lane
 from shared.scripts import Claimed, Lease, Mode
-from tests.desk import CARD, Desk, state
+from tests.desk import Desk
+from tests.unit.shared.fleet_beside import FleetBeside
 from tests.unit.shared.queue_keyspace import KEPT, contents, differences
 from tests.unit.shared.queue_model import MAX_ATTEMPTS, WAITING, Entry, QueueModel, Refused
 
@@ -108,10 +108,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.names = count(1)
         self.known: list[tuple[JobId, Tenant]] = []
         self.leases: list[Lease] = []
-        self.born: set[str] = set()
-        self.living: set[str] = set()
         self.ends: dict[JobId, Job] = {}
         self.model = QueueModel(20)
+        self.fleet = FleetBeside(desk, lambda: self.model.modes)
         self.dues = count(1)
         """Ever later times, all long past: which comes first is never left to chance."""
 
@@ -430,54 +429,16 @@ class QueueMachine(RuleBasedStateMachine):
         """A worker comes or goes, orders are given; each pause of all ends with the next."""
         match verb:
             case "heartbeat":
-                self.heartbeat(worker, is_known=is_known)
+                self.fleet.heartbeat(worker, is_known=is_known)
             case "fall silent":
-                self.fall_silent(worker)
+                self.fleet.fall_silent(worker)
             case _:
-                self.leave(worker, failed=verb == "fail")
-        self.direct(None, of_all or Mode.WORK)
+                self.fleet.leave(worker, failed=verb == "fail")
+        self.fleet.direct(None, of_all or Mode.WORK)
         if of_one:
-            self.direct(worker, of_one)
+            self.fleet.direct(worker, of_one)
         if is_known:
-            self.look_at_the_fleet()
-
-    def heartbeat(self, worker: WorkerId, *, is_known: bool) -> None:
-        if is_known:
-            self.desk(scripts.announce(CARD))
-        told = self.desk(scripts.heartbeat(state(worker), life_s=LONG_S))
-        self.living.add(worker)
-        self.born.add(worker)
-        wanted = {self.model.modes.get("*", Mode.WORK), self.model.modes.get(worker, Mode.WORK)}
-        assert told.mode is next(mode for mode in (Mode.DRAINED, Mode.PAUSED, Mode.WORK) if mode in wanted)
-        assert told.is_announced or not is_known
-
-    def leave(self, worker: WorkerId, *, failed: bool) -> None:
-        self.desk(scripts.leave(worker, CARD.id, failed=failed))
-        self.living.discard(worker)
-        self.model.modes.pop(worker, None)
-        if not failed:
-            self.born.discard(worker)
-
-    def fall_silent(self, worker: WorkerId) -> None:
-        self.desk.client.delete(f"{DEFAULT.prefix}worker:{worker}")
-        self.living.discard(worker)
-
-    def direct(self, worker: WorkerId | None, mode: Mode) -> None:
-        if worker is not None and worker not in self.living:
-            with pytest.raises(WorkerNotFound):
-                self.desk(scripts.direct(mode, worker))
-            return
-        self.desk(scripts.direct(mode, worker))
-        self.model.modes.pop(worker or "*", None)
-        if mode is not Mode.WORK:
-            self.model.modes[worker or "*"] = mode
-
-    def look_at_the_fleet(self) -> None:
-        fleet = self.desk(scripts.fleet())
-        assert {worker.id for worker in fleet.workers} == self.living
-        assert fleet.lost.get(CARD.id, 0) == len(self.born - self.living)
-        assert dict(fleet.modes) == {name: mode for name, mode in self.model.modes.items() if name != "*"}
-        assert fleet.mode == self.model.modes.get("*", Mode.WORK)
+            self.fleet.look()
 
     # --- always ---
 

@@ -146,10 +146,6 @@ class Engine:
             self._to_rgb = LatentsToRgb.fit(self.model)
         return self._to_rgb
 
-    def close(self) -> None:
-        """Decode nothing more."""
-        self._decoder.close()
-
     def _next_turn(self, events: list[Event]) -> tuple[Lane, GroupKey, list[Row]] | None:
         """Choose a lane, a group, and of its rows, in order of arrival, as many as share a forward."""
         while present := [lane for lane in LANES if self._in(lane)]:

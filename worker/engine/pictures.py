@@ -39,10 +39,6 @@ class Decoder:
             latents.record_stream(self._stream)
         return _Decoding(self._thread.submit(self._work, latents, computed))
 
-    def close(self) -> None:
-        """Decode nothing more; what is under way is left to end."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
     def check(self) -> None:
         """Raise what took the device away, if that happened here."""
         if self._lost is not None:

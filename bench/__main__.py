@@ -36,7 +36,7 @@ def start(folder: Path, *, quick: bool) -> None:
     """Row 7."""
     from bench import start  # noqa: PLC0415
 
-    start.main(folder, Subject.of("demo"), starts=2 if quick else 5)
+    start.main(folder, Subject.of("demo"), starts=2 if quick else 9)
 
 
 def workers(folder: Path, *, quick: bool) -> None:

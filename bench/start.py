@@ -1,6 +1,6 @@
 """Row 7: how long a worker takes from its start to `ready`, beside a process that only imports and loads.
 
-    python -m bench start [--starts 4]
+    python -m bench start
 
 In turn, the first of each thrown away: it brings the files into memory. The bare process imports torch and diffusers,
 loads the pipeline and moves it to the device, and ends there; a worker also warms up, measures its speed and joins.

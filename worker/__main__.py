@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -27,8 +28,11 @@ def main() -> int:
         sys.stderr.write(f"The worker does not start:\n{wrong_settings(error)}\n")
         return 2
     configure_logging(settings.log_level)
+    gc.disable()  # it would go through the libraries' objects again and again: a sixth of the start
     from worker.app import Worker  # noqa: PLC0415 (torch takes seconds to import)
 
+    gc.freeze()  # what was imported stays, so no later collection need look at it
+    gc.enable()
     try:
         worker = Worker(settings)
     except DarkroomError as error:

@@ -15,6 +15,7 @@ from typing import Final
 from shared.contract import Speed, TimeLeft, WorkerState
 from shared.generation import GenerationParams
 from shared.jobs import Hold, Job, JobStatus, WorkerId
+from shared.lanes import HEAD_START_S, Lane
 from shared.scripts import Fleet, Mode, Outlook, RunningWork
 
 NOMINAL_MS: Final = 0.04
@@ -23,6 +24,8 @@ GUIDED: Final = 2.0
 """A guided step in terms of one without guidance."""
 DELIVERY_MS: Final = 60.0
 """From the last picture's pixels to the job's end: it is made into a file, stored and recorded; the worker goes on."""
+LEAST_BULK_SHARE: Final = 0.01
+"""What an operator can set."""
 MOST_DEALT: Final = 64
 """Of the jobs ahead, so many are dealt out to the workers one by one; those before them fill all alike."""
 
@@ -85,24 +88,40 @@ def time_left(job: Job, outlook: Outlook, fleet: Fleet, *, age_ms: float = 0.0) 
     `age_ms`: how long ago the outlook was looked up.
     """
     if job.status is JobStatus.RUNNING or (job.hold is Hold.JOINED and job.position is None):
-        return _of_running(job, outlook, fleet, age_ms)
+        left_ms = _of_running(job, outlook, fleet, age_ms)
+        return None if left_ms is None else _band(left_ms, 0)
     workers = able_workers(fleet, job.model)
     if job.status is not JobStatus.QUEUED or job.position is None or not workers:
         return None
     if job.hold is Hold.RUNNING_LIMIT and len(workers) > 1:
         return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
-    free = [(_until_free_ms(outlook, worker, age_ms), worker.pace) for worker in workers]
-    start_ms, pace = _next_free(free, job.position, job.ahead_ms)
-    return _band(start_ms + job.work_ms * pace, job.position)
+    return _band(_of_waiting(job, outlook, workers, age_ms), job.position)
 
 
-def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> TimeLeft | None:
+def _of_waiting(job: Job, outlook: Outlook, workers: Sequence[WorkerState], age_ms: float) -> float:
+    """A job that waits gets the worker that is free for it first, in its lane or in both."""
+
+    def done_ms(lanes: Iterable[Lane], jobs: int, ahead_ms: float) -> float:
+        free = [(_until_free_ms(outlook, worker, lanes, age_ms), worker.pace) for worker in workers]
+        start_ms, pace = _next_free(free, jobs, ahead_ms)
+        return start_ms + job.work_ms * pace
+
+    other = outlook.waiting[_other(job.lane)]
+    return _beside_other_lane(
+        job.lane,
+        done_ms((job.lane,), job.ahead_jobs, job.ahead_ms),
+        done_ms(Lane, job.ahead_jobs + other.jobs, job.ahead_ms + other.work_ms),
+        outlook.bulk_share,
+    )
+
+
+def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> float | None:
     """A job that is being drawn or, joined to another, gets what is being drawn for that one."""
     pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.model == job.model}
     if job.worker is None:
         if not pace_of:
             return None
-        return _band(_remaining_ms(job.work_ms * mean(pace_of.values()), job.step, job.steps, 0.0), 0)
+        return _remaining_ms(job.work_ms * mean(pace_of.values()), job.step, job.steps, 0.0)
     if job.worker not in pace_of or fleet.mode_of(job.worker) is Mode.DRAINED:
         return None  # it will be begun again, elsewhere
     pace = pace_of[job.worker]
@@ -110,15 +129,31 @@ def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> Time
     own = next((work for work in held if _is_of(work, job)), None)
     elapsed_ms = own.elapsed_ms + age_ms if own else 0.0
     left_ms = _remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms)
-    # Those that it is drawn with take turns with it, until they or it have ended.
-    others = (
-        _remaining_ms(work.work_ms * pace, work.step, work.steps, work.elapsed_ms) for work in held if work != own
-    )
-    return _band(left_ms + sum(min(other_ms, left_ms) for other_ms in others), 0)
+    others = [(work.lane, _left_ms(work, pace)) for work in held if work is not own]
+    # Those of its lane take turns with it, until they or it have ended.
+    alone_ms = left_ms + sum(min(other_ms, left_ms) for lane, other_ms in others if lane is job.lane)
+    last_ms = alone_ms + sum(other_ms for lane, other_ms in others if lane is not job.lane)
+    if job.lane is Lane.BULK:  # a worker goes on to take interactive jobs
+        last_ms += outlook.waiting[Lane.INTERACTIVE].work_ms * pace / max(1, len(able_workers(fleet, job.model)))
+    return _beside_other_lane(job.lane, alone_ms, last_ms, outlook.bulk_share)
+
+
+def _beside_other_lane(lane: Lane, alone_ms: float, last_ms: float, bulk_share: float) -> float:
+    """When work will be done that would take `alone_ms` without the other lane, and `last_ms` behind all of it."""
+    if alone_ms == last_ms:
+        return alone_ms
+    if lane is Lane.BULK:
+        return min(last_ms, alone_ms / max(bulk_share, LEAST_BULK_SHARE))
+    slowed_ms = max(0.0, alone_ms - 1000 * HEAD_START_S)
+    return min(last_ms, alone_ms - slowed_ms + slowed_ms / (1 - bulk_share))
+
+
+def _other(lane: Lane) -> Lane:
+    return Lane.BULK if lane is Lane.INTERACTIVE else Lane.INTERACTIVE
 
 
 def _is_of(work: RunningWork, job: Job) -> bool:
-    return (work.worker, work.work_ms, work.steps) == (job.worker, job.work_ms, job.steps)
+    return (work.worker, work.lane, work.work_ms, work.steps) == (job.worker, job.lane, job.work_ms, job.steps)
 
 
 def _remaining_ms(work_ms: float, step: int, steps: int, elapsed_ms: float) -> float:
@@ -128,11 +163,14 @@ def _remaining_ms(work_ms: float, step: int, steps: int, elapsed_ms: float) -> f
     return min(max(work_ms - elapsed_ms, least), most)
 
 
-def _until_free_ms(outlook: Outlook, worker: WorkerState, age_ms: float) -> float:
-    """When a worker will have done all that it holds, from now."""
-    held = (work for work in outlook.running if work.worker == worker.id)
-    left_ms = sum(_remaining_ms(work.work_ms * worker.pace, work.step, work.steps, work.elapsed_ms) for work in held)
-    return max(0.0, left_ms - age_ms)
+def _left_ms(work: RunningWork, pace: float) -> float:
+    return _remaining_ms(work.work_ms * pace, work.step, work.steps, work.elapsed_ms)
+
+
+def _until_free_ms(outlook: Outlook, worker: WorkerState, lanes: Iterable[Lane], age_ms: float) -> float:
+    """When a worker will have done all that it holds of these lanes, from now."""
+    held = (work for work in outlook.running if work.worker == worker.id and work.lane in lanes)
+    return max(0.0, sum(_left_ms(work, worker.pace) for work in held) - age_ms)
 
 
 def _next_free(free: Iterable[tuple[float, float]], jobs: int, ahead_ms: float) -> tuple[float, float]:

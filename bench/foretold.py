@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import mean, median, quantiles
 
 from shared.contract import JobBody, TimeLeft
+from shared.lanes import Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,24 @@ class Followed:
 
 
 def ahead_then(job: Followed, told: Told, jobs: Sequence[Followed]) -> int:
-    """How many of those that waited when a place was told began before that job."""
+    """How many of those that waited when a place was told began before that job, as far as it counts them."""
     return sum(
-        other.submitted_s < told.at_s < other.began_s < job.began_s and other is not job and bool(other.told)
+        other.submitted_s < told.at_s < other.began_s < job.began_s
+        and (job.body.lane is Lane.BULK or other.body.lane is job.body.lane)
+        and other is not job
+        and bool(other.told)
         for other in jobs
     )
 
 
 def came_between(job: Followed, told: Told, jobs: Sequence[Followed]) -> int:
     """How many that came later began before that job."""
-    return sum(told.at_s <= other.submitted_s and other.began_s < job.began_s for other in jobs)
+    return sum(
+        told.at_s <= other.submitted_s
+        and other.began_s < job.began_s
+        and (job.body.lane is Lane.BULK or other.body.lane is job.body.lane)
+        for other in jobs
+    )
 
 
 def report(jobs: Sequence[Followed]) -> None:
@@ -70,10 +79,12 @@ def report(jobs: Sequence[Followed]) -> None:
     print("\n| asked | times | median error | p90 | told / true, median | p10 | p90 | in the band | not told |")
     print("|---|---|---|---|---|---|---|---|---|")
     for when in ("at submit", "while waiting", "while running"):
-        _times(when, [(job, told) for job in ended for told in job.told if told.when == when])
+        heard = [(job, told) for job in ended for told in job.told if told.when == when]
+        _times(when, heard)
+        for lane in Lane:
+            _times(f"{when}, {lane}", [(job, told) for job, told in heard if job.body.lane is lane])
     waiting = [(job, told) for job in ended for told in job.told if told.when != "while running"]
-    alone = [(job, told) for job, told in waiting if not came_between(job, told, jobs)]
-    _times("nobody came between", alone)
+    _times("nobody came between", [(job, told) for job, told in waiting if not came_between(job, told, jobs)])
     print("\n| place told | times | exact | off by, mean | later arrivals that went before, mean |")
     print("|---|---|---|---|---|")
     for name, least, most in (("0", 0, 0), ("1 to 3", 1, 3), ("4 to 15", 4, 15), ("16 and more", 16, 10**9)):

@@ -255,9 +255,12 @@ class Job:
     warnings: tuple[JobWarning, ...]
     error: JobError | None
     position: int | None
-    """Place in the fair order of all that wait for the model: 0 goes next; None unless it waits for a worker."""
+    """Place in the fair order of all that wait for the model: 0 goes next; None unless it waits for a worker. An
+    interactive job counts its own lane alone: bulk jobs make way for it even after they have begun."""
+    ahead_jobs: int = 0
+    """Those before it in its own lane."""
     ahead_ms: int = 0
-    """Expected work of those before it."""
+    """Expected work of those."""
     hold: Hold | None = None
     lane: Lane = Lane.INTERACTIVE
     work_ms: int = 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+HEAD_START_S: Final = 10.0
+"""What is interactive and comes has a worker to itself for so long, and bulk work its share only after that."""
 
 
 class Lane(StrEnum):

@@ -18,8 +18,8 @@ NO_POSITION = -1
 
 
 def job_of(reply: Reply) -> Job:
-    """Read `{id, position or -1, ms ahead, hold or '', {field, value, ...}}`, as `describe` in record.lua makes it."""
-    job_id, position, ahead_ms, hold, flat = items(reply)
+    """Read `{id, position or -1, jobs ahead, their ms, hold or '', {field, value, ...}}`: `describe` in record.lua."""
+    job_id, position, ahead_jobs, ahead_ms, hold, flat = items(reply)
     words = [text(word) for word in items(flat)]
     fields = dict(zip(words[::2], words[1::2], strict=True))
     error, reading = fields.get("error"), fields.get("reading")
@@ -52,6 +52,7 @@ def job_of(reply: Reply) -> Job:
         reading=None if reading is None else Reading.model_validate_json(reading),
         lost_workers=tuple(WorkerId(fields[name]) for name in sorted(fields) if name.startswith("lost:")),
         position=None if number(position) == NO_POSITION else number(position),
+        ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
         hold=Hold(text(hold)) if text(hold) else None,
     )

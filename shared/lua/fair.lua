@@ -35,9 +35,14 @@ local function clock_of(spot)
   return tonumber(redis.call('HGET', spot.lanes, 'clock:' .. spot.lane) or 0)
 end
 
+-- The bulk lane's part of the work while both lanes wait; 0 before the first job.
+local function bulk_percent(lanes)
+  return tonumber(redis.call('HGET', lanes, 'bulk_percent') or 0)
+end
+
 -- What a millisecond of a lane's work adds to its tag: the other's share, which is as good as dividing by its own.
 local function rate_of(lanes, lane)
-  local bulk = tonumber(redis.call('HGET', lanes, 'bulk_percent') or 0)
+  local bulk = bulk_percent(lanes)
   return lane == 'bulk' and 100 - bulk or bulk
 end
 
@@ -231,20 +236,19 @@ local function unpark(tenant)
   end
 end
 
--- How many jobs go before this one if nothing changes, and their work in ms.
+-- How many jobs go before this one if nothing changes; those of them in its lane, and their work in ms. An interactive
+-- job counts its own lane alone: bulk jobs make way for it even after they have begun.
 local function ahead_of(spot)
   local rank = redis.call('ZRANK', spot.order, spot.member)
   local work = work_before(spot.order, spot.work, spot.tag, rank)
   local other = OTHER[spot.lane]
   local order = key.order(spot.model, other)
-  if redis.call('EXISTS', order) == 0 then return rank, work end
+  if spot.lane == 'interactive' or redis.call('EXISTS', order) == 0 then return rank, rank, work end
   local starts = starts_of(spot.model)
   -- It begins when its lane's tag has come to this; the interactive lane wins a tie.
-  local lead = starts[spot.lane] + work * rate_of(spot.lanes, spot.lane) - starts[other]
-    + (spot.lane == 'bulk' and 1 or 0)
-  local count, more = begun_within(order, key.work(spot.model, other),
-    math.ceil(lead / rate_of(spot.lanes, other)))
-  return rank + count, work + more
+  local lead = starts[spot.lane] + work * rate_of(spot.lanes, spot.lane) - starts[other] + 1
+  local count = begun_within(order, key.work(spot.model, other), math.ceil(lead / rate_of(spot.lanes, other)))
+  return rank + count, rank, work
 end
 
 -- Waiting jobs of all models: of everybody, or of one tenant.

@@ -1,12 +1,12 @@
--- outlook: tell what lies ahead of a model's queue: how much waits, and how far the running jobs are.
+-- outlook: tell what lies ahead of a model's queue: how much waits, how far the running jobs are, how lanes share.
 -- With: keys, work, fair, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model
 --
 -- Replies
---   OK waiting running   lane, jobs, ms of work for each lane; worker, ms of work, denoising steps done and in all, ms
---                        since the claim for each running job
+--   OK waiting running bulk   lane, jobs, ms of work for each lane; worker, lane, ms of work, denoising steps done and
+--                             in all, ms since the claim for each running job; percent of the work for the bulk lane
 --
 -- Moves nothing
 
@@ -19,10 +19,10 @@ for _, lane in ipairs(LANES) do
   waiting[#waiting + 1] = {lane, count, work}
 end
 for _, id in ipairs(redis.call('ZRANGE', key.leases, 0, -1)) do
-  local of, worker, work, step, steps, since = unpack(redis.call('HMGET', key.job(id),
-    'model', 'worker', 'work_ms', 'step', 'steps', 'claimed_at_ms'))
+  local of, worker, lane, work, step, steps, since = unpack(redis.call('HMGET', key.job(id),
+    'model', 'worker', 'lane', 'work_ms', 'step', 'steps', 'claimed_at_ms'))
   if of == model then
-    running[#running + 1] = {worker, tonumber(work), tonumber(step), tonumber(steps), now - since}
+    running[#running + 1] = {worker, lane, tonumber(work), tonumber(step), tonumber(steps), now - since}
   end
 end
-return {'OK', waiting, running}
+return {'OK', waiting, running, bulk_percent(key.lanes(model))}

@@ -15,7 +15,7 @@ local function is_at_limit(tenant, most)
   return most > 0 and redis.call('SCARD', key.running(tenant)) >= most
 end
 
--- {id, place among the waiting or -1, ms of work ahead, what holds it or '', {field, value, ...}}
+-- {id, place among the waiting or -1, jobs ahead in its lane, their ms of work, what holds it or '', {field, value, ...}}
 local function describe(id)
   local fields = redis.call('HGETALL', key.job(id))
   local status, tenant, follows, most = unpack(redis.call('HMGET', key.job(id),
@@ -28,9 +28,9 @@ local function describe(id)
   elseif status == 'queued' and is_at_limit(tenant, tonumber(most)) then
     held = 'running_limit'
   end
-  if field(drawn, 'status') ~= 'queued' then return {id, -1, 0, held, fields} end
-  local place, work = ahead_of(spot_of(drawn))
-  return {id, place, work, held, fields}
+  if field(drawn, 'status') ~= 'queued' then return {id, -1, 0, 0, held, fields} end
+  local place, jobs, work = ahead_of(spot_of(drawn))
+  return {id, place, jobs, work, held, fields}
 end
 
 -- What a tenant may know: OK, MISSING (no such job) or NOT_YOURS.

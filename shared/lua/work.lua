@@ -91,9 +91,9 @@ local function work_before(order, work, tag, rank)
   return total
 end
 
--- How many jobs begin while less than `budget` ms of the order's work is done, and the work of those, in ms.
+-- How many jobs begin while less than `budget` ms of the order's work is done.
 local function begun_within(order, work, budget)
-  if budget <= 0 then return 0, 0 end
+  if budget <= 0 then return 0 end
   local sum, top, node = 0, crown_of(order)
   for level = top - 1, 0, -1 do
     local child
@@ -104,7 +104,7 @@ local function begun_within(order, work, budget)
       end
       sum = sum + ms
     end
-    if not child then return redis.call('ZCARD', order), sum end
+    if not child then return redis.call('ZCARD', order) end
     node = child
   end
   local count = count_before(order, node)
@@ -112,12 +112,12 @@ local function begun_within(order, work, budget)
   local read = redis.call('ZRANGE', order, count, count + inside - 1)
   local before = sum
   for _, member in ipairs(read) do
-    if sum >= budget then return count, sum end
+    if sum >= budget then return count end
     count, sum = count + 1, sum + work_in(member)
   end
   if #read == MOST_READ and sum < budget then
     local rest = math.floor((budget - sum) * #read / (sum - before))
-    return math.min(count + rest, redis.call('ZCARD', order)), budget
+    return math.min(count + rest, redis.call('ZCARD', order))
   end
-  return count, sum
+  return count
 end

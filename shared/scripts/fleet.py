@@ -73,6 +73,7 @@ class RunningWork:
     """A running job, as far as it matters to those that wait."""
 
     worker: WorkerId
+    lane: Lane
     work_ms: int
     """Expected, in all."""
     step: int
@@ -87,6 +88,8 @@ class Outlook:
 
     waiting: Mapping[Lane, WaitingWork]
     running: tuple[RunningWork, ...]
+    bulk_share: float
+    """The bulk lane's part of the work while both lanes wait; 0 before the model's first job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +154,12 @@ def outlook(model: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
     """Tell what lies ahead of a model's queue."""
 
     def parse(_code: str, rest: list[Reply]) -> Outlook:
-        waiting, running = rest
+        waiting, running, percent = rest
         lanes: dict[Lane, WaitingWork] = {}
         for entry in items(waiting):
             lane, jobs, work_ms = items(entry)
             lanes[Lane(text(lane))] = WaitingWork(number(jobs), number(work_ms))
-        return Outlook(lanes, tuple(_running(items(entry)) for entry in items(running)))
+        return Outlook(lanes, tuple(_running(items(entry)) for entry in items(running)), number(percent) / 100)
 
     return call_of("outlook", keys, (model,), parse)
 
@@ -173,9 +176,9 @@ def overview(*, keys: Keys = DEFAULT) -> Call[Overview]:
 
 
 def _running(entry: list[Reply]) -> RunningWork:
-    worker, *figures = entry
+    worker, lane, *figures = entry
     work_ms, step, steps, elapsed_ms = map(number, figures)
-    return RunningWork(WorkerId(text(worker)), work_ms, step, steps, elapsed_ms)
+    return RunningWork(WorkerId(text(worker)), Lane(text(lane)), work_ms, step, steps, elapsed_ms)
 
 
 def _pairs(reply: Reply) -> dict[str, str]:

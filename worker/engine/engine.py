@@ -20,7 +20,7 @@ import torch
 
 from shared.errors import GenerationFailed, OutOfMemory
 from shared.generation import GenerationParams, Size
-from shared.lanes import Lane
+from shared.lanes import HEAD_START_S, Lane
 from worker.engine.batches import Batches
 from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.failures import attempt
@@ -33,8 +33,6 @@ from worker.engine.throttle import Throttle
 from worker.engine.turns import Turns
 
 LANES: Final = (Lane.INTERACTIVE, Lane.BULK)
-HEAD_START_S: Final = 10.0
-"""An interactive row that comes has the device to itself for so long, and bulk rows their share only after that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import heapq
 import random
+from dataclasses import replace
 
 import pytest
 
 from api.estimate import DELIVERY_MS, NOMINAL_MS, expected_ms, time_left
 from shared.contract import Speed, WorkerState
 from shared.jobs import Hold, Job, JobStatus
-from shared.scripts import Fleet, Mode, Outlook
+from shared.lanes import Lane
+from shared.scripts import Fleet, Mode, Outlook, WaitingWork
 from tests.unit.api.waiting import (
     fleet,
     outlook,
@@ -235,6 +237,46 @@ class TestRunning:
 
         assert seconds(joined, outlook(), fleet(worker())) == pytest.approx(0.5)
         assert time_left(joined, outlook(), fleet()) is None
+
+
+def bulk_job(ahead_jobs: int = 0, ahead_ms: int = 0, work_ms: int = 1000) -> Job:
+    return waiting_job(ahead_jobs, ahead_ms, work_ms, lane=Lane.BULK)
+
+
+def waits(lane: Lane, jobs: int, work_ms: int) -> dict[Lane, WaitingWork]:
+    return {lane: WaitingWork(jobs, work_ms)}
+
+
+class TestBesideTheOtherLane:
+    def test_an_interactive_job_does_not_wait_for_bulk_jobs(self) -> None:
+        ahead = outlook(running("w1", 60_000, lane=Lane.BULK), waiting=waits(Lane.BULK, 9, 90_000))
+
+        assert seconds(waiting_job(2, 2000), ahead, fleet(worker())) == pytest.approx(3.0)
+        assert seconds(running_job(), ahead, fleet(worker())) == pytest.approx(1.0)
+
+    def test_after_its_head_start_it_is_slowed_by_their_share(self) -> None:
+        ahead = outlook(running("w1", 60_000, lane=Lane.BULK))
+
+        assert seconds(waiting_job(2, 17_000), ahead, fleet(worker())) == pytest.approx(10 + 8 / 0.8)
+
+    def test_but_by_no_more_than_there_is_of_them(self) -> None:
+        ahead = outlook(running("w1", 1000, lane=Lane.BULK))
+
+        assert seconds(waiting_job(2, 17_000), ahead, fleet(worker())) == pytest.approx(18 + 1)
+
+    def test_a_bulk_job_goes_behind_what_is_interactive(self) -> None:
+        ahead = outlook(running("w1", 1000), waiting=waits(Lane.INTERACTIVE, 2, 2000))
+        drawn = replace(ahead, running=(*ahead.running, running("w1", 1000, lane=Lane.BULK)))
+
+        assert seconds(bulk_job(), ahead, fleet(worker())) == pytest.approx(1 + 2 + 1)
+        assert seconds(replace(running_job(), lane=Lane.BULK), drawn, fleet(worker())) == pytest.approx(1 + 2 + 1)
+
+    def test_and_has_its_share_all_the_same(self) -> None:
+        ahead = outlook(running("w1", 1000), waiting=waits(Lane.INTERACTIVE, 100, 100_000))
+        drawn = replace(ahead, running=(*ahead.running, running("w1", 1000, lane=Lane.BULK)))
+
+        assert seconds(bulk_job(1, 1000), ahead, fleet(worker())) == pytest.approx((1 + 1) / 0.2)
+        assert seconds(replace(running_job(), lane=Lane.BULK), drawn, fleet(worker())) == pytest.approx(1 / 0.2)
 
 
 @pytest.mark.parametrize("status", [status for status in JobStatus if status.is_terminal])

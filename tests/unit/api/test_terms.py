@@ -43,7 +43,7 @@ def test_a_job_that_costs_more_is_told_both_numbers_and_what_to_lower() -> None:
 
 
 def waiting(*lanes: tuple[Lane, int, int]) -> Outlook:
-    return Outlook({lane: WaitingWork(jobs, work_ms) for lane, jobs, work_ms in lanes}, ())
+    return Outlook({lane: WaitingWork(jobs, work_ms) for lane, jobs, work_ms in lanes}, (), bulk_share=0.2)
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,19 @@ def fleet(
 
 
 def running(
-    name: str = "w1", work_ms: int = 1000, *, step: int = 0, steps: int = 10, elapsed_ms: int = 0
+    name: str = "w1",
+    work_ms: int = 1000,
+    *,
+    lane: Lane = Lane.INTERACTIVE,
+    step: int = 0,
+    steps: int = 10,
+    elapsed_ms: int = 0,
 ) -> RunningWork:
-    return RunningWork(WorkerId(name), work_ms, step, steps, elapsed_ms)
+    return RunningWork(WorkerId(name), lane, work_ms, step, steps, elapsed_ms)
 
 
-def outlook(*work: RunningWork) -> Outlook:
-    return Outlook({lane: WaitingWork(0, 0) for lane in Lane}, work)
+def outlook(*work: RunningWork, waiting: Mapping[Lane, WaitingWork] | None = None) -> Outlook:
+    return Outlook({lane: WaitingWork(0, 0) for lane in Lane} | dict(waiting or {}), work, bulk_share=0.2)
 
 
 def waiting_job(position: int | None = 0, ahead_ms: int = 0, work_ms: int = 1000, **changes: Any) -> Job:  # noqa: ANN401 (a job's fields)
@@ -93,6 +99,7 @@ def waiting_job(position: int | None = 0, ahead_ms: int = 0, work_ms: int = 1000
         warnings=(),
         error=None,
         position=position,
+        ahead_jobs=position or 0,
         ahead_ms=ahead_ms,
         work_ms=work_ms,
     )

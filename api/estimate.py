@@ -35,6 +35,8 @@ ABOVE: Final = 0.2
 ABOVE_A_JOB: Final = 0.02
 """What each job ahead adds to the part above: so many chances that others come before it."""
 MOST_ABOVE: Final = 0.8
+ABOVE_BULK: Final = 1.5
+"""The part above for a bulk job, before which each interactive job goes that is still to come."""
 FLOOR_S: Final = 0.4
 """What no estimate is better than: news travel, pictures are stored."""
 
@@ -89,13 +91,13 @@ def time_left(job: Job, outlook: Outlook, fleet: Fleet, *, age_ms: float = 0.0) 
     """
     if job.status is JobStatus.RUNNING or (job.hold is Hold.JOINED and job.position is None):
         left_ms = _of_running(job, outlook, fleet, age_ms)
-        return None if left_ms is None else _band(left_ms, 0)
+        return None if left_ms is None else _band(left_ms, 0, job.lane)
     workers = able_workers(fleet, job.model)
     if job.status is not JobStatus.QUEUED or job.position is None or not workers:
         return None
     if job.hold is Hold.RUNNING_LIMIT and len(workers) > 1:
         return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
-    return _band(_of_waiting(job, outlook, workers, age_ms), job.position)
+    return _band(_of_waiting(job, outlook, workers, age_ms), job.position, job.lane)
 
 
 def _of_waiting(job: Job, outlook: Outlook, workers: Sequence[WorkerState], age_ms: float) -> float:
@@ -107,12 +109,13 @@ def _of_waiting(job: Job, outlook: Outlook, workers: Sequence[WorkerState], age_
         return start_ms + job.work_ms * pace
 
     other = outlook.waiting[_other(job.lane)]
-    return _beside_other_lane(
-        job.lane,
-        done_ms((job.lane,), job.ahead_jobs, job.ahead_ms),
-        done_ms(Lane, job.ahead_jobs + other.jobs, job.ahead_ms + other.work_ms),
-        outlook.bulk_share,
-    )
+    alone_ms = done_ms((job.lane,), job.ahead_jobs, job.ahead_ms)
+    last_ms = done_ms(Lane, job.ahead_jobs + other.jobs, job.ahead_ms + other.work_ms)
+    if job.lane is Lane.BULK:
+        return _behind_interactive(alone_ms, last_ms, outlook.bulk_share)
+    busy = {work.worker for work in outlook.running if work.lane is Lane.INTERACTIVE}
+    is_first = job.ahead_jobs == 0 and any(worker.id not in busy for worker in workers)
+    return _beside_bulk(alone_ms, last_ms, outlook.bulk_share, 1000 * HEAD_START_S if is_first else 0.0)
 
 
 def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> float | None:
@@ -133,18 +136,26 @@ def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> floa
     # Those of its lane take turns with it, until they or it have ended.
     alone_ms = left_ms + sum(min(other_ms, left_ms) for lane, other_ms in others if lane is job.lane)
     last_ms = alone_ms + sum(other_ms for lane, other_ms in others if lane is not job.lane)
+    interactive = outlook.waiting[Lane.INTERACTIVE]
     if job.lane is Lane.BULK:  # a worker goes on to take interactive jobs
-        last_ms += outlook.waiting[Lane.INTERACTIVE].work_ms * pace / max(1, len(able_workers(fleet, job.model)))
-    return _beside_other_lane(job.lane, alone_ms, last_ms, outlook.bulk_share)
+        last_ms += interactive.work_ms * pace / max(1, len(able_workers(fleet, job.model)))
+        return _behind_interactive(alone_ms, last_ms, outlook.bulk_share)
+    # Where others wait, one of them came before it, and used the head start up.
+    head_ms = 0.0 if interactive.jobs or alone_ms > left_ms else max(0.0, 1000 * HEAD_START_S - elapsed_ms)
+    return _beside_bulk(alone_ms, last_ms, outlook.bulk_share, head_ms)
 
 
-def _beside_other_lane(lane: Lane, alone_ms: float, last_ms: float, bulk_share: float) -> float:
-    """When work will be done that would take `alone_ms` without the other lane, and `last_ms` behind all of it."""
-    if alone_ms == last_ms:
-        return alone_ms
-    if lane is Lane.BULK:
-        return min(last_ms, alone_ms / max(bulk_share, LEAST_BULK_SHARE))
-    slowed_ms = max(0.0, alone_ms - 1000 * HEAD_START_S)
+def _behind_interactive(alone_ms: float, last_ms: float, bulk_share: float) -> float:
+    """When bulk work will be done: by its share of the time, or after all that is interactive, whichever is sooner.
+
+    It would take `alone_ms` without the other lane, and `last_ms` behind all of it.
+    """
+    return min(last_ms, alone_ms / max(bulk_share, LEAST_BULK_SHARE))
+
+
+def _beside_bulk(alone_ms: float, last_ms: float, bulk_share: float, head_ms: float) -> float:
+    """When interactive work will be done: slowed by the bulk lane's share, but for the first `head_ms` of it."""
+    slowed_ms = max(0.0, alone_ms - head_ms)
     return min(last_ms, alone_ms - slowed_ms + slowed_ms / (1 - bulk_share))
 
 
@@ -200,9 +211,9 @@ def _filled_to(free: Iterable[tuple[float, float]], work_ms: float) -> float:
     return level + (work_ms - poured) / rate
 
 
-def _band(left_ms: float, jobs_ahead: int) -> TimeLeft:
+def _band(left_ms: float, jobs_ahead: int, lane: Lane) -> TimeLeft:
     seconds = (left_ms + DELIVERY_MS) / 1000
-    above = min(ABOVE + ABOVE_A_JOB * jobs_ahead, MOST_ABOVE)
+    above = ABOVE_BULK if lane is Lane.BULK else min(ABOVE + ABOVE_A_JOB * jobs_ahead, MOST_ABOVE)
     return TimeLeft(
         seconds=round(seconds, 3),
         low=round(max(0.0, seconds * (1 - BELOW) - FLOOR_S), 3),

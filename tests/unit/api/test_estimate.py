@@ -251,18 +251,31 @@ class TestBesideTheOtherLane:
     def test_an_interactive_job_does_not_wait_for_bulk_jobs(self) -> None:
         ahead = outlook(running("w1", 60_000, lane=Lane.BULK), waiting=waits(Lane.BULK, 9, 90_000))
 
-        assert seconds(waiting_job(2, 2000), ahead, fleet(worker())) == pytest.approx(3.0)
+        assert seconds(waiting_job(), ahead, fleet(worker())) == pytest.approx(1.0)
         assert seconds(running_job(), ahead, fleet(worker())) == pytest.approx(1.0)
 
-    def test_after_its_head_start_it_is_slowed_by_their_share(self) -> None:
-        ahead = outlook(running("w1", 60_000, lane=Lane.BULK))
+    def test_after_the_head_start_of_the_first_it_is_slowed_by_their_share(self) -> None:
+        bulk = running("w1", 60_000, lane=Lane.BULK)
+        drawn = outlook(bulk, running("w1", 18_000, elapsed_ms=200))
 
-        assert seconds(waiting_job(2, 17_000), ahead, fleet(worker())) == pytest.approx(10 + 8 / 0.8)
+        assert seconds(waiting_job(work_ms=18_000), outlook(bulk), fleet(worker())) == pytest.approx(10 + 8 / 0.8)
+        assert seconds(waiting_job(2, 17_000), outlook(bulk), fleet(worker())) == pytest.approx(18 / 0.8)
+        assert seconds(running_job(work_ms=18_000), drawn, fleet(worker())) == pytest.approx(9.8 + 8 / 0.8)
+        crowded = replace(drawn, waiting={**drawn.waiting, **waits(Lane.INTERACTIVE, 1, 1000)})
+        assert seconds(running_job(work_ms=18_000), crowded, fleet(worker())) == pytest.approx(17.8 / 0.8)
 
     def test_but_by_no_more_than_there_is_of_them(self) -> None:
         ahead = outlook(running("w1", 1000, lane=Lane.BULK))
 
         assert seconds(waiting_job(2, 17_000), ahead, fleet(worker())) == pytest.approx(18 + 1)
+
+    def test_a_bulk_job_s_band_leaves_room_for_interactive_jobs_to_come(self) -> None:
+        bulk, interactive = (time_left(job, outlook(), fleet(worker())) for job in (bulk_job(), waiting_job()))
+
+        assert bulk is not None
+        assert interactive is not None
+        assert bulk.seconds == interactive.seconds
+        assert bulk.high > 2 * interactive.seconds > interactive.high
 
     def test_a_bulk_job_goes_behind_what_is_interactive(self) -> None:
         ahead = outlook(running("w1", 1000), waiting=waits(Lane.INTERACTIVE, 2, 2000))

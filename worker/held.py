@@ -24,6 +24,8 @@ class HeldJob:
         self._steps = dict.fromkeys(kept, self.params.num_inference_steps)
         self._drawing = set(self._index_of)
         self._steps_ms: dict[RowId, list[float]] = {row_id: [] for row_id in self._index_of}
+        self.sketch_again_at = 0.0
+        """When its next preview is due, by the monotonic clock."""
 
     @property
     def params(self) -> GenerationParams:
@@ -56,7 +58,7 @@ class HeldJob:
         return sum(map(sum, self._steps_ms.values()))
 
     def steps_ms(self, row_id: RowId) -> list[float]:
-        """How long each of a row's steps took."""
+        """How long each of a row's steps took, the last with its decoding."""
         return self._steps_ms[row_id]
 
     def stepped(self, row_id: RowId, step: int, of: int, took_ms: float) -> None:
@@ -64,9 +66,11 @@ class HeldJob:
         self._steps_ms[row_id].append(took_ms)
         self._steps[self._index_of[row_id]] = self.params.num_inference_steps * step // of
 
-    def drawn(self, row_id: RowId) -> int:
-        """Note that a row left the engine; the index of its picture."""
+    def drawn(self, row_id: RowId, decoding_ms: float) -> int:
+        """Note that a row left the engine, to be decoded; the index of its picture."""
         self._drawing.discard(row_id)
+        if took_ms := self._steps_ms[row_id]:
+            took_ms[-1] += decoding_ms
         index = self._index_of[row_id]
         self._steps[index] = self.params.num_inference_steps
         return index

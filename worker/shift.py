@@ -30,6 +30,8 @@ from worker.news import Broken, Ended, EngineLost, Lost, News, StopAsked, StoreA
 from worker.notes import Measure, notes_on
 from worker.reporter import Report, Reporter, Sketch
 
+DECODING_S: Final = 10.0
+"""A picture that is being decoded for longer is no sign of life; one that hangs makes the worker a hung one."""
 CLAIM_PAUSE_S: Final = 0.05
 """Between two claims of a shift that has other work: who joins can wait that long."""
 PREVIEW_PAUSE_S: Final = 0.3
@@ -45,6 +47,16 @@ class Drawing(Protocol):
     @property
     def row_ids(self) -> tuple[RowId, ...]:
         """The rows held."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it holds no row and has nothing left to tell."""
+        ...
+
+    @property
+    def decoding_for_s(self) -> float:
+        """How long the picture that is being decoded has been at it."""
         ...
 
     def measure(self, text: str) -> Measure:
@@ -94,7 +106,6 @@ class Shift:
         self._drain_s = drain_s
         self._jobs: dict[JobId, HeldJob] = {}
         self._claim_again_at = 0.0
-        self._sketch_again_at = 0.0
         self._step_s = 0.0
 
     def run(self) -> None:
@@ -104,7 +115,8 @@ class Shift:
         they go to others when the leases end, and if one of them is to blame, not for ever.
         """
         while True:
-            self._duty.pulse.beat()
+            if self._engine.decoding_for_s < DECODING_S:
+                self._duty.pulse.beat()
             self._read_inbox()
             left_s = min(rule.time_left_s(self._drain_s) for rule in (self._duty.stop, self._duty.wish))
             if left_s < float("inf"):
@@ -114,7 +126,7 @@ class Shift:
             if not self._jobs and not (self._counter.is_in_doubt and left_s == float("inf")):
                 self._duty.pulse.rest()
                 return
-            if self._engine.row_ids and self._delivery.has_room:
+            if not self._engine.is_idle and self._delivery.has_room:
                 self._draw()
             else:
                 self._read_inbox(wait_s=CLAIM_PAUSE_S)
@@ -156,8 +168,6 @@ class Shift:
         events = self._engine.step()
         took_s = time.monotonic() - begun
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
-        # Rows that step together share the time.
-        share_ms = 1000 * took_s / max(1, len({event.row_id for event in events}))
         stepped: dict[JobId, RowId] = {}
         for event in events:
             held = self._jobs.get(JobId(row_owner(event.row_id)))
@@ -165,10 +175,10 @@ class Shift:
                 continue
             match event:
                 case RowStepped():
-                    held.stepped(event.row_id, event.step, event.of, share_ms)
+                    held.stepped(event.row_id, event.step, event.of, 1000 * event.seconds)
                     stepped[held.job.id] = event.row_id
                 case RowFinished():
-                    index = held.drawn(event.row_id)
+                    index = held.drawn(event.row_id, 1000 * event.decoding_s)
                     self._duty.pace.drew(held.params, held.steps_ms(event.row_id))
                     self._delivery.deliver(held.job, held.lease, index, event.picture, was_alone=event.was_alone)
                 case RowFailed():
@@ -180,14 +190,14 @@ class Shift:
 
     def _report(self, held: HeldJob, row_id: RowId) -> None:
         sketch = None
-        if time.monotonic() >= self._sketch_again_at and row_id in held.rows:
+        if time.monotonic() >= held.sketch_again_at and row_id in held.rows:
             try:
                 picture = self._engine.preview(row_id)
             except Exception as error:  # noqa: BLE001 (a preview is not worth a job)
                 _logger.warning("no preview job=%s: %r", held.job.id, error)
                 picture = None
             sketch = None if picture is None else Sketch(picture, held.params.size)
-            self._sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
+            held.sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
         self._reporter.report(Report(held.lease, held.step, held.notes, sketch))
 
     def _read_inbox(self, wait_s: float = 0.0) -> None:

@@ -21,7 +21,7 @@ from shared.errors import OutOfMemory
 from shared.generation import ModelCard, Size
 
 SAMPLES: Final = (1, 2, 4, 8, 16)
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 PAYS: Final = 1.1
 """Twice the samples must give a tenth more pictures a second: each of them takes longer to come."""
 ALIKE: Final = 1.1

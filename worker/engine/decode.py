@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, cast
 
 import torch
 
 from shared.errors import ModelError
+from worker.engine.attention import torchs_choice
 from worker.engine.events import Pixels
 from worker.engine.model import Model
 
@@ -40,10 +41,8 @@ def decode(model: Model, latents: torch.Tensor, *, tiled: bool = False) -> Pixel
         latents = latents * latents_std / vae.config.scaling_factor + latents_mean
     else:
         latents = latents / vae.config.scaling_factor
-    if tiled:
-        with _tiling(model, max(latents.shape[-2:])):
-            image = vae.decode(latents, return_dict=False)[0]
-    else:
+    tiling = _tiling(model, max(latents.shape[-2:])) if tiled else nullcontext()
+    with tiling, torchs_choice():
         image = vae.decode(latents, return_dict=False)[0]
     image = (image * 0.5 + 0.5).clamp(0, 1).float()
     return _to_host((image[0].permute(1, 2, 0) * 255).round().to(torch.uint8))

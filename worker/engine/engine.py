@@ -11,8 +11,7 @@ steps; each has its own scheduler, seed and guidance. Rows that are not chosen p
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
@@ -33,6 +32,15 @@ from worker.engine.throttle import Throttle
 from worker.engine.turns import Turns
 
 LANES: Final = (Lane.INTERACTIVE, Lane.BULK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that the device has, and what is to be told when it is done."""
+
+    lane: Lane
+    rows: int
+    events: list[Event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Engine:
         self.batches = batches or Batches()
         self._encoder = PromptEncoder(model)
         self._decoder = Decoder(model)
-        self._throttle = Throttle(model.device)
+        self._throttle = Throttle[_Step](is_queued=model.device.type == "cuda")
         self._rows: dict[RowId, _Waiting | Row] = {}
         self._lane_of: dict[RowId, Lane] = {}
         # Lanes by time, of which one may have a head start; groups by the work of a row.
@@ -66,7 +74,7 @@ class Engine:
             credit=lambda lane: HEAD_START_S if lane is Lane.INTERACTIVE else 0.0,
         )
         self._groups = {lane: Turns[GroupKey]() for lane in LANES}
-        self._rows_that_fit: dict[GroupKey, int] = {}
+        self._rows_that_fit: dict[Size, int] = {}
         self._to_rgb: LatentsToRgb | None = None
 
     @property
@@ -76,8 +84,13 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """True if no row is held."""
-        return not self._rows
+        """True if no row is held, and all that was to be told is told."""
+        return not self._rows and not self._throttle.is_ahead
+
+    @property
+    def decoding_for_s(self) -> float:
+        """How long the picture that is being decoded has been at it, in seconds; 0 if none is."""
+        return self._decoder.busy_for_s
 
     def has_room(self, lane: Lane) -> bool:
         """Tell whether another row of this lane would be drawn with those held or, if it is interactive, before them.
@@ -95,6 +108,8 @@ class Engine:
         """Take picture `index` of a job. Nothing runs until `step`, which also reports what goes wrong."""
         if row_id in self._rows:
             raise ValueError(f"Row {row_id} is being drawn already.")
+        if not self._rows:
+            self._lanes.forget()  # no lane owes the other anything
         self._rows[row_id] = _Waiting(row_id, params, index)
         self._lane_of[row_id] = lane
 
@@ -107,25 +122,33 @@ class Engine:
     def step(self) -> list[Event]:
         """Take one denoising step with the rows whose turn it is; have those decoded that are done.
 
-        Returns at once with nothing when idle. Raises only if the device itself is lost.
+        Tells what the step brought about, or on CUDA the one before it: the device has this one still to do. Returns
+        at once with nothing when idle. Raises only if the device itself is lost.
         """
         self._decoder.check()
         events: list[Event] = []
+        self._throttle.begin()
         turn = self._next_turn(events)
         if turn is None:
-            return events
+            return self._told(self._throttle.last()) + events
         lane, key, rows = turn
         work = key.height * key.width * sum(row.samples for row in rows)
-        begun = time.monotonic()
         for row, outcome in self._predict(rows):
             if isinstance(outcome, GenerationFailed):
                 self._fail(row.id, outcome, events)
             else:
                 self._advance(row, outcome, events)
-        self._throttle.wait()
-        self._lanes.charge(lane, time.monotonic() - begun)
         self._groups[lane].charge(key, work / len(rows))
-        return events
+        return self._told(self._throttle.queued(_Step(lane, len(rows), events)))
+
+    def _told(self, done: tuple[_Step, float] | None) -> list[Event]:
+        """Charge a step that is done to its lane, and say what it took."""
+        if done is None:
+            return []
+        step, seconds = done
+        self._lanes.charge(step.lane, seconds)
+        part_s = seconds / step.rows
+        return [replace(event, seconds=part_s) if isinstance(event, RowStepped) else event for event in step.events]
 
     def preview(self, row_id: RowId) -> Picture | None:
         """Show what a row is about to become: (h, w, 3) uint8, one pixel a latent; None before its first step.
@@ -162,17 +185,21 @@ class Engine:
         """Take as many of a group's rows, from the first on, as pay and fit."""
         if key.is_alone:
             return rows[:1]
-        factor = self.model.vae_scale_factor
-        most = self.batches.samples(Size(width=factor * key.width, height=factor * key.height))
+        size = rows[0].params.size
+        most = self.batches.samples(size)
         sums = accumulate(row.samples for row in rows)
         pays = sum(samples <= most for samples in sums)
-        return rows[: min(pays, self.batches.most, self._rows_that_fit.get(key, pays))]
+        return rows[: min(pays, self._most_rows(size))]
+
+    def _most_rows(self, size: Size) -> int:
+        """How many rows of a size may share a forward, whether that pays or not."""
+        return min(self.batches.most, self._rows_that_fit.get(size, self.batches.most))
 
     def _part_of_forward(self, params: GenerationParams) -> float:
         if params.deterministic:
             return 1.0
         samples = 2 if params.is_guided else 1
-        return max(samples / self.batches.samples(params.size), 1 / self.batches.most)
+        return max(samples / self.batches.samples(params.size), 1 / self._most_rows(params.size))
 
     def _in(self, lane: Lane) -> tuple[RowId, ...]:
         return tuple(row_id for row_id, its in self._lane_of.items() if its is lane)
@@ -196,7 +223,9 @@ class Engine:
 
     def _predict(self, group: list[Row]) -> list[tuple[Row, tuple[torch.Tensor, torch.Tensor] | GenerationFailed]]:
         """Run the UNet for a group; when that raises, for each half of it, so that only the guilty fail."""
-        outcome = attempt(lambda: predict_noise(self.model, group))
+        outcome = self._forward(group)
+        if isinstance(outcome, OutOfMemory) and self._decoder.rest():
+            outcome = self._forward(group)  # the memory was with a picture that was being decoded
         if not isinstance(outcome, GenerationFailed):
             for row in group:
                 row.was_alone &= len(group) == 1
@@ -205,8 +234,12 @@ class Engine:
             return [(group[0], outcome)]
         half = (len(group) + 1) // 2
         if isinstance(outcome, OutOfMemory):
-            self._rows_that_fit[group[0].key] = half
+            self._rows_that_fit[group[0].params.size] = half
         return self._predict(group[:half]) + self._predict(group[half:])
+
+    def _forward(self, group: list[Row]) -> list[tuple[torch.Tensor, torch.Tensor]] | GenerationFailed:
+        with self._decoder.stepping():
+            return attempt(lambda: predict_noise(self.model, group))
 
     def _advance(self, row: Row, prediction: tuple[torch.Tensor, torch.Tensor], events: list[Event]) -> None:
         outcome = attempt(lambda: row.advance(*prediction))
@@ -216,7 +249,8 @@ class Engine:
         events.append(RowStepped(row.id, row.step, row.num_steps))
         if row.is_denoised:
             self.drop(row.id)
-            events.append(RowFinished(row.id, self._decoder.decode(row.latents), row.was_alone))
+            decoding_s = self._decoder.expected_s(row.latents)
+            events.append(RowFinished(row.id, self._decoder.decode(row.latents), row.was_alone, decoding_s))
 
     def _fail(self, row_id: RowId, error: GenerationFailed, events: list[Event]) -> None:
         self.drop(row_id)

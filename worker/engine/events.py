@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, Protocol, TypeAlias
 
 import numpy as np
@@ -38,6 +38,8 @@ class RowStepped:
     """Steps done, from 1."""
     of: int
     """Steps in all, as the scheduler counts them."""
+    seconds: float = field(default=0.0, compare=False)
+    """Its part of the device's time for the step: rows that step together share it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,8 @@ class RowFinished:
     picture: Picture
     was_alone: bool
     """True if it shared no forward: the same request gives the same bytes again."""
+    decoding_s: float = 0.0
+    """What its decoding is expected to take, by what the last one took; 0 before the first."""
 
 
 @dataclass(frozen=True, slots=True)

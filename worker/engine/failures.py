@@ -33,7 +33,9 @@ def attempt(work: Callable[[], Result]) -> Result | GenerationFailed:
     except Exception as error:  # a model may raise anything, and the other rows go on
         failure = as_failure(error)
         _logger.warning("%s", failure, exc_info=True)
-        failure.__cause__ = error.with_traceback(None)  # a traceback's frames would keep the tensors
+        error.__traceback__ = error.__context__ = None  # their frames would keep the tensors
+        if failure is not error:
+            failure.__cause__ = error
     if isinstance(failure, OutOfMemory) and torch.cuda.is_available():
         torch.cuda.empty_cache()
     return failure

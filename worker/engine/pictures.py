@@ -6,8 +6,10 @@ GPU gets the next step while pixels are rounded on the device and cross the bus,
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import final
 
@@ -29,6 +31,40 @@ class Decoder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._stream = torch.cuda.Stream(model.device) if model.device.type == "cuda" else None
         self._lost: BaseException | None = None
+        self._last: Future[Pixels] | None = None
+        self._begun_at: float | None = None
+        self._s_per_latent = 0.0
+        # Who wants the device alone holds the first while it waits for the second: a lock alone would go to the
+        # engine, which takes it step after step.
+        self._turnstile = threading.Lock()
+        self._device = threading.Lock()
+
+    @property
+    def busy_for_s(self) -> float:
+        """Since when, in seconds, the picture that is being decoded is at it; 0 if none is."""
+        begun_at = self._begun_at
+        return 0.0 if begun_at is None else time.monotonic() - begun_at
+
+    def expected_s(self, latents: torch.Tensor) -> float:
+        """Seconds that decoding (1, C, h, w) latents will take, by what the last picture took; 0 before the first."""
+        return self._s_per_latent * latents.shape[-2] * latents.shape[-1]
+
+    @contextmanager
+    def stepping(self) -> Generator[None]:
+        """Have the device for a step: a picture that did not fit beside the steps may be decoded in between."""
+        with self._turnstile:
+            self._device.acquire()
+        try:
+            yield
+        finally:
+            self._device.release()
+
+    def rest(self) -> bool:
+        """Wait until no picture is being decoded, and its memory is free; False if that was so already."""
+        if self._last is None or self._last.done():
+            return False
+        wait((self._last,))
+        return True
 
     def decode(self, latents: torch.Tensor) -> Picture:
         """Take (1, C, h, w) latents, finished or still being computed on the caller's stream; returns at once."""
@@ -37,7 +73,8 @@ class Decoder:
             computed = torch.cuda.Event()
             computed.record()
             latents.record_stream(self._stream)
-        return _Decoding(self._thread.submit(self._work, latents, computed))
+        self._last = self._thread.submit(self._work, latents, computed)
+        return _Decoding(self._last)
 
     def check(self) -> None:
         """Raise what took the device away, if that happened here."""
@@ -51,17 +88,33 @@ class Decoder:
         def in_tiles() -> Pixels:
             return decode(self._model, latents, tiled=True)
 
+        self._begun_at = begun_at = time.monotonic()
         try:
             with self._on_stream(computed):
                 outcome = attempt(whole)
+                if isinstance(outcome, OutOfMemory):
+                    with self._device_alone():
+                        outcome = attempt(whole)
                 if isinstance(outcome, OutOfMemory):
                     outcome = attempt(in_tiles)
         except BaseException as error:
             self._lost = error
             raise DeviceLost from error
+        finally:
+            self._begun_at = None
         if isinstance(outcome, GenerationFailed):
             raise outcome
+        self._s_per_latent = (time.monotonic() - begun_at) / (latents.shape[-2] * latents.shape[-1])
         return outcome
+
+    @contextmanager
+    def _device_alone(self) -> Generator[None]:
+        """Wait for the step that is under way, and hold up the next."""
+        with self._turnstile, self._device:
+            if self._stream is not None:
+                torch.cuda.synchronize(self._model.device)
+                torch.cuda.empty_cache()
+            yield
 
     @contextmanager
     def _on_stream(self, computed: torch.cuda.Event | None) -> Generator[None]:

@@ -11,7 +11,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -20,10 +20,11 @@ from diffusers.models.attention_processor import Attention as AttentionModule
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend
 
 from shared.generation import Size
 from shared.tuning import Attention, Tuning, TuningInEffect, VaePrecision
+from worker.engine.attention import attending
 
 Compiler = str | Callable[..., Any]
 """A backend of `torch.compile`."""
@@ -163,7 +164,7 @@ def _kernel(unet: UNet2DConditionModel, wanted: Attention) -> SDPBackend | None:
     if kernel is None:
         return None
     try:
-        with torch.inference_mode(), sdpa_kernel(kernel), warnings.catch_warnings():
+        with torch.inference_mode(), attending(kernel), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch says in many lines what the exception says in one
             for query, key in _samples(unet):
                 functional.scaled_dot_product_attention(query, key, key)
@@ -175,7 +176,7 @@ def _kernel(unet: UNet2DConditionModel, wanted: Attention) -> SDPBackend | None:
 def _attention_of(unet: UNet2DConditionModel, kernel: SDPBackend | None) -> str:
     """Ask torch which kernel it takes, for each shape of head and for both kinds of attention: `flash`."""
     choose = cast("Callable[..., int]", cast("Any", torch)._fused_sdp_choice)  # noqa: SLF001 - no public name
-    with _attending(kernel):
+    with attending(kernel):
         chosen = {choose(query, key, key) for query, key in _samples(unet)}
     return "+".join(sorted(_NAMES.get(each, "other") for each in chosen))
 
@@ -188,10 +189,6 @@ def _samples(unet: UNet2DConditionModel) -> Iterator[tuple[torch.Tensor, torch.T
         query = torch.zeros(2, heads, 256, width, device=device, dtype=dtype)
         yield query, query
         yield query, query[:, :, :_WINDOW]
-
-
-def _attending(kernel: SDPBackend | None) -> AbstractContextManager[Any]:
-    return nullcontext() if kernel is None else cast("Any", sdpa_kernel)(kernel)
 
 
 @dataclass(slots=True, eq=False)
@@ -216,7 +213,7 @@ class _Forward:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's signature
         with ExitStack() as during:
             # Around the compiler too: it writes torch's choice down when it traces, and never looks again.
-            during.enter_context(_attending(self.kernel))
+            during.enter_context(attending(self.kernel))
             if self.is_compiled:
                 # What the warm-up has not seen runs uncompiled: nobody waits for a compiler.
                 during.enter_context(cast("Any", torch.compiler).set_stance("eager_on_recompile"))

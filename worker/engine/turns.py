@@ -44,5 +44,11 @@ class Turns(Generic[Flow]):
         return chosen
 
     def charge(self, flow: Flow, amount: float) -> None:
-        """Note what a flow that `next` chose got."""
-        self._starts[flow] += amount / self._share(flow)
+        """Note what a flow that `next` chose got; it may be gone by now."""
+        self._starts[flow] = self._starts.get(flow, self._clock) + amount / self._share(flow)
+
+    def forget(self) -> None:
+        """Begin anew: nobody owes anybody anything, and who comes has its credit."""
+        self._starts.clear()
+        self._present.clear()
+        self._clock = 0.0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 
@@ -15,11 +16,13 @@ from shared.errors import GenerationFailed
 from shared.generation import GenerationParams, Size
 from worker.engine.batches import keep, measure, recall, sizes_to_measure
 from worker.engine.engine import Engine
-from worker.engine.events import RowFailed, RowFinished, RowId
+from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.failures import attempt
 from worker.engine.model import Model
 from worker.engine.prompts import PromptEncoder
 from worker.engine.row import Row, predict_noise
+
+T = TypeVar("T")
 
 AGAIN_BELOW_S: Final = 20.0
 """Where the first picture took longer, a device is so slow that loading kernels is little of it."""
@@ -70,16 +73,17 @@ def settle_batches(engine: Engine, folder: Path, *, most: int) -> None:
 def _forwards_of(model: Model) -> Callable[[Size, int], Callable[[], None]]:
     encoder = PromptEncoder(model)
 
-    def prepare(size: Size, samples: int) -> Callable[[], None]:
+    def made(size: Size, samples: int) -> list[Row]:
         params = _params(model, size, guidance_scale=0.0, num_inference_steps=1)
         conditioning = encoder.condition(params)
-        rows = [Row(RowId(""), params, at, model=model, conditioning=conditioning) for at in range(samples)]
+        return [Row(RowId(""), params, at, model=model, conditioning=conditioning) for at in range(samples)]
+
+    def prepare(size: Size, samples: int) -> Callable[[], None]:
+        rows = _done(lambda: made(size, samples))
 
         @torch.inference_mode()
         def forward() -> None:
-            outcome = attempt(lambda: predict_noise(model, rows))
-            if isinstance(outcome, GenerationFailed):
-                raise outcome
+            _done(lambda: predict_noise(model, rows))
             if model.device.type == "cuda":
                 torch.cuda.synchronize(model.device)
 
@@ -88,12 +92,29 @@ def _forwards_of(model: Model) -> Callable[[Size, int], Callable[[], None]]:
     return prepare
 
 
+def _done(work: Callable[[], T]) -> T:
+    outcome = attempt(work)
+    if isinstance(outcome, GenerationFailed):
+        raise outcome
+    return outcome
+
+
 def _digest_of(model: Model) -> str:
     """Tell apart what takes another time."""
-    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu"
+    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else _processor()
     here = (device, torch.__version__, torch.get_num_threads(), model.tuning)
     facts = (model.card.id, model.card.revision, *here)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """Name the processor as well as the system can: machines of the same architecture may share their notes."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return " ".join((platform.machine(), named[0] if named else platform.processor()))
 
 
 def _params(model: Model, size: Size, guidance_scale: float, num_inference_steps: int) -> GenerationParams:
@@ -115,11 +136,14 @@ def _draw(engine: Engine, params: GenerationParams) -> tuple[float, ...]:
     engine.admit(RowId("warm-up"), params, 0)
     steps_ms: list[float] = []
     while not engine.is_idle:
-        begun = time.monotonic()
         for event in engine.step():
-            if isinstance(event, RowFailed):
-                raise event.error
-            if isinstance(event, RowFinished):
-                event.picture.pixels()
-        steps_ms.append(1000 * (time.monotonic() - begun))
+            match event:
+                case RowFailed():
+                    raise event.error
+                case RowStepped():
+                    steps_ms.append(1000 * event.seconds)
+                case RowFinished():
+                    begun = time.monotonic()
+                    event.picture.pixels()
+                    steps_ms[-1] += 1000 * (time.monotonic() - begun)
     return tuple(steps_ms)

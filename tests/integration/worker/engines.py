@@ -47,12 +47,21 @@ class SteadyEngine:
         self.drawn: list[RowId] = []
         self.most_rows = 1
         self.steps = 0
+        self.decoding_s = 0.0
         self.may_step = threading.Event()
         self.may_step.set()
 
     @property
     def row_ids(self) -> tuple[RowId, ...]:
         return tuple(self.rows)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.rows
+
+    @property
+    def decoding_for_s(self) -> float:
+        return self.decoding_s
 
     def measure(self, text: str) -> Seen:
         del text

@@ -44,8 +44,9 @@ class Turns(Generic[Flow]):
         return chosen
 
     def charge(self, flow: Flow, amount: float) -> None:
-        """Note what a flow that `next` chose got; it may be gone by now."""
-        self._starts[flow] = self._starts.get(flow, self._clock) + amount / self._share(flow)
+        """Note what a flow that `next` chose got; nothing if it is forgotten by now."""
+        if flow in self._starts:
+            self._starts[flow] += amount / self._share(flow)
 
     def forget(self) -> None:
         """Begin anew: nobody owes anybody anything, and who comes has its credit."""

@@ -14,6 +14,9 @@ from shared.lanes import Lane
 from worker.engine.events import Event, Picture, Pixels, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.pictures import Glance
 
+STEP_S = 0.01
+DECODING_S = 0.05
+"""What the stand-ins say that they took."""
 PIXELS: Pixels = np.full((64, 64, 3), 128, np.uint8)
 
 
@@ -85,15 +88,27 @@ class SteadyEngine:
     def step(self) -> Sequence[Event]:
         assert self.may_step.wait(60)
         self.steps += 1
-        row_id, (params, step) = next(iter(self.rows.items()))
+        return self.advance(next(iter(self.rows)))
+
+    def advance(self, row_id: RowId) -> list[Event]:
+        params, step = self.rows[row_id]
         step += 1
         self.rows[row_id] = (params, step)
-        events: list[Event] = [RowStepped(row_id, step, params.num_inference_steps)]
+        events: list[Event] = [RowStepped(row_id, step, params.num_inference_steps, STEP_S)]
         if step == params.num_inference_steps:
             del self.rows[row_id]
             self.drawn.append(row_id)
-            events.append(RowFinished(row_id, Glance(lambda: PIXELS), was_alone=True))
+            events.append(RowFinished(row_id, Glance(lambda: PIXELS), was_alone=True, decoding_s=DECODING_S))
         return events
+
+
+class EngineThatStepsAll(SteadyEngine):
+    """Takes a step with every row that it holds."""
+
+    def step(self) -> Sequence[Event]:
+        assert self.may_step.wait(60)
+        self.steps += 1
+        return [event for row_id in tuple(self.rows) for event in self.advance(row_id)]
 
 
 class EngineThatFailsFoxes(SteadyEngine):
@@ -177,3 +192,21 @@ class EngineThatDrawsNonsense(SteadyEngine):
             else event
             for event in super().step()
         ]
+
+
+class EngineThatHangsInDecoding(SteadyEngine):
+    """Takes all steps, and then decodes until it is let off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_decode = threading.Event()
+
+    def step(self) -> Sequence[Event]:
+        return [
+            RowFinished(event.row_id, Glance(self._decode), was_alone=True) if isinstance(event, RowFinished) else event
+            for event in super().step()
+        ]
+
+    def _decode(self) -> Pixels:
+        assert self.may_decode.wait(60)
+        return PIXELS

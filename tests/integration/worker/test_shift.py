@@ -19,8 +19,10 @@ from tests.integration.worker.engines import (
     EngineThatChokesOnFoxes,
     EngineThatDrawsNonsense,
     EngineThatFailsFoxes,
+    EngineThatHangsInDecoding,
     EngineThatLosesItsDevice,
     EngineThatReadsLittle,
+    EngineThatStepsAll,
     EngineWithRoomForInteractive,
     SteadyEngine,
 )
@@ -29,6 +31,7 @@ from tests.integration.worker.workbench import CARD, LIMIT_S, Bench, state
 from tests.servers import RedisServer, S3Server, wait_until
 from worker.engine.events import DeviceLost
 from worker.news import StopAsked
+from worker.shift import DECODING_S
 
 
 def test_a_shift_ends_when_the_queue_is_empty(bench_of: Callable[..., Bench]) -> None:
@@ -268,6 +271,34 @@ def test_a_running_job_shows_a_preview(bench_of: Callable[..., Bench]) -> None:
         what="there is a preview",
     )
     bench.end()
+
+
+def test_each_of_the_jobs_that_are_drawn_together_shows_a_preview(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(EngineThatStepsAll(), max_batch=8)
+    jobs = [bench.submit(f"cat {at}", steps=100, num_images=4) for at in range(2)]
+    bench.engine.may_step.clear()
+    bench.begin()
+    wait_until(lambda: len(bench.engine.rows) == 8, limit_s=LIMIT_S, what="both jobs are held")
+    bench.engine.may_step.set()
+    for job in jobs:
+        wait_until(
+            lambda job=job: run(bench.client, scripts.preview(job.id, job.tenant)) is not None,
+            limit_s=LIMIT_S,
+            what="there is a preview",
+        )
+    bench.end()
+
+
+def test_a_decoding_that_hangs_is_no_sign_of_life(bench_of: Callable[..., Bench]) -> None:
+    engine = EngineThatHangsInDecoding()
+    bench = bench_of(engine, hung_step_s=0.3, lease_s=1.0)
+    job = bench.submit()
+    bench.begin()
+    bench.wait_for(job, lambda now: now.step == now.steps, "it is drawn")
+    assert not bench.hung.wait(1.0)  # the shift goes on, and waits for the picture
+    engine.decoding_s = DECODING_S + 1
+    assert bench.hung.wait(LIMIT_S)
+    engine.may_decode.set()
 
 
 def test_a_claim_that_a_freeze_left_unanswered_is_repeated(

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+import pytest
 
 from shared import scripts
 from shared.connection import run
 from shared.jobs import JobStatus, LeaseToken, WorkerId
 from shared.scripts import Mode
-from tests.integration.worker.engines import PIXELS, EngineThatFailsFoxes, SteadyEngine
+from tests.integration.worker.engines import DECODING_S, STEP_S, EngineThatFailsFoxes, SteadyEngine
 from tests.integration.worker.workbench import CARD, LIMIT_S, Bench
 from tests.servers import wait_until
-from worker.engine.events import Event, RowFinished, RowStepped
-from worker.engine.pictures import Glance
-
-
-class EngineThatStepsInCompany(SteadyEngine):
-    """Takes all rows through a step together, and its time over it."""
-
-    def step(self) -> Sequence[Event]:
-        time.sleep(0.05)
-        events: list[Event] = []
-        for row_id, (params, step) in tuple(self.rows.items()):
-            self.rows[row_id] = (params, step + 1)
-            events.append(RowStepped(row_id, step + 1, params.num_inference_steps))
-            if step + 1 == params.num_inference_steps:
-                del self.rows[row_id]
-                events.append(RowFinished(row_id, Glance(lambda: PIXELS), was_alone=False))
-        return events
 
 
 def tell(bench: Bench, mode: Mode, worker: WorkerId | None = None) -> None:
@@ -102,21 +86,11 @@ def test_a_paused_worker_that_is_stopped_hands_its_job_back(bench_of: Callable[.
 def test_a_shift_measures_what_it_draws(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of(SteadyEngine())
     job = bench.submit(num_images=2)
-    begun = time.monotonic()
     bench.shift.run()
-    wall_ms = 1000 * (time.monotonic() - begun)
     (speed,) = bench.duty.pace.speeds
     assert (speed.width, speed.height, speed.guided) == (64, 64, True)
-    assert 0 < bench.duty.pace.of_jobs * job.work_ms < wall_ms
-
-
-def test_rows_that_step_together_share_the_time(bench_of: Callable[..., Bench]) -> None:
-    bench = bench_of(EngineThatStepsInCompany())
-    job = bench.submit(num_images=8)
-    begun = time.monotonic()
-    bench.shift.run()
-    assert bench.read(job).status is JobStatus.SUCCEEDED
-    assert bench.duty.pace.of_jobs * job.work_ms < 1000 * (time.monotonic() - begun)
+    assert (speed.step_ms, speed.picture_ms) == (1000 * STEP_S, 1000 * DECODING_S)
+    assert bench.duty.pace.of_jobs * job.work_ms == pytest.approx(2 * 1000 * (4 * STEP_S + DECODING_S))
 
 
 def test_a_job_that_fails_says_nothing_of_the_pace(bench_of: Callable[..., Bench]) -> None:

@@ -57,6 +57,25 @@ def test_without_memory_for_the_whole_picture_it_is_decoded_in_tiles(
     assert set(sizes) > {(8, 8)}
 
 
+def test_what_fits_without_a_step_beside_it_is_decoded_whole(
+    engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = draw(engine, params_with(width=128))
+    decoder = cast("Any", model.vae.decoder)
+    forward = decoder.forward
+    tried: list[tuple[int, ...]] = []
+
+    def crowded_at_first(sample: torch.Tensor, *args: object, **kwargs: object) -> object:
+        tried.append(tuple(sample.shape[-2:]))
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(decoder, "forward", crowded_at_first)
+    assert np.array_equal(draw(engine, params_with(width=128)), expected)
+    assert tried == [(8, 16), (8, 16)]
+
+
 def test_without_memory_for_a_tile_the_row_fails(engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_decoder(monkeypatch, model, max_latents=1)
     engine.admit(ROW, params_with(), 0)

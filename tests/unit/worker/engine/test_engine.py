@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -152,6 +154,25 @@ def test_an_interactive_row_goes_before_bulk_rows_which_go_on_where_they_stood(e
     assert told[5:7] == [RowStepped(RowId("a"), 2, 4), RowStepped(RowId("a"), 3, 4)]
 
 
+def test_rows_that_step_together_share_the_time(model: Model) -> None:
+    engine = Engine(model, batches=Batches(most=8))
+    for name in "abcd":
+        engine.admit(RowId(name), PARAMS, 0)
+    begun = time.monotonic()
+    stepped = [event for event in run(engine) if isinstance(event, RowStepped)]
+    assert all(event.seconds > 0 for event in stepped)
+    assert sum(event.seconds for event in stepped) < time.monotonic() - begun
+    assert len({event.seconds for event in stepped[:4]}) == 1
+
+
+def test_an_interactive_row_has_its_head_start_again_once_nothing_was_held(engine: Engine) -> None:
+    engine.admit(ROW, PARAMS, 0, lane=Lane.INTERACTIVE)
+    run(engine)
+    engine.admit(RowId("bulk"), PARAMS, 0, lane=Lane.BULK)
+    engine.admit(ROW, PARAMS, 0, lane=Lane.INTERACTIVE)
+    assert [event.row_id for event in run(engine)[:5]] == [ROW] * 5
+
+
 def test_there_is_room_for_as_many_rows_as_share_a_forward_and_always_for_the_other_lane(model: Model) -> None:
     engine = Engine(model, batches=Batches(most=2))
     for lane in (Lane.BULK, Lane.INTERACTIVE):
@@ -206,6 +227,41 @@ def test_a_name_in_use_is_refused(engine: Engine) -> None:
 def test_an_idle_engine_does_nothing(engine: Engine) -> None:
     assert engine.is_idle
     assert engine.step() == []
+
+
+def test_a_step_that_finds_its_memory_with_a_decoding_waits_for_that_and_is_tried_again(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = cast("Any", model.vae.decoder)
+    decode = decoder.forward
+    is_decoding, may_end = threading.Event(), threading.Event()
+
+    def decode_slowly(*args: object, **kwargs: object) -> object:
+        is_decoding.set()
+        assert may_end.wait(60)
+        try:
+            return decode(*args, **kwargs)
+        finally:
+            is_decoding.clear()
+
+    def raises(_: torch.Tensor) -> Exception | None:
+        if not is_decoding.is_set():
+            return None
+        may_end.set()
+        return no_room()
+
+    monkeypatch.setattr(decoder, "forward", decode_slowly)
+    break_unet(monkeypatch, model, raises)
+    engine = Engine(model, batches=Batches(most=2))
+    engine.admit(RowId("first"), params_with(num_inference_steps=1), 0)
+    events = list(engine.step())
+    assert is_decoding.wait(60)
+    for name in "ab":
+        engine.admit(RowId(name), params_with(num_inference_steps=2), 0)
+    events += run(engine)
+    finished = [event for event in events if isinstance(event, RowFinished)]
+    assert [event.row_id for event in finished] == ["first", "a", "b"]
+    assert not any(event.was_alone for event in finished[1:])
 
 
 def test_without_memory_for_the_batch_it_is_halved_and_stays_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

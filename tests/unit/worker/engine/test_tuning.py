@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from shared.generation import GenerationParams, Size
 from shared.tuning import Attention, Tuning, TuningInEffect, VaePrecision
 from tests.unit.worker.engine.drawing import CPU, PARAMS, draw, params_with
+from worker.engine.decode import decode
 from worker.engine.engine import Engine
 from worker.engine.events import RowId
 from worker.engine.model import Model
@@ -153,6 +155,30 @@ def test_the_attentions_kernel_is_chosen_for_the_unet_alone(own: Model, model: M
     assert seen == [False] * PARAMS.num_inference_steps + [True]
     assert flash_is_on()
     assert distance <= A_LEVEL
+
+
+def test_a_picture_that_is_decoded_beside_a_step_waits_for_the_kernel_to_be_its_own_again(own: Model) -> None:
+    flash_is_on = cast("Callable[[], bool]", cast("Any", torch.backends.cuda).flash_sdp_enabled)
+    seen: list[bool] = []
+    latents = torch.zeros(1, own.latent_channels, 8, 8)
+    beside = threading.Thread(target=decode, args=(own, latents))
+
+    def look_while_decoding(*_: object) -> None:
+        seen.append(flash_is_on())
+
+    def decode_beside(*_: object) -> None:
+        if beside.ident is None:
+            beside.start()
+            beside.join(0.5)
+            assert not seen
+
+    tuned(own, attention=Attention.MATH)
+    cast("Any", own.vae).decoder.conv_in.register_forward_hook(look_while_decoding)
+    own.unet.conv_in.register_forward_hook(decode_beside)
+    draw(Engine(own), PARAMS)
+    beside.join(60)
+
+    assert seen == [True, True]
 
 
 @pytest.mark.parametrize("attention", [Attention.EFFICIENT, Attention.CUDNN])

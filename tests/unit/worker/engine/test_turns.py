@@ -61,3 +61,12 @@ def test_credit_that_was_used_is_not_had_again_at_once() -> None:
     got(turns, "ab", 10)
     got(turns, "b", 1)
     assert got(turns, "ab", 10)["a"] <= 6
+
+
+def test_after_all_is_forgotten_who_comes_has_its_credit_again() -> None:
+    turns = Turns[str](credit=lambda flow: 5.0 if flow == "a" else 0.0)
+    got(turns, "a", 100)
+    assert got(turns, "ba", 1) == {"b": 1}
+    turns.forget()
+    turns.charge("a", 0.5)  # what was under way
+    assert got(turns, "ba", 5) == {"a": 5}

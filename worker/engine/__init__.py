@@ -10,6 +10,7 @@
         for event in engine.step():                                          # worker.engine.events
             ...
 
-One thread builds an engine, warms it and runs it: a pipeline is not thread-safe (diffusers issue 7851).
+One thread builds an engine, warms it and runs it: a pipeline is not thread-safe (diffusers issue 7851). The VAE runs in
+the decoder's thread, a preview's linear map in that of who looks.
 Import from the modules: this package imports nothing, so that `source` and `card` come without torch.
 """

@@ -27,7 +27,11 @@ from worker.engine.tuning import tune, vae_dtype
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """Everything that drawing needs, on one device. Its parts keep state: one thread at a time."""
+    """Everything that drawing needs, on one device.
+
+    Its parts keep state, so each belongs to one thread: UNets, text encoders and tokenizers to the engine's, the VAE to
+    the decoder's, once the engine is warm.
+    """
 
     card: ModelCard
     unet: UNet2DConditionModel

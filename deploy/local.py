@@ -5,6 +5,7 @@ python -m deploy.local
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -131,6 +132,7 @@ def run(settings: LocalSettings) -> None:
 
 def main() -> None:
     """Run; a mistake that the person can mend ends with a sentence, not a traceback."""
+    argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__).parse_args()
     try:
         run(LocalSettings())
     except StackError as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.generation import GenerationParams
 from shared.jobs import JobWarning, Notes, Reading, TextReading, WeightedPassage
+
+MOST_QUOTED: Final = 200
+"""Characters of a text that a warning shows."""
 
 
 class Measure(Protocol):
@@ -64,12 +67,17 @@ def _reading(measure: Measure) -> TextReading:
     )
 
 
+def _shortened(text: str) -> str:
+    """Quote no more than a reader needs to find the place; the job's reading has all of it."""
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED].rstrip()}..."
+
+
 def _warnings(field: str, measure: Measure) -> Iterator[JobWarning]:
     name = field.replace("_", " ")
     if measure.cut:
         message = (
             f"The {name} has {measure.tokens} tokens, more than the model reads "
-            f"({measure.windows} x {measure.window}); it did not see: {measure.cut}"
+            f"({measure.windows} x {measure.window}); it did not see: {_shortened(measure.cut)}"
         )
         yield JobWarning(code=f"{field}_truncated", message=message)
     if measure.unread:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.generation import GenerationParams, Scheduler
@@ -41,6 +43,16 @@ def test_what_was_cut_or_not_understood_is_told_of_each_text() -> None:
     assert (cut.code, unread.code) == ("negative_prompt_truncated", "negative_prompt_syntax_unread")
     assert cut.message.endswith("it did not see: the end")
     assert "(cat)5, <lora:x:1>" in unread.message
+
+
+def test_a_long_rest_is_quoted_by_its_beginning_and_kept_whole() -> None:
+    rest = "far too long " * 100
+    notes = notes_on(PARAMS, {"p": replace(CUT, cut=rest), "n": PLAIN}.__getitem__)
+    assert notes.reading is not None
+    assert notes.reading.prompt.cut == rest
+    message = notes.warnings[0].message
+    assert message.endswith("far too long far t...")
+    assert len(message) < 300
 
 
 def test_a_negative_that_is_not_read_is_not_measured() -> None:

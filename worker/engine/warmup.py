@@ -42,6 +42,8 @@ class Warmth:
 def warm(engine: Engine, *, num_inference_steps: int = 3) -> Warmth:
     """Draw a picture of the default size and throw it away, then another to see how long that takes.
 
+    On CUDA, where kernels are chosen and loaded by the shape of what they work on, also one of each other kind.
+
     Call it in the thread that will run the engine, before any row is admitted. Raises the
     GenerationFailed that a picture met: a worker that can't draw must not take jobs.
     """
@@ -52,7 +54,19 @@ def warm(engine: Engine, *, num_inference_steps: int = 3) -> Warmth:
     engine.prepare_previews()
     if sum(steps_ms) < 1000 * AGAIN_BELOW_S:
         steps_ms = _draw(engine, params)
+    if engine.model.device.type == "cuda":
+        warm_other_kinds(engine)
     return Warmth(params, steps_ms, time.monotonic() - begun)
+
+
+def warm_other_kinds(engine: Engine) -> None:
+    """Draw one step of each size that the card names, and with each adapter. Raises as `warm` does."""
+    defaults = engine.model.card.defaults
+    for size in {ratio.size for ratio in engine.model.card.aspect_ratios} - {defaults.size}:
+        _draw(engine, _params(engine.model, size, defaults.guidance_scale, 1))
+    for adapter in engine.model.adapters:
+        params = _params(engine.model, defaults.size, guidance_scale=0.0, num_inference_steps=1)
+        _draw(engine, params.model_copy(update={"adapter": adapter}))
 
 
 def settle_batches(engine: Engine, folder: Path, *, most: int) -> None:

@@ -23,6 +23,7 @@ from worker.engine.events import RowFailed, RowFinished, RowId
 from worker.engine.loras import fetch_loras
 from worker.engine.model import Model, load_model
 from worker.engine.source import choose_source
+from worker.engine.warmup import warm_other_kinds
 
 PRESET = {
     "name": "fast",
@@ -172,6 +173,13 @@ class TestDrawing:
             generator=torch.Generator("cpu").manual_seed(params.seed),
         ).images[0]
         assert np.array_equal(drawn.picture.pixels(), np.asarray(expected))
+
+    def test_its_unet_is_warmed_too(self, adapted: Model, adapter: str) -> None:
+        seen: list[int] = []
+        hook = adapted.fused[adapter].conv_in.register_forward_hook(lambda *_: seen.append(1))
+        warm_other_kinds(Engine(adapted))
+        hook.remove()
+        assert seen == [1]
 
     def test_a_row_whose_adapter_is_not_loaded_fails_alone(self, model: Model) -> None:
         engine = Engine(model, batches=Batches(most=4))

@@ -19,7 +19,7 @@ from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.model import Model
 from worker.engine.prompts import PromptEncoder
 from worker.engine.row import Row, predict_noise
-from worker.engine.warmup import warm
+from worker.engine.warmup import warm, warm_other_kinds
 
 Raises = Callable[[torch.Tensor], Exception | None]
 
@@ -344,6 +344,18 @@ def test_warming_measures_a_picture_and_leaves_nothing(engine: Engine) -> None:
     assert len(warmth.steps_ms) == warmth.params.num_inference_steps
     assert 0 < sum(warmth.steps_ms) < 1000 * warmth.seconds
     assert engine.is_idle
+
+
+def test_each_size_of_the_card_can_be_warmed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[tuple[int, int]] = set()
+
+    def note(sample: torch.Tensor) -> None:
+        seen.add((8 * sample.shape[-1], 8 * sample.shape[-2]))
+
+    break_unet(monkeypatch, model, note)
+    warm_other_kinds(Engine(model))
+    sizes = {(ratio.size.width, ratio.size.height) for ratio in model.card.aspect_ratios}
+    assert seen == sizes - {(model.card.defaults.size.width, model.card.defaults.size.height)} != set()
 
 
 def test_an_engine_that_cannot_draw_does_not_warm(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

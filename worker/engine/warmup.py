@@ -62,8 +62,9 @@ def warm(engine: Engine, *, num_inference_steps: int = 3) -> Warmth:
 def warm_other_kinds(engine: Engine) -> None:
     """Draw one step of each size that the card names, and with each adapter. Raises as `warm` does."""
     defaults = engine.model.card.defaults
-    for size in {ratio.size for ratio in engine.model.card.aspect_ratios} - {defaults.size}:
-        _draw(engine, _params(engine.model, size, defaults.guidance_scale, 1))
+    for ratio in engine.model.card.aspect_ratios:
+        if ratio.size != defaults.size:
+            _draw(engine, _params(engine.model, ratio.size, defaults.guidance_scale, 1))
     for adapter in engine.model.adapters:
         params = _params(engine.model, defaults.size, guidance_scale=0.0, num_inference_steps=1)
         _draw(engine, params.model_copy(update={"adapter": adapter}))

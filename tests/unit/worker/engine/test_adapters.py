@@ -176,7 +176,11 @@ class TestDrawing:
 
     def test_its_unet_is_warmed_too(self, adapted: Model, adapter: str) -> None:
         seen: list[int] = []
-        hook = adapted.fused[adapter].conv_in.register_forward_hook(lambda *_: seen.append(1))
+
+        def note(*_: object) -> None:
+            seen.append(1)
+
+        hook = cast("Any", adapted.fused[adapter]).conv_in.register_forward_hook(note)
         warm_other_kinds(Engine(adapted))
         hook.remove()
         assert seen == [1]

@@ -272,6 +272,9 @@ def test_without_memory_for_the_batch_it_is_halved_and_stays_so(model: Model, mo
     events = run(engine)
     assert sum(isinstance(event, RowFinished) for event in events) == 4
     assert batches == [2] * 16
+    assert engine.has_room(Lane.INTERACTIVE)
+    engine.admit(ROW, PARAMS, 0)
+    assert not engine.has_room(Lane.INTERACTIVE)
 
 
 def test_a_row_without_memory_fails_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

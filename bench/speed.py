@@ -109,9 +109,8 @@ def main(folder: Path, subject: Subject, scale: Scale) -> dict[str, Rounds]:
         print(f"\n### {subject.card.title}, {subject.size}, {said['device']}, {said['threads']} threads each way\n")
         in_turn = _one_user(ways, subject, scale)
         split_of = ways.darkroom.seen[-scale.rounds * scale.pictures :]
-        polled = _default_polling(ways, subject, scale)
         by_users = _many_users(ways, subject, scale)
-        _print_speeds(ways, in_turn, polled, by_users, scale)
+        _print_speeds(ways, in_turn, by_users, scale)
         split.report(split_of, trace)
         _print_priorities(ways, subject, scale)
         return {
@@ -132,15 +131,6 @@ def _one_user(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Rounds]:
     return found
 
 
-def _default_polling(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Rounds]:
-    """The same once more, by a user who waits as the client does by default."""
-    orders = like_default(subject, scale.pictures, seed=5_000)
-    ways.darkroom.polls_eagerly = False
-    found: dict[Way, Rounds] = {way: Rounds([way.draw(orders, 1)]) for way in (ways.bare, ways.darkroom)}
-    ways.darkroom.polls_eagerly = True
-    return found
-
-
 def _many_users(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Rounds]:
     """Draw lists of mixed steps and guidance: every way in turn, forth and back."""
     found: dict[Way, Rounds] = {way: Rounds() for way in (ways.bare, *ways.others.values(), ways.darkroom)}
@@ -153,9 +143,7 @@ def _many_users(ways: Ways, subject: Subject, scale: Scale) -> dict[Way, Rounds]
     return found
 
 
-def _print_speeds(
-    ways: Ways, in_turn: dict[Way, Rounds], polled: dict[Way, Rounds], by_users: dict[Way, Rounds], scale: Scale
-) -> None:
+def _print_speeds(ways: Ways, in_turn: dict[Way, Rounds], by_users: dict[Way, Rounds], scale: Scale) -> None:
     def row(number: int, name: str, way: Way, found: dict[Way, Rounds], bar: Bar | None = None) -> list[object]:
         mine = found[way]
         ratio = mine.ratio(found[ways.bare])
@@ -166,7 +154,6 @@ def _print_speeds(
     rows = [
         row(1, "bare loop, the model's own steps", ways.bare, in_turn),
         row(4, "Darkroom, the same pictures", ways.darkroom, in_turn, ONE_USER_BAR),
-        row(4, "Darkroom, the client waits as by default", ways.darkroom, polled),
         row(1, "bare loop, mixed steps and guidance", ways.bare, by_users),
         *(row(number, f"{way.name}, the same pictures", way, by_users) for number, way in ways.others.items()),
         row(5, "Darkroom, the same pictures", ways.darkroom, by_users, MIXED_BAR),

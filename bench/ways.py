@@ -29,8 +29,6 @@ from shared.contract import JobBody
 from shared.jobs import JobStatus
 
 ANSWER_S: Final = 600.0
-LONGEST_PAUSE_S: Final = 0.25
-SHORTEST_PAUSE_S: Final = 0.005
 
 
 class Way(ABC):
@@ -191,8 +189,6 @@ class Darkroom(WayWithUsers):
         self._environment = environment or {}
         self.alone = True
         """Whether a picture must be the stock pipeline's bit for bit, as with a seed by default."""
-        self.polls_eagerly = True
-        """Whether users look more often as the end comes near, or as the client's `wait` does by default."""
         self.seen: list[Seen] = []
         """Every job, as its user saw it."""
 
@@ -212,7 +208,7 @@ class Darkroom(WayWithUsers):
             asked_s = time.time()
             job = client.submit(order.request(alone=self.alone))
             answered_s = time.time()
-            job = wait_eagerly(client, job) if self.polls_eagerly else client.wait(job.id, timeout_s=ANSWER_S)
+            job = client.wait(job.id, timeout_s=ANSWER_S)
             seen_s = time.time()
             if job.status is not JobStatus.SUCCEEDED:
                 raise RuntimeError(f"Job {job.id} is {job.status}: {job.error}")
@@ -232,15 +228,3 @@ class Seen:
         self.answered_s = answered_s
         self.seen_s = seen_s
         self.fetched_s = fetched_s
-
-
-def wait_eagerly(client: Client, job: JobBody) -> JobBody:
-    """Wait for a job's end: sleep half of the time that the gateway says is left, then look again."""
-    until = time.monotonic() + ANSWER_S
-    while not job.status.is_terminal:
-        if time.monotonic() > until:
-            raise TimeoutError(f"Job {job.id} has not ended after {ANSWER_S:g} s.")
-        left_s = job.time_left.seconds / 2 if job.time_left else LONGEST_PAUSE_S
-        time.sleep(min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, left_s)))
-        job = client.job(job.id)
-    return job

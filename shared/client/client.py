@@ -24,6 +24,8 @@ OUTAGE_S: Final = 30.0
 LAST_LOOK_S: Final = 1.0
 """What `wait` grants its last look beyond its own time."""
 POLL_S: Final = 0.25
+"""The longest pause between two looks at a job."""
+SHORTEST_POLL_S: Final = 0.02
 
 
 class Params(TypedDict, total=False):
@@ -44,6 +46,9 @@ class Params(TypedDict, total=False):
     lane: Lane | str
     cancel_after: int
     reuse: bool
+    preset: str
+    guidance_cutoff: float
+    deterministic: bool
 
 
 class Client:
@@ -144,29 +149,33 @@ class Client:
     ) -> JobBody:
         """Wait until the job has ended, however it ended, and return it.
 
-        `on_progress` is called with each change, the end included. An outage of up to `OUTAGE_S`
+        Looks again after half of the time that the gateway says is left, or `poll_s` if that is less or nobody can
+        tell. `on_progress` is called with each change, the end included. An outage of up to `OUTAGE_S`
         seconds is waited out; the error of a longer one names the job. Raises WaitTimeout after
         `timeout_s`, or up to `LAST_LOOK_S` later if nothing answers; the job goes on then.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        patience, seen = _Patience(job_id), None
+        patience, pauses, seen = _Patience(job_id), _Pauses(poll_s), None
+        pause_s = poll_s
         while True:
             try:
                 job = self._job(job_id, None if deadline is None else max(deadline - time.monotonic(), LAST_LOOK_S))
             except (GatewayUnavailable, Unavailable) as error:
                 patience.bear(error)
+                pause_s = poll_s
             else:
                 patience.renew()
                 mark = (job.version, job.status, job.position, job.progress)
                 if on_progress is not None and mark != seen:
                     on_progress(job)
-                seen = mark
                 if job.status.is_terminal:
                     return job
+                pause_s = pauses.after(job, is_news=mark != seen)
+                seen = mark
             left_s = float("inf") if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 raise WaitTimeout(f"Job {job_id} was not done after {timeout_s:g} s. It goes on.")
-            time.sleep(min(poll_s, left_s))
+            time.sleep(min(pause_s, left_s))
 
     def generate(
         self,
@@ -216,6 +225,22 @@ class _Patience:
         """Return while the outage is short; else raise the error with the job's id, so that it is not drawn twice."""
         if time.monotonic() - self._answered_at > OUTAGE_S:
             raise type(error).quoted(f"{error} Job {self._job_id} was accepted: wait for it by its id.") from error
+
+
+class _Pauses:
+    """Between looks at a job: they come closer as its end does, and less often again while nothing happens."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._last_s = 0.0
+
+    def after(self, job: JobBody, *, is_news: bool) -> float:
+        """How long to wait before the next look, in seconds."""
+        pause_s = self._longest_s if job.time_left is None else job.time_left.seconds / 2
+        if not is_news:
+            pause_s = max(pause_s, 2 * self._last_s)
+        self._last_s = min(self._longest_s, max(SHORTEST_POLL_S, pause_s))
+        return self._last_s
 
 
 def _key(said: str | None) -> str:

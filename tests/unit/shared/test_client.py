@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,8 @@ from subprocess import run
 import pytest
 
 from shared.client import Client, Picture, Result, failure_of
-from shared.contract import ImageBody, JobBody, job_body
+from shared.client.client import Params
+from shared.contract import ImageBody, JobBody, JobRequest, TimeLeft, job_body
 from shared.errors import (
     DeadlinePassed,
     GatewayUnavailable,
@@ -257,3 +259,23 @@ def test_the_client_needs_none_of_the_services_frameworks() -> None:
     )
 
     assert run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_looks_come_closer_as_the_end_does_and_less_often_while_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(step: int, seconds: float | None) -> tuple[HTTPStatus, bytes]:
+        left = None if seconds is None else TimeLeft(seconds=seconds, low=0, high=9)
+        job = replace(JOB, status=JobStatus.RUNNING, started_at_ms=0, completed_at_ms=None, step=step)
+        return HTTPStatus.OK, job_body(job, now_ms=1, time_left=left).model_dump_json().encode()
+
+    pauses: list[float] = []
+    monkeypatch.setattr("shared.client.client.time.sleep", pauses.append)
+    looks = [told(0, None), told(1, 10), told(2, 0.3), told(3, 0.1), told(3, 0.06), told(3, 0.06), told(4, 0.001)]
+    with odd_gateway(*looks, (HTTPStatus.OK, ACCEPTED[1])) as (client, _):
+        assert client.wait(JOB.id).status is JobStatus.FAILED
+    assert pauses == pytest.approx([0.25, 0.25, 0.15, 0.05, 0.1, 0.2, 0.02])
+
+
+def test_what_may_be_said_beside_the_prompt_is_what_a_request_may_say() -> None:
+    assert set(Params.__annotations__) == set(JobRequest.model_fields) - {"prompt"}

@@ -291,11 +291,11 @@ def test_each_of_the_jobs_that_are_drawn_together_shows_a_preview(bench_of: Call
 
 def test_a_decoding_that_hangs_is_no_sign_of_life(bench_of: Callable[..., Bench]) -> None:
     engine = EngineThatHangsInDecoding()
-    bench = bench_of(engine, hung_step_s=0.3, lease_s=1.0)
+    bench = bench_of(engine, hung_step_s=1.5, lease_s=1.0)
     job = bench.submit()
     bench.begin()
     bench.wait_for(job, lambda now: now.step == now.steps, "it is drawn")
-    assert not bench.hung.wait(1.0)  # the shift goes on, and waits for the picture
+    assert not bench.hung.wait(3.0)  # the shift goes on, and waits for the picture
     engine.decoding_s = DECODING_S + 1
     assert bench.hung.wait(LIMIT_S)
     engine.may_decode.set()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import torch
 
 from shared.generation import GenerationParams, Scheduler
 from worker.engine.engine import Engine
 from worker.engine.events import Event, Pixels, RowFinished, RowId
+from worker.engine.model import Model
 
 ROW = RowId("row")
 
@@ -27,6 +31,11 @@ PARAMS = GenerationParams(
 
 def params_with(**changes: object) -> GenerationParams:
     return PARAMS.model_copy(update=changes)
+
+
+def with_a_vae_of_its_own(model: Model) -> Model:
+    """For a test that changes how pictures are decoded: another test's may still be on their way."""
+    return dataclasses.replace(model, vae=copy.deepcopy(model.vae))
 
 
 def run(engine: Engine) -> list[Event]:

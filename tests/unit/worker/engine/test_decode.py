@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shared.errors import ModelError, OutOfMemory
-from tests.unit.worker.engine.drawing import ROW, draw, params_with, run
+from tests.unit.worker.engine.drawing import ROW, draw, params_with, run, with_a_vae_of_its_own
 from worker.engine.decode import decode
 from worker.engine.engine import Engine
 from worker.engine.events import RowFinished
@@ -57,11 +57,11 @@ def test_without_memory_for_the_whole_picture_it_is_decoded_in_tiles(
     assert set(sizes) > {(8, 8)}
 
 
-def test_what_fits_without_a_step_beside_it_is_decoded_whole(
-    engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_fits_without_a_step_beside_it_is_decoded_whole(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = with_a_vae_of_its_own(model)
+    engine = Engine(own)
     expected = draw(engine, params_with(width=128))
-    decoder = cast("Any", model.vae.decoder)
+    decoder = cast("Any", own.vae.decoder)
     forward = decoder.forward
     tried: list[tuple[int, ...]] = []
 

@@ -12,7 +12,7 @@ import torch
 from shared.errors import ModelError, OutOfMemory
 from shared.generation import GenerationParams, Scheduler
 from shared.lanes import Lane
-from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run
+from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run, with_a_vae_of_its_own
 from worker.engine.batches import Batches, Measured
 from worker.engine.engine import Engine
 from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
@@ -232,7 +232,8 @@ def test_an_idle_engine_does_nothing(engine: Engine) -> None:
 def test_a_step_that_finds_its_memory_with_a_decoding_waits_for_that_and_is_tried_again(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = cast("Any", model.vae.decoder)
+    own = with_a_vae_of_its_own(model)
+    decoder = cast("Any", own.vae.decoder)
     decode = decoder.forward
     is_decoding, may_end = threading.Event(), threading.Event()
 
@@ -251,8 +252,8 @@ def test_a_step_that_finds_its_memory_with_a_decoding_waits_for_that_and_is_trie
         return no_room()
 
     monkeypatch.setattr(decoder, "forward", decode_slowly)
-    break_unet(monkeypatch, model, raises)
-    engine = Engine(model, batches=Batches(most=2))
+    break_unet(monkeypatch, own, raises)
+    engine = Engine(own, batches=Batches(most=2))
     engine.admit(RowId("first"), params_with(num_inference_steps=1), 0)
     events = list(engine.step())
     assert is_decoding.wait(60)

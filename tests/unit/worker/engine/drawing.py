@@ -11,6 +11,8 @@ from shared.generation import GenerationParams, Scheduler
 from worker.engine.engine import Engine
 from worker.engine.events import Event, Pixels, RowFinished, RowId
 from worker.engine.model import Model
+from worker.engine.prompts import PromptEncoder
+from worker.engine.row import Row
 
 ROW = RowId("row")
 
@@ -36,6 +38,10 @@ def params_with(**changes: object) -> GenerationParams:
 def with_a_vae_of_its_own(model: Model) -> Model:
     """For a test that changes how pictures are decoded: another test's may still be on their way."""
     return dataclasses.replace(model, vae=copy.deepcopy(model.vae))
+
+
+def make_row(model: Model, params: GenerationParams) -> Row:
+    return Row(ROW, params, 0, model=model, conditioning=PromptEncoder(model).condition(params))
 
 
 def run(engine: Engine) -> list[Event]:

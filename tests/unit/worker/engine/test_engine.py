@@ -1,52 +1,20 @@
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
-from shared.errors import ModelError, OutOfMemory
-from shared.generation import GenerationParams, Scheduler
+from shared.generation import Scheduler
 from shared.lanes import Lane
-from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, params_with, run, with_a_vae_of_its_own
+from tests.unit.worker.engine.breaking import break_unet
+from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, make_row, params_with, run
 from worker.engine.batches import Batches, Measured
 from worker.engine.engine import Engine
-from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.events import RowFinished, RowId, RowStepped
 from worker.engine.model import Model
-from worker.engine.prompts import PromptEncoder
-from worker.engine.row import Row, predict_noise
-from worker.engine.warmup import warm, warm_other_kinds
-
-Raises = Callable[[torch.Tensor], Exception | None]
-
-
-def make_row(model: Model, params: GenerationParams) -> Row:
-    return Row(ROW, params, 0, model=model, conditioning=PromptEncoder(model).condition(params))
-
-
-def break_unet(monkeypatch: pytest.MonkeyPatch, model: Model, raises: Raises) -> list[int]:
-    """Let the UNet raise what `raises` returns for its input; collects the batch sizes of whole forwards."""
-    unet = cast("Any", model.unet)
-    forward = unet.forward
-    batches: list[int] = []
-
-    def guarded(sample: torch.Tensor, *args: object, **kwargs: object) -> object:
-        error = raises(sample)
-        if error is not None:
-            raise error
-        batches.append(len(sample))
-        return forward(sample, *args, **kwargs)
-
-    monkeypatch.setattr(unet, "forward", guarded)
-    return batches
-
-
-def no_room() -> Exception:
-    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+from worker.engine.row import predict_noise
 
 
 @torch.inference_mode()
@@ -227,142 +195,3 @@ def test_a_name_in_use_is_refused(engine: Engine) -> None:
 def test_an_idle_engine_does_nothing(engine: Engine) -> None:
     assert engine.is_idle
     assert engine.step() == []
-
-
-def test_a_step_that_finds_its_memory_with_a_decoding_waits_for_that_and_is_tried_again(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = with_a_vae_of_its_own(model)
-    decoder = cast("Any", own.vae.decoder)
-    decode = decoder.forward
-    is_decoding, may_end = threading.Event(), threading.Event()
-
-    def decode_slowly(*args: object, **kwargs: object) -> object:
-        is_decoding.set()
-        assert may_end.wait(60)
-        try:
-            return decode(*args, **kwargs)
-        finally:
-            is_decoding.clear()
-
-    def raises(_: torch.Tensor) -> Exception | None:
-        if not is_decoding.is_set():
-            return None
-        may_end.set()
-        return no_room()
-
-    monkeypatch.setattr(decoder, "forward", decode_slowly)
-    break_unet(monkeypatch, own, raises)
-    engine = Engine(own, batches=Batches(most=2))
-    engine.admit(RowId("first"), params_with(num_inference_steps=1), 0)
-    events = list(engine.step())
-    assert is_decoding.wait(60)
-    for name in "ab":
-        engine.admit(RowId(name), params_with(num_inference_steps=2), 0)
-    events += run(engine)
-    finished = [event for event in events if isinstance(event, RowFinished)]
-    assert [event.row_id for event in finished] == ["first", "a", "b"]
-    assert not any(event.was_alone for event in finished[1:])
-
-
-def test_without_memory_for_the_batch_it_is_halved_and_stays_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = break_unet(monkeypatch, model, lambda sample: no_room() if len(sample) > 2 else None)
-    engine = Engine(model, batches=Batches(most=4))
-    for name in "abcd":
-        engine.admit(RowId(name), PARAMS, 0)
-    events = run(engine)
-    assert sum(isinstance(event, RowFinished) for event in events) == 4
-    assert batches == [2] * 16
-    assert engine.has_room(Lane.INTERACTIVE)
-    engine.admit(ROW, PARAMS, 0)
-    assert not engine.has_room(Lane.INTERACTIVE)
-
-
-def test_a_row_without_memory_fails_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    break_unet(monkeypatch, model, lambda sample: no_room() if sample.shape[-1] > 8 else None)
-    engine = Engine(model)
-    engine.admit(ROW, params_with(width=96), 0)
-    engine.admit(RowId("small"), PARAMS, 0)
-    events = run(engine)
-    failed = [event for event in events if isinstance(event, RowFailed)]
-    assert [event.row_id for event in failed] == [ROW]
-    assert isinstance(failed[0].error, OutOfMemory)
-    assert "smaller" in str(failed[0].error)
-    assert isinstance(events[-1], RowFinished)
-
-
-def test_an_error_of_the_model_fails_the_guilty_row_of_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def raises(sample: torch.Tensor) -> Exception | None:
-        return RuntimeError("weird tensor\nstack") if (sample[:, 0, 0, 0] * 1e3).round().eq(mark).any() else None
-
-    row = make_row(model, params_with(seed=2))
-    mark = (row.model_input().flatten()[0] * 1e3).round()
-    break_unet(monkeypatch, model, raises)
-    engine = Engine(model, batches=Batches(most=4))
-    for seed in range(4):
-        engine.admit(RowId(str(seed)), params_with(seed=seed), 0)
-    events = run(engine)
-    failed = [event for event in events if isinstance(event, RowFailed)]
-    assert [event.row_id for event in failed] == ["2"]
-    assert isinstance(failed[0].error, ModelError)
-    assert "RuntimeError: weird tensor." in str(failed[0].error)
-    assert sum(isinstance(event, RowFinished) for event in events) == 3
-
-
-def test_an_error_while_a_row_is_prepared_fails_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> object:
-        raise IndexError("no such token")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cast("Any", engine.model.text_encoder), "forward", broken)
-        engine.admit(ROW, params_with(prompt="never seen before"), 0)
-        events = run(engine)
-    assert len(events) == 1
-    assert isinstance(events[0], RowFailed)
-    assert isinstance(events[0].error, ModelError)
-    assert draw(engine, PARAMS).any()
-
-
-def test_a_lost_device_ends_the_engine(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-    break_unet(monkeypatch, model, lambda _: lost)
-    engine = Engine(model)
-    engine.admit(ROW, PARAMS, 0)
-    with pytest.raises(torch.AcceleratorError):
-        engine.step()
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
-def test_other_signs_of_too_little_memory(model: Model, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    break_unet(monkeypatch, model, lambda _: error)
-    engine = Engine(model)
-    engine.admit(ROW, PARAMS, 0)
-    (event,) = engine.step()
-    assert isinstance(event, RowFailed)
-    assert isinstance(event.error, OutOfMemory)
-
-
-def test_warming_measures_a_picture_and_leaves_nothing(engine: Engine) -> None:
-    warmth = warm(engine)
-    assert warmth.params.size == engine.model.card.defaults.size
-    assert len(warmth.steps_ms) == warmth.params.num_inference_steps
-    assert 0 < sum(warmth.steps_ms) < 1000 * warmth.seconds
-    assert engine.is_idle
-
-
-def test_each_size_of_the_card_can_be_warmed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: set[tuple[int, int]] = set()
-
-    def note(sample: torch.Tensor) -> None:
-        seen.add((8 * sample.shape[-1], 8 * sample.shape[-2]))
-
-    break_unet(monkeypatch, model, note)
-    warm_other_kinds(Engine(model))
-    sizes = {(ratio.size.width, ratio.size.height) for ratio in model.card.aspect_ratios}
-    assert seen == sizes - {(model.card.defaults.size.width, model.card.defaults.size.height)} != set()
-
-
-def test_an_engine_that_cannot_draw_does_not_warm(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    break_unet(monkeypatch, model, lambda _: RuntimeError("no kernel"))
-    with pytest.raises(ModelError, match="no kernel"):
-        warm(Engine(model))

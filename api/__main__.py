@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import logging.config
+import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
+from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
+from api.deps import gateway_of
 from shared.settings import Settings, wrong_settings
 
 GRACE_S = 10
 """For answers under way when the gateway is told to stop."""
+
+
+class Server(uvicorn.Server):
+    """Lets those go who wait for a job when it is told to stop: their answers would hold it up."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, and end what is under way."""
+        gateway_of(self._app).changes.close()
+        await super().shutdown(sockets)
 
 
 def log_config(level: str) -> dict[str, Any]:
@@ -40,7 +58,7 @@ def main() -> None:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
         sys.exit(f"The gateway does not start: {error}")
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.api_host,
         port=settings.api_port,
@@ -49,6 +67,11 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    server = Server(config, app)
+    with suppress(KeyboardInterrupt):  # raised by uvicorn itself once it has ended what it had
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

@@ -51,5 +51,5 @@ async def accept(
         room = room_in_s(await gateway.run(outlook(card.id)), ready_workers(served, card))
         raise type(error)(error.waiting, room) from None
     if submitted.how not in AWAKE:
-        gateway.waker.wake(new.model)
+        await gateway.waker.wake(new.model)
     return submitted

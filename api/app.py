@@ -10,6 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 
 import api.errors
+from api.changes import Changes
 from api.deps import Gateway
 from api.edge import MAX_BODY_BYTES, Edge
 from api.openapi import document
@@ -44,16 +45,26 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
-        gateway = Gateway(settings, redis, Storage(store), Waker(wake_ups.send), Unanswered(redis), Outlooks(redis))
+        gateway = Gateway(
+            settings,
+            redis,
+            Storage(store),
+            Waker(wake_ups.send),
+            Unanswered(redis),
+            Outlooks(redis),
+            Changes(redis),
+        )
         rounds = Upkeep(settings, redis, gateway.storage, gateway.waker, gateway.unanswered)
-        upkeep = asyncio.create_task(rounds.run())
+        tasks = [asyncio.create_task(rounds.run()), asyncio.create_task(gateway.changes.run())]
         app.state.gateway = gateway
         try:
             yield
         finally:
-            upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await upkeep
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
             await asyncio.to_thread(gateway.waker.close)
             wake_ups.close()
             store.close()

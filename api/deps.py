@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-from fastapi import Depends, Header, Path
+from fastapi import Depends, FastAPI, Header, Path
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from api.changes import Changes
 from api.outlook import Outlooks
 from api.storage import Storage
 from api.upkeep import Unanswered, Waker
@@ -35,15 +36,21 @@ class Gateway:
     waker: Waker
     unanswered: Unanswered
     outlooks: Outlooks
+    changes: Changes
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""
         return await run_async(self.redis, call)
 
 
+def gateway_of(app: FastAPI) -> Gateway:
+    """The parts of an application that has started."""
+    return cast("Gateway", app.state.gateway)
+
+
 async def gateway(request: Request) -> Gateway:
     """The gateway that this request reached."""
-    return cast("Gateway", request.app.state.gateway)
+    return gateway_of(request.app)
 
 
 async def tenant() -> Tenant:

@@ -17,8 +17,10 @@ from shared.object_store import POOL_SIZE, ObjectStore, OpenObject, is_refusal
 
 T = TypeVar("T")
 
-FRESH_S: Final = 0.5
-"""How long an answer about the store's health holds: at most two questions a second, however many submits."""
+LOOK_S: Final = 1.0
+"""How often the upkeep looks, so that no submit has to."""
+FRESH_S: Final = 1.5
+"""How long an answer about the store's health holds, if the upkeep is held up."""
 DELETERS: Final = 4
 
 
@@ -50,10 +52,19 @@ class Storage:
 
     async def require(self) -> None:
         """Raise StoreUnavailable if the bucket can't be reached, as of at most `FRESH_S` ago."""
-        async with self._probing:
-            if time.monotonic() - self._probed_at > FRESH_S:
-                self._trouble = await self._probe()
-                self._probed_at = time.monotonic()
+        await self._look(FRESH_S)
+
+    async def look(self) -> None:
+        """Ask the store now. Raises StoreUnavailable."""
+        await self._look(0)
+
+    async def _look(self, fresh_s: float) -> None:
+        if time.monotonic() - self._probed_at > fresh_s:
+            asked_at = time.monotonic()
+            async with self._probing:
+                if self._probed_at < asked_at:  # else somebody else has, meanwhile
+                    self._trouble = await self._probe()
+                    self._probed_at = time.monotonic()
         if self._trouble is not None:
             raise StoreUnavailable(self._trouble)
 

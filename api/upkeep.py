@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from api.retention import Retention
-from api.storage import Storage
+from api.storage import LOOK_S, Storage
 from shared.broker import queue_of
 from shared.connection import run_async
 from shared.errors import JobNotFound, QueueUnavailable, StoreUnavailable
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SWEEPS_PER_LEASE: Final = 5
 WAKERS: Final = 4
+HEAD_START_S: Final = 0.02
 ARRIVES_WITHIN_S: Final = 120.0
 """Once Redis answers again, for so long a submit may still lie in a connection that was given up."""
 
@@ -38,9 +39,14 @@ class Waker:
         self._send = send
         self._threads = ThreadPoolExecutor(WAKERS, thread_name_prefix="wake")
 
-    def wake(self, model: str) -> None:
-        """Tell the workers of `model` that there is work; returns at once and never fails."""
-        self._threads.submit(self._wake, model)
+    async def wake(self, model: str) -> None:
+        """Tell the workers of `model` that there is work; never fails.
+
+        Returns when it is sent, or after `HEAD_START_S`: whoever goes on at once takes the interpreter from the thread
+        that sends, and the worker waits.
+        """
+        sending = asyncio.wrap_future(self._threads.submit(self._wake, model))
+        await asyncio.wait((sending,), timeout=HEAD_START_S)
 
     def _wake(self, model: str) -> None:
         try:
@@ -137,7 +143,7 @@ class Upkeep:
             log.info("job %s had not ended by its deadline", job_id)
         for model in swept.waiting_models:
             if await self._nobody_is_called(model):
-                self._waker.wake(model)
+                await self._waker.wake(model)
         return self._settings.lease_s / SWEEPS_PER_LEASE
 
     async def _nobody_is_called(self, model: str) -> bool:
@@ -154,12 +160,12 @@ class Upkeep:
     async def _look_at_store(self) -> float:
         """Ask for it before a submit needs it: asking makes it where it is missing."""
         try:
-            await self._storage.require()
+            await self._storage.look()
         except StoreUnavailable as error:
             self._note("object store", str(error))
         else:
             self._note("object store", None)
-        return self._settings.lease_s / SWEEPS_PER_LEASE
+        return LOOK_S
 
     async def _retire(self) -> float:
         return await self._retention.round()

@@ -18,7 +18,7 @@ OVERHEAD_BAR: Final = Bar(25, at_least=False, unit=" ms")
 
 
 def parts_of(seen: Seen, spans: Sequence[Span]) -> dict[str, float]:
-    """Split one job's time, in ms. The parts follow one another, but for the last three lines, which sum up."""
+    """Split one job's time, in ms. The parts follow one another, but for the last two, which sum up."""
     engine = [span for span in spans if span.name in ENGINE]
     if not engine or seen.job.started_at is None or seen.job.completed_at is None:
         return {}
@@ -43,8 +43,8 @@ def parts_of(seen: Seen, spans: Sequence[Span]) -> dict[str, float]:
         "recorded and finished": completed_s - ended_s - took_s("encode") - took_s("upload"),
         "done to seen by the user": seen.seen_s - completed_s,
         "fetched": seen.fetched_s - seen.seen_s,
-        "**asked to seen, without the engine**": seen.seen_s - seen.asked_s - engine_s,
-        "accepted to done, without the engine": completed_s - created_s - engine_s,
+        "asked to seen, without the engine": seen.seen_s - seen.asked_s - engine_s,
+        "**accepted to done, without the engine**": completed_s - created_s - engine_s,
     }
     return {name: 1000 * took for name, took in seconds.items()}
 

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -207,24 +207,24 @@ class Darkroom(WayWithUsers):
         def draw(order: Order) -> bytes:
             asked_s = time.time()
             job = client.submit(order.request(alone=self.alone))
-            answered_s = time.time()
             job = client.wait(job.id, timeout_s=ANSWER_S)
             seen_s = time.time()
             if job.status is not JobStatus.SUCCEEDED:
                 raise RuntimeError(f"Job {job.id} is {job.status}: {job.error}")
             file = client.image(job.id, 0)
-            self.seen.append(Seen(job, asked_s, answered_s, seen_s, time.time()))
+            self.seen.append(Seen(order, job, asked_s, seen_s, time.time()))
             return file
 
         return draw
 
 
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A job as its user saw it; Unix seconds."""
 
-    def __init__(self, job: JobBody, asked_s: float, answered_s: float, seen_s: float, fetched_s: float) -> None:
-        self.job = job
-        self.asked_s = asked_s
-        self.answered_s = answered_s
-        self.seen_s = seen_s
-        self.fetched_s = fetched_s
+    order: Order
+    job: JobBody
+    asked_s: float
+    seen_s: float
+    """When it was known to have ended."""
+    fetched_s: float

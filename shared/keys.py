@@ -38,6 +38,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     worker:<id>                   string  a worker's state in JSON; until five heartbeats are missed
     workers                       zset    last heartbeat in ms -> worker id; ten minutes after it
     born                          zset    first heartbeat in ms -> `<worker id> <model>`; ten minutes
+    changes                       channel a job's id with each of its moves, and when it is forgotten; nothing is kept
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,
 width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
@@ -60,6 +61,11 @@ class Keys:
     """
 
     prefix: str = "{darkroom}:2:"
+
+    @property
+    def changes(self) -> str:
+        """The channel that tells of jobs that move."""
+        return f"{self.prefix}changes"
 
 
 DEFAULT = Keys()

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from anyio import move_on_after
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from api.acceptance import accept, accepted_before
 from api.catalog import card_for
@@ -39,8 +40,23 @@ router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 READ_ANY_TYPE = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.FORBIDDEN)
 REFUSED = (InvalidRequest, IdempotencyMismatch, QueueFull, TenantQueueFull, QueueUnavailable, StoreUnavailable, NoModel)
 
+MOST_WAIT_S: Final = 60.0
+"""Proxies commonly give up an answer that takes longer."""
 DELETE_WITHIN_S: Final = 5.0
 """How long a deletion waits for the store; what is left is deleted later."""
+
+
+class Hold(BaseModel):
+    """How long the answer may be held."""
+
+    wait: float = Field(0, ge=0, le=MOST_WAIT_S, description="Seconds to hold the answer until the job has ended.")
+    version: int | None = Field(
+        None, ge=0, description="With `wait`: answer as soon as the job's version is another than this."
+    )
+
+    def is_over(self, job: Job) -> bool:
+        """True for what is answered at once."""
+        return job.status.is_terminal or self.version not in {None, job.version}
 
 
 @router.post(
@@ -115,10 +131,27 @@ async def retry_job(
     return await _accepted(gateway, submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
 
 
-@router.get("/{job_id}", summary="Read a job", responses=problems(JobNotFound, QueueUnavailable))
-async def read_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> JobBody:
-    """Read a job: its status, place in the queue, progress, pictures, and why it failed if it did."""
-    return await gateway.outlooks.body(await gateway.run(read(job_id, tenant)))
+@router.get("/{job_id}", summary="Read a job", responses=problems(JobNotFound, InvalidRequest, QueueUnavailable))
+async def read_job(
+    request: Request,
+    job_id: TheJobId,
+    gateway: TheGateway,
+    tenant: TheTenant,
+    hold: Annotated[Hold, Query()],
+) -> JobBody:
+    """Read a job: its status, place in the queue, progress, pictures, and why it failed if it did.
+
+    With `wait` the answer comes when the job has ended, or has moved on from `version`, and after that many seconds
+    as it stands then.
+    """
+
+    async def look() -> Job:
+        return await gateway.run(read(job_id, tenant))
+
+    if not hold.wait:
+        return await gateway.outlooks.body(await look())
+    job = await gateway.changes.awaited(job_id, look, is_due=hold.is_over, within_s=hold.wait, leaves=_leaves(request))
+    return await gateway.outlooks.body(job)
 
 
 @router.get("", summary="List jobs", responses=problems(InvalidRequest, QueueUnavailable))
@@ -158,6 +191,12 @@ async def delete_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -
     # Nobody finds the pictures any more; a store or a queue that is away just now is asked again by the upkeep.
     with move_on_after(DELETE_WITHIN_S), suppress(QueueUnavailable):
         await clear(gateway.redis, gateway.storage, objects)
+
+
+async def _leaves(request: Request) -> None:
+    """Return when the caller has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _accepted(gateway: Gateway, job: Job, response: Response, *, is_replayed: bool) -> JobBody:

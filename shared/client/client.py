@@ -24,8 +24,7 @@ OUTAGE_S: Final = 30.0
 LAST_LOOK_S: Final = 1.0
 """What `wait` grants its last look beyond its own time."""
 POLL_S: Final = 0.25
-"""The longest pause between two looks at a job."""
-SHORTEST_POLL_S: Final = 0.02
+"""How often a job's progress is looked at."""
 
 
 class Params(TypedDict, total=False):
@@ -100,7 +99,7 @@ class Client:
 
     def job(self, job_id: str) -> JobBody:
         """Read a job; raise JobNotFound if there is none."""
-        return self._job(job_id)
+        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}"))
 
     def jobs(self, *, cursor: str | None = None, limit: int | None = None) -> JobPage:
         """Read a page of jobs, newest first; `cursor` is the last page's `next_cursor`."""
@@ -149,33 +148,37 @@ class Client:
     ) -> JobBody:
         """Wait until the job has ended, however it ended, and return it.
 
-        Looks again after half of the time that the gateway says is left, or `poll_s` if that is less or nobody can
-        tell. `on_progress` is called with each change, the end included. An outage of up to `OUTAGE_S`
-        seconds is waited out; the error of a longer one names the job. Raises WaitTimeout after
-        `timeout_s`, or up to `LAST_LOOK_S` later if nothing answers; the job goes on then.
+        The gateway tells the moment it has. `on_progress` is called with each change, the end included: a move at once,
+        what happens between moves at most `poll_s` later. An outage of up to `OUTAGE_S` seconds is waited out; the
+        error of a longer one names the job. Raises WaitTimeout after `timeout_s`, or up to `LAST_LOOK_S` later if
+        nothing answers; the job goes on then.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        patience, pauses, seen = _Patience(job_id), _Pauses(poll_s), None
-        pause_s = poll_s
+        patience, last = _Patience(job_id), None
         while True:
+            asked_at = time.monotonic()
+            left_s = float("inf") if deadline is None else max(0.0, deadline - asked_at)
+            hold_s = self._http.longest_hold_s if on_progress is None else poll_s if last else 0.0
+            # Who follows the progress hears of each move, who doesn't of the end alone.
+            version = last.version if last and on_progress is not None else None
+            is_news = False
             try:
-                job = self._job(job_id, None if deadline is None else max(deadline - time.monotonic(), LAST_LOOK_S))
+                job = self._job(job_id, hold_s=min(hold_s, left_s), version=version, left_s=left_s)
             except (GatewayUnavailable, Unavailable) as error:
                 patience.bear(error)
-                pause_s = poll_s
             else:
                 patience.renew()
-                mark = (job.version, job.status, job.position, job.progress)
-                if on_progress is not None and mark != seen:
+                is_news = last is None or _seen_of(job) != _seen_of(last)
+                if on_progress is not None and is_news:
                     on_progress(job)
                 if job.status.is_terminal:
                     return job
-                pause_s = pauses.after(job, is_news=mark != seen)
-                seen = mark
-            left_s = float("inf") if deadline is None else deadline - time.monotonic()
-            if left_s <= 0:
+                last = job
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
                 raise WaitTimeout(f"Job {job_id} was not done after {timeout_s:g} s. It goes on.")
-            time.sleep(min(pause_s, left_s))
+            if not is_news:  # a gateway that is away, or stops, answers at once
+                time.sleep(max(0.0, min(asked_at + poll_s, deadline or float("inf")) - now))
 
     def generate(
         self,
@@ -196,8 +199,13 @@ class Client:
             raise failure_of(job)
         return Result(job, tuple(Picture(job.id, info, self._fetch(job.id, info.index)) for info in job.images))
 
-    def _job(self, job_id: str, within_s: float | None = None) -> JobBody:
-        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}", within_s=within_s))
+    def _job(self, job_id: str, *, hold_s: float, version: int | None, left_s: float) -> JobBody:
+        """Read a job; the gateway may hold its answer for `hold_s`."""
+        query: dict[str, str | int] = {} if hold_s == 0 else {"wait": f"{hold_s:.3f}"}
+        if query and version is not None:
+            query["version"] = version
+        within_s = None if left_s == float("inf") else left_s + LAST_LOOK_S
+        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}", query, within_s=within_s))
 
     def _fetch(self, job_id: str, index: int) -> bytes:
         """Read a finished picture's file, and wait out an outage as `wait` does."""
@@ -227,20 +235,9 @@ class _Patience:
             raise type(error).quoted(f"{error} Job {self._job_id} was accepted: wait for it by its id.") from error
 
 
-class _Pauses:
-    """Between looks at a job: they come closer as its end does, and less often again while nothing happens."""
-
-    def __init__(self, longest_s: float) -> None:
-        self._longest_s = longest_s
-        self._last_s = 0.0
-
-    def after(self, job: JobBody, *, is_news: bool) -> float:
-        """How long to wait before the next look, in seconds."""
-        pause_s = self._longest_s if job.time_left is None else job.time_left.seconds / 2
-        if not is_news:
-            pause_s = max(pause_s, 2 * self._last_s)
-        self._last_s = min(self._longest_s, max(SHORTEST_POLL_S, pause_s))
-        return self._last_s
+def _seen_of(job: JobBody) -> tuple[object, ...]:
+    """What makes it another job to look at."""
+    return job.version, job.position, job.progress
 
 
 def _key(said: str | None) -> str:

@@ -25,6 +25,8 @@ from shared.errors import (
 from shared.network import LOOPBACK
 
 TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
+HOLD_S: Final = 15.0
+"""How long the gateway may hold an answer: less than proxies bear."""
 RETRY_DELAYS_S: Final = (0.1, 0.4)
 """Waits before what may be sent twice is sent again after its connection broke."""
 MOST_PATIENCE_S: Final = 2
@@ -50,6 +52,12 @@ class Http:
             # A proxy from the environment can't reach a gateway on this machine.
             trust_env=urlsplit(base_url).hostname not in LOOPBACK,
         )
+
+    @property
+    def longest_hold_s(self) -> float:
+        """How long the gateway may hold an answer: well below the time-out."""
+        read_s = self._timeout.read
+        return HOLD_S if read_s is None else min(HOLD_S, read_s / 2)
 
     def close(self) -> None:
         """Close the connections."""

@@ -18,6 +18,7 @@ local key = {
   cards = KEYS[1] .. 'cards',
   workers = KEYS[1] .. 'workers',
   born = KEYS[1] .. 'born',
+  changes = KEYS[1] .. 'changes', -- a channel
 }
 function key.job(id) return KEYS[1] .. 'job:' .. id end
 function key.jobs(tenant) return KEYS[1] .. 'jobs:' .. tenant end

@@ -60,10 +60,11 @@ local function standing(id, token)
   return status == 'running' and 'OK' or 'ENDED'
 end
 
--- Every move goes through here: it raises the version, by which readers know old news from new.
+-- Every move goes through here: it raises the version, by which readers know old news from new, and tells those who wait.
 local function move(id, status)
   redis.call('HSET', key.job(id), 'status', status)
   redis.call('HINCRBY', key.job(id), 'version', 1)
+  redis.call('PUBLISH', key.changes, id)
 end
 
 -- Nobody works on it any more.
@@ -185,6 +186,7 @@ local function forget(id, delay_ms)
   local tenant, result, request, root, pictures, num_images = unpack(redis.call('HMGET', key.job(id),
     'tenant', 'result', 'request', 'pictures_of', 'pictures', 'num_images'))
   redis.call('DEL', key.job(id))
+  redis.call('PUBLISH', key.changes, id)
   redis.call('ZREM', key.jobs(tenant), id)
   redis.call('ZREM', key.expiry, id)
   redis.call('ZREM', key.set_aside, id)

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +45,13 @@ def process(env: dict[str, str], log: Path) -> Generator[subprocess.Popen[bytes]
         started.wait()
 
 
+def is_ready(http: httpx2.Client) -> bool:
+    try:
+        return http.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
 def test_it_serves_and_ends_answering_what_it_has_begun(settings: Settings, tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "api.log"
     with (
@@ -50,14 +59,7 @@ def test_it_serves_and_ends_answering_what_it_has_begun(settings: Settings, tmp_
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http,
         Hand(settings) as hand,
     ):
-
-        def answers() -> bool:
-            try:
-                return http.get("/readyz").status_code == 200
-            except httpx2.TransportError:
-                return False
-
-        wait_until(answers, limit_s=120, what="the gateway is ready")
+        wait_until(lambda: is_ready(http), limit_s=120, what="the gateway is ready")
         http.post("/v1/jobs", json={"prompt": "my secret garden"}, headers={"X-Request-ID": "req-7"}).raise_for_status()
         taken = hand.take()
         hand.draw(taken, 0, bytes(8_000_000))
@@ -92,3 +94,23 @@ def test_it_names_a_wrong_setting(settings: Settings, tmp_path: Path) -> None:
 
     assert "DARKROOM_API_PORT: " in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_told_to_stop_it_lets_those_go_who_wait_for_a_job(settings: Settings, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "api.log"
+    with (
+        process(environment(settings, DARKROOM_API_PORT=str(port)), log) as gateway,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http,
+        Hand(settings),
+        ThreadPoolExecutor(1) as executor,
+    ):
+        wait_until(lambda: is_ready(http), limit_s=120, what="the gateway is ready")
+        job = http.post("/v1/jobs", json={"prompt": "x"}).raise_for_status().json()
+        asked = executor.submit(lambda: http.get(job["urls"]["get"], params={"wait": "60"}))
+        time.sleep(1)  # for the request to be held
+
+        gateway.send_signal(signal.SIGTERM)
+
+        assert asked.result(30).raise_for_status().json()["status"] == "queued"
+        assert gateway.wait(20) in {0, -signal.SIGTERM}
+    assert "exceeded" not in log.read_text()

@@ -79,8 +79,9 @@ def test_a_trace_that_is_still_being_written_is_read_up_to_its_last_line(tmp_pat
     assert not traced.between(1.5, 2)
 
 
-def test_the_parts_of_a_jobs_time_add_up_to_what_its_user_waited() -> None:
-    seen = Seen(job(0.01, 0.02, 1.0), NOON, NOON + 0.012, NOON + 1.004, NOON + 1.01)
+def test_the_parts_of_a_jobs_time_add_up_to_what_its_user_waited(demo: Subject) -> None:
+    (order,) = like_default(demo, 1)
+    seen = Seen(order, job(0.01, 0.02, 1.0), NOON, NOON + 1.004, NOON + 1.01)
     spans = [
         span("step", 0.03, 0.5),
         span("step", 0.51, 0.9),
@@ -91,13 +92,14 @@ def test_the_parts_of_a_jobs_time_add_up_to_what_its_user_waited() -> None:
     parts = parts_of(seen, spans)
     assert parts["engine: steps and decoding"] == pytest.approx(860, abs=0.1)
     assert parts["between steps"] == pytest.approx(10, abs=0.1)
-    assert parts["**asked to seen, without the engine**"] == pytest.approx(144, abs=0.1)
+    assert parts["asked to seen, without the engine"] == pytest.approx(144, abs=0.1)
     follow = list(parts.values())[: list(parts).index("fetched")]
     assert sum(follow) == pytest.approx(1004, abs=0.1)
 
 
-def test_a_job_without_traced_steps_has_no_parts() -> None:
-    assert parts_of(Seen(job(0, 0, 1), NOON, NOON, NOON, NOON), [span("upload", 0, 1)]) == {}
+def test_a_job_without_traced_steps_has_no_parts(demo: Subject) -> None:
+    (order,) = like_default(demo, 1)
+    assert parts_of(Seen(order, job(0, 0, 1), NOON, NOON, NOON), [span("upload", 0, 1)]) == {}
 
 
 def test_a_job_that_lies_half_in_the_window_counts_half() -> None:

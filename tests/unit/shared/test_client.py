@@ -14,11 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import run
 
+import httpx2
 import pytest
 
 from shared.client import Client, Picture, Result, failure_of
 from shared.client.client import Params
-from shared.contract import ImageBody, JobBody, JobRequest, TimeLeft, job_body
+from shared.client.http import TIMEOUT
+from shared.contract import ImageBody, JobBody, JobRequest, job_body
 from shared.errors import (
     DeadlinePassed,
     GatewayUnavailable,
@@ -61,7 +63,9 @@ class AnswersOddly(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def odd_gateway(*script: tuple[int, bytes] | None) -> Generator[tuple[Client, list[str]]]:
+def odd_gateway(
+    *script: tuple[int, bytes] | None, timeout: httpx2.Timeout = TIMEOUT
+) -> Generator[tuple[Client, list[str]]]:
     class Handler(AnswersOddly):
         pass
 
@@ -70,7 +74,7 @@ def odd_gateway(*script: tuple[int, bytes] | None) -> Generator[tuple[Client, li
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            with Client(f"http://127.0.0.1:{server.server_port}") as client:
+            with Client(f"http://127.0.0.1:{server.server_port}", timeout=timeout) as client:
                 yield client, Handler.asked
         finally:
             server.shutdown()
@@ -261,20 +265,47 @@ def test_the_client_needs_none_of_the_services_frameworks() -> None:
     assert run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout == "set()\n"
 
 
-def test_looks_come_closer_as_the_end_does_and_less_often_while_nothing_happens(
+def running(step: int) -> tuple[HTTPStatus, bytes]:
+    job = replace(JOB, status=JobStatus.RUNNING, version=2, started_at_ms=0, completed_at_ms=None, steps=4, step=step)
+    return HTTPStatus.OK, job_body(job, now_ms=1).model_dump_json().encode()
+
+
+ENDED = (HTTPStatus.OK, ACCEPTED[1])
+
+
+def test_the_gateway_holds_its_answer_until_the_end() -> None:
+    with odd_gateway(ENDED) as (client, asked):
+        assert client.wait(JOB.id).status is JobStatus.FAILED
+    assert asked == [f"GET /v1/jobs/{JOB.id}?wait=15.000 -"]
+
+
+def test_it_holds_no_longer_than_half_of_the_time_out() -> None:
+    with odd_gateway(ENDED, timeout=httpx2.Timeout(8)) as (client, asked):
+        client.wait(JOB.id)
+    assert asked == [f"GET /v1/jobs/{JOB.id}?wait=4.000 -"]
+
+
+def test_who_follows_the_progress_looks_at_it_now_and_then_and_hears_of_moves_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def told(step: int, seconds: float | None) -> tuple[HTTPStatus, bytes]:
-        left = None if seconds is None else TimeLeft(seconds=seconds, low=0, high=9)
-        job = replace(JOB, status=JobStatus.RUNNING, started_at_ms=0, completed_at_ms=None, step=step)
-        return HTTPStatus.OK, job_body(job, now_ms=1, time_left=left).model_dump_json().encode()
-
     pauses: list[float] = []
     monkeypatch.setattr("shared.client.client.time.sleep", pauses.append)
-    looks = [told(0, None), told(1, 10), told(2, 0.3), told(3, 0.1), told(3, 0.06), told(3, 0.06), told(4, 0.001)]
-    with odd_gateway(*looks, (HTTPStatus.OK, ACCEPTED[1])) as (client, _):
-        assert client.wait(JOB.id).status is JobStatus.FAILED
-    assert pauses == pytest.approx([0.25, 0.25, 0.15, 0.05, 0.1, 0.2, 0.02])
+    steps: list[int] = []
+    with odd_gateway(running(0), running(1), running(2), ENDED) as (client, asked):
+        client.wait(JOB.id, on_progress=lambda job: steps.append(job.progress.step))
+    path = f"GET /v1/jobs/{JOB.id}"
+    assert asked == [f"{path} -", *[f"{path}?wait=0.250&version=2 -"] * 3]
+    assert steps == [0, 1, 2, 0]
+    assert pauses == []
+
+
+def test_a_gateway_that_holds_nothing_is_not_asked_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("shared.client.client.time.sleep", pauses.append)
+    with odd_gateway(running(0), running(0), running(0), ENDED) as (client, _):
+        client.wait(JOB.id)
+    assert len(pauses) == 2  # the first look is news
+    assert all(0 < pause <= 0.25 for pause in pauses)
 
 
 def test_what_may_be_said_beside_the_prompt_is_what_a_request_may_say() -> None:

@@ -61,9 +61,9 @@ async def fetch_image(
             image.key, media_type=media_type, disposition=disposition, expires_s=URL_LIFE_S
         )
         return RedirectResponse(url, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
-    found = await gateway.storage.open(image.key)
-    headers["Content-Length"] = str(image.num_bytes if found.num_bytes is None else found.num_bytes)
-    return StreamingResponse(gateway.storage.stream(found), HTTPStatus.OK, headers, media_type)
+    begun = await gateway.storage.open(image.key)
+    headers["Content-Length"] = str(image.num_bytes if begun.num_bytes is None else begun.num_bytes)
+    return StreamingResponse(gateway.storage.stream(begun), HTTPStatus.OK, headers, media_type)
 
 
 @router.get(

@@ -28,7 +28,7 @@ def speed(folder: Path, *, quick: bool) -> None:
     """Rows 1 to 6."""
     from bench import speed  # noqa: PLC0415 (each part brings much along)
 
-    scale = speed.Scale(rounds=1, pictures=2, mixed=4, users=2, bulk=8, bulk_by_others=2, interactive=2)
+    scale = speed.Scale(turns=1, pictures=2, rounds=1, mixed=4, users=2, bulk=8, bulk_by_others=2, interactive=2)
     speed.main(folder, Subject.of("demo"), scale if quick else speed.Scale())
 
 

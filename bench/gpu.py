@@ -31,7 +31,7 @@ from shared.generation import Size
 from tests.tiny_checkpoint import make_tiny_checkpoint
 from worker.engine.source import SSD_1B
 
-TINY: Final = Scale(rounds=1, pictures=2, mixed=4, users=2, bulk=8, bulk_by_others=2, interactive=2)
+TINY: Final = Scale(turns=1, pictures=2, rounds=1, mixed=4, users=2, bulk=8, bulk_by_others=2, interactive=2)
 PARTS: Final = ("speed", "start", "memory")
 
 

@@ -33,8 +33,8 @@ MIXED_BAR: Final = Bar(1.5)
 PRIORITY_BAR: Final = Bar(1.5, at_least=False)
 MOST_STOLEN: Final = 0.02
 """Of the processor by the machine's host, in a round that counts: more, and the round shows the host's other guests."""
-MOST_THROWN: Final = 2
-"""Rounds thrown away for that, for each that counts; then what is drawn is taken."""
+PATIENCE_S: Final = 240.0
+"""For rounds that are thrown away for that, of either kind; then what is drawn is taken."""
 PAUSE_BETWEEN_S: Final = 0.37
 """Between two interactive jobs, so that they meet the bulk jobs at ever another step."""
 
@@ -43,11 +43,14 @@ PAUSE_BETWEEN_S: Final = 0.37
 class Scale:
     """How much is drawn."""
 
+    turns: int = 24
+    """Rounds of one user: many and short, since the machine's speed changes from one second to the next."""
+    pictures: int = 2
+    """A round of one user, one after another, with the model's own steps and guidance."""
     rounds: int = 5
-    pictures: int = 8
-    """A round, one after another, with the model's own steps and guidance."""
+    """Of all users."""
     mixed: int = 24
-    """A round, of mixed steps and guidance, by all users."""
+    """A round of all users, of mixed steps and guidance."""
     users: int = 8
     bulk: int = 200
     """Bulk jobs behind which an interactive one comes."""
@@ -147,7 +150,7 @@ def _one_user(ways: Ways, subject: Subject, scale: Scale) -> Turns:
     return _in_turn(
         (ways.bare, ways.darkroom),
         lambda way, number: way.draw(like_default(subject, scale.pictures, seed=100 * number), 1),
-        scale.rounds,
+        scale.turns,
     )
 
 
@@ -168,14 +171,15 @@ def _in_turn(ways: Sequence[Way], draw: Callable[[Way, int], Round], rounds: int
     """So many rounds of all ways, forth and back; those that the host disturbed are drawn again, within reason."""
     found = {way: Rounds() for way in ways}
     stolen: list[float] = []
-    thrown = 0
+    thrown, thrown_s = 0, 0.0
     while len(stolen) < rounds:
         number = len(stolen) + thrown
         reading = Stolen.now()
         turn = {way: draw(way, number) for way in (ways if number % 2 == 0 else reversed(ways))}
         share = reading.share_since()
-        if share > MOST_STOLEN and thrown < MOST_THROWN * rounds:
+        if share > MOST_STOLEN and thrown_s < PATIENCE_S:
             thrown += 1
+            thrown_s += time.monotonic() - reading.at_s
             continue
         stolen.append(share)
         for way, drawn in turn.items():
@@ -207,7 +211,7 @@ def _print_speeds(ways: Ways, in_turn: Turns, by_users: Turns, scale: Scale) -> 
         if way is not ways.bare
     ]
     print(f"\nPictures that are not the bare loop's, pixel by pixel: {'; '.join(told)}.")
-    print(f"Medians of {scale.rounds} rounds of {scale.pictures} and {scale.mixed} pictures.")
+    print(f"Medians of {scale.turns} rounds of {scale.pictures} pictures and {scale.rounds} of {scale.mixed}.")
     print(f"Rounds in which the host took processor time: {in_turn} (one user); {by_users} (mixed).")
 
 

@@ -2,8 +2,8 @@
 
     python -m bench [PART ...] [--quick]
 
-Without names: speed, start, workers, memory. `--quick` draws little, to see that everything runs. By name only, for
-they take minutes each: queue, estimate, engine. `bench/README.md` has the last tables.
+Without names: speed, start, workers, memory. `--quick` draws little, to see that everything runs. By name only:
+one_user (rows 1 and 4 of speed, by themselves), queue, estimate, engine. `bench/README.md` has the last tables.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ def speed(folder: Path, *, quick: bool) -> None:
 
     scale = speed.Scale(turns=1, pictures=2, rounds=1, mixed=4, users=2, bulk=8, bulk_by_others=2, interactive=2)
     speed.main(folder, Subject.of("demo"), scale if quick else speed.Scale())
+
+
+def one_user(folder: Path, *, quick: bool) -> None:
+    """Rows 1 and 4 alone."""
+    from bench import speed  # noqa: PLC0415
+
+    speed.one_user(folder, Subject.of("demo"), speed.Scale(turns=2) if quick else speed.Scale())
 
 
 def start(folder: Path, *, quick: bool) -> None:
@@ -75,7 +82,7 @@ def engine(_folder: Path, *, quick: bool) -> None:
 
 
 PARTS: Final[dict[str, Callable[..., None]]] = {
-    part.__name__: part for part in (speed, start, workers, memory, queue, estimate, engine)
+    part.__name__: part for part in (speed, start, workers, memory, one_user, queue, estimate, engine)
 }
 
 

@@ -11,9 +11,9 @@ one round, its bare loop being 1.00, and medians over the rounds. Darkroom's wor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -103,7 +103,7 @@ class Turns:
 
     def __str__(self) -> str:
         """For the table's notes."""
-        return f"{self.thrown} thrown away for it, and {max(self.stolen):.1%} at most in those that count"
+        return f"{self.thrown} more that the host disturbed; it took {max(self.stolen):.1%} at most in those that count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,34 @@ class Ways:
 
 def main(folder: Path, subject: Subject, scale: Scale) -> dict[str, Rounds]:
     """Start all ways, measure, print the tables; returns what was measured by the names of the ways."""
+    trace = folder / "trace.jsonl"
+    with _all_up(folder, subject, scale, trace) as ways:
+        in_turn = _one_user(ways, subject, scale)
+        by_users = _many_users(ways, subject, scale)
+        _print_speeds(ways, scale, in_turn, by_users)
+        _print_split(ways, in_turn, trace)
+        _print_priorities(ways, subject, scale)
+        return {
+            "bare loop": in_turn.of[ways.bare],
+            "Darkroom, one user": in_turn.of[ways.darkroom],
+            "bare loop, mixed": by_users.of[ways.bare],
+            f"Darkroom, {scale.users} users, mixed": by_users.of[ways.darkroom],
+        }
+
+
+def one_user(folder: Path, subject: Subject, scale: Scale) -> None:
+    """Rows 1 and 4 by themselves, and where a job's time goes."""
+    trace = folder / "trace.jsonl"
+    with _all_up(folder, subject, replace(scale, others=False), trace) as ways:
+        in_turn = _one_user(ways, subject, scale)
+        _print_speeds(ways, scale, in_turn)
+        _print_split(ways, in_turn, trace)
+
+
+@contextmanager
+def _all_up(folder: Path, subject: Subject, scale: Scale, trace: Path) -> Generator[Ways]:
     with ExitStack() as stack:
         site = stack.enter_context(Site(folder, model=subject.model))
-        trace = folder / "trace.jsonl"
         ways = Ways(
             BareLoop(site, subject.checkpoint),
             Darkroom(site, worker="bench.traced_worker", environment={"BENCH_TRACE": str(trace)}),
@@ -131,18 +156,7 @@ def main(folder: Path, subject: Subject, scale: Scale) -> dict[str, Rounds]:
             way.draw(mixed(subject, scale.users, seed=9_000), scale.users)
         said = ways.bare.said
         print(f"\n### {subject.card.title}, {subject.size}, {said['device']}, {said['threads']} threads each way\n")
-        in_turn = _one_user(ways, subject, scale)
-        by_users = _many_users(ways, subject, scale)
-        _print_speeds(ways, in_turn, by_users, scale)
-        counted = {one.order for drawn in in_turn.of[ways.darkroom].rounds for one in drawn.drawn}
-        split.report((seen for seen in ways.darkroom.seen if seen.order in counted), trace)
-        _print_priorities(ways, subject, scale)
-        return {
-            "bare loop": in_turn.of[ways.bare],
-            "Darkroom, one user": in_turn.of[ways.darkroom],
-            "bare loop, mixed": by_users.of[ways.bare],
-            f"Darkroom, {scale.users} users, mixed": by_users.of[ways.darkroom],
-        }
+        yield ways
 
 
 def _one_user(ways: Ways, subject: Subject, scale: Scale) -> Turns:
@@ -187,7 +201,7 @@ def _in_turn(ways: Sequence[Way], draw: Callable[[Way, int], Round], rounds: int
     return Turns(found, tuple(stolen), thrown)
 
 
-def _print_speeds(ways: Ways, in_turn: Turns, by_users: Turns, scale: Scale) -> None:
+def _print_speeds(ways: Ways, scale: Scale, in_turn: Turns, by_users: Turns | None = None) -> None:
     def row(number: int, name: str, way: Way, found: Turns, bar: Bar | None = None) -> list[object]:
         mine = found.of[way]
         ratio = mine.ratio(found.of[ways.bare])
@@ -198,21 +212,27 @@ def _print_speeds(ways: Ways, in_turn: Turns, by_users: Turns, scale: Scale) -> 
     rows = [
         row(1, "bare loop, the model's own steps", ways.bare, in_turn),
         row(4, "Darkroom, the same pictures", ways.darkroom, in_turn, ONE_USER_BAR),
-        row(1, "bare loop, mixed steps and guidance", ways.bare, by_users),
-        *(row(number, f"{way.name}, the same pictures", way, by_users) for number, way in ways.others.items()),
-        row(5, "Darkroom, the same pictures", ways.darkroom, by_users, MIXED_BAR),
     ]
+    told = [f"{_differing(in_turn.of[ways.darkroom], in_turn.of[ways.bare])} by Darkroom for one user"]
+    measured = [f"one user: {scale.turns} rounds of {scale.pictures} pictures, {in_turn}"]
+    if by_users:
+        rows += [
+            row(1, "bare loop, mixed steps and guidance", ways.bare, by_users),
+            *(row(number, f"{way.name}, the same pictures", way, by_users) for number, way in ways.others.items()),
+            row(5, "Darkroom, the same pictures", ways.darkroom, by_users, MIXED_BAR),
+        ]
+        others = [way for way in by_users.of if way is not ways.bare]
+        told += [f"{_differing(by_users.of[way], by_users.of[ways.bare])} by {way.name}" for way in others]
+        measured.append(f"mixed: {scale.rounds} of {scale.mixed}, {by_users}")
     head = ("row", "way", "users", "pictures a minute", "to the bare loop", "s a picture, median", "bar")
     print(markdown(head, rows))
-    told = [f"{_differing(in_turn.of[ways.darkroom], in_turn.of[ways.bare])} by Darkroom for one user"]
-    told += [
-        f"{_differing(by_users.of[way], by_users.of[ways.bare])} by {way.name}"
-        for way in by_users.of
-        if way is not ways.bare
-    ]
     print(f"\nPictures that are not the bare loop's, pixel by pixel: {'; '.join(told)}.")
-    print(f"Medians of {scale.turns} rounds of {scale.pictures} pictures and {scale.rounds} of {scale.mixed}.")
-    print(f"Rounds in which the host took processor time: {in_turn} (one user); {by_users} (mixed).")
+    print(f"Medians over rounds. {'; '.join(measured)}.")
+
+
+def _print_split(ways: Ways, in_turn: Turns, trace: Path) -> None:
+    counted = {one.order for drawn in in_turn.of[ways.darkroom].rounds for one in drawn.drawn}
+    split.report((seen for seen in ways.darkroom.seen if seen.order in counted), trace)
 
 
 def _differing(mine: Rounds, base: Rounds) -> str:

@@ -38,20 +38,18 @@ class Changes:
         self._redis = redis
         self._watches: dict[JobId, set[asyncio.Event]] = {}
         self._is_closed = False
+        self._is_deaf = False
 
     async def run(self) -> None:
         """Listen until canceled, whatever Redis does."""
-        is_away = False
         while not _is_canceled():
             try:
                 await self._listen()
             except RedisError as error:
-                if not is_away:
-                    log.warning("no word of jobs that move; who waits looks every %g s: %s", LOOK_ANYWAY_S, error)
-                is_away = True
-                await asyncio.sleep(AGAIN_S)
-            else:
-                is_away = False
+                self._note(str(error))
+            except Exception:
+                log.exception("listening for moves failed; it goes on")
+            await asyncio.sleep(AGAIN_S)
 
     @contextmanager
     def watch(self, job_id: JobId) -> Generator[asyncio.Event]:
@@ -86,7 +84,7 @@ class Changes:
         until = time.monotonic() + within_s
         with self.watch(job_id) as moved:
             left = asyncio.ensure_future(leaves)
-            left.add_done_callback(lambda _: moved.set())
+            left.add_done_callback(lambda task: (task.cancelled() or task.exception(), moved.set()))
             try:
                 while True:
                     moved.clear()
@@ -111,14 +109,24 @@ class Changes:
             while not _is_canceled():
                 message = cast("_Message | None", await subscription.get_message(timeout=SILENCE_S))
                 if message is None and is_asked:
+                    self._note("Redis says nothing.")
                     return
                 is_asked = message is None
                 if message is None:
                     await subscription.ping()  # pyright: ignore[reportUnknownMemberType]: its argument
                 elif message["type"] == "message":
-                    self._wake(JobId(cast("bytes", message["data"]).decode("ascii")))
+                    self._wake(JobId(cast("bytes", message["data"]).decode("ascii", "replace")))
                 elif message["type"] == "subscribe":  # also when redis-py has connected anew by itself
+                    self._note(None)
                     self._wake_all()
+
+    def _note(self, trouble: str | None) -> None:
+        """Log a change for the worse or better once."""
+        if trouble is not None and not self._is_deaf:
+            log.warning("no word of jobs that move; who waits looks every %g s: %s", LOOK_ANYWAY_S, trouble)
+        elif trouble is None and self._is_deaf:
+            log.info("word of jobs that move comes again")
+        self._is_deaf = trouble is not None
 
     def _wake(self, job_id: JobId) -> None:
         for moved in self._watches.get(job_id, ()):

@@ -189,7 +189,7 @@ def _in_turn(ways: Sequence[Way], draw: Callable[[Way, int], Round], rounds: int
     while len(stolen) < rounds:
         number = len(stolen) + thrown
         reading = Stolen.now()
-        turn = {way: draw(way, number) for way in (ways if number % 2 == 0 else reversed(ways))}
+        turn = {way: draw(way, number) for way in (ways if len(stolen) % 2 == 0 else reversed(ways))}
         share = reading.share_since()
         if share > MOST_STOLEN and thrown_s < PATIENCE_S:
             thrown += 1

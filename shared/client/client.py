@@ -21,6 +21,8 @@ from shared.lanes import Lane
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 OUTAGE_S: Final = 30.0
 """How long `wait` and `generate` bear a gateway, queue or store that is away: a restart takes less."""
+ANSWER_S: Final = 5.0
+"""How long after the end of its hold an answer may come; then its connection is taken for dead."""
 LAST_LOOK_S: Final = 1.0
 """What `wait` grants its last look beyond its own time."""
 POLL_S: Final = 0.25
@@ -153,19 +155,20 @@ class Client:
         error of a longer one names the job. Raises WaitTimeout after `timeout_s`, or up to `LAST_LOOK_S` later if
         nothing answers; the job goes on then.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         patience, last = _Patience(job_id), None
         while True:
             asked_at = time.monotonic()
-            left_s = float("inf") if deadline is None else max(0.0, deadline - asked_at)
-            hold_s = self._http.longest_hold_s if on_progress is None else poll_s if last else 0.0
+            left_s = max(0.0, deadline - asked_at)
             # Who follows the progress hears of each move, who doesn't of the end alone.
+            longest_s = self._http.longest_hold_s
+            hold_s = longest_s if on_progress is None else min(poll_s, longest_s) if last else 0.0
             version = last.version if last and on_progress is not None else None
-            is_news = False
             try:
-                job = self._job(job_id, hold_s=min(hold_s, left_s), version=version, left_s=left_s)
+                job = self._look(job_id, hold_s=min(hold_s, left_s), version=version, left_s=left_s)
             except (GatewayUnavailable, Unavailable) as error:
                 patience.bear(error)
+                next_at = time.monotonic() + poll_s
             else:
                 patience.renew()
                 is_news = last is None or _seen_of(job) != _seen_of(last)
@@ -174,11 +177,13 @@ class Client:
                 if job.status.is_terminal:
                     return job
                 last = job
+                # An answer that was not held and is no news: the gateway stops, or can't hold any.
+                next_at = 0.0 if is_news else asked_at + min(poll_s, hold_s)
             now = time.monotonic()
-            if deadline is not None and now >= deadline:
+            if now >= deadline:
                 raise WaitTimeout(f"Job {job_id} was not done after {timeout_s:g} s. It goes on.")
-            if not is_news:  # a gateway that is away, or stops, answers at once
-                time.sleep(max(0.0, min(asked_at + poll_s, deadline or float("inf")) - now))
+            if next_at > now:
+                time.sleep(min(next_at, deadline) - now)
 
     def generate(
         self,
@@ -199,13 +204,13 @@ class Client:
             raise failure_of(job)
         return Result(job, tuple(Picture(job.id, info, self._fetch(job.id, info.index)) for info in job.images))
 
-    def _job(self, job_id: str, *, hold_s: float, version: int | None, left_s: float) -> JobBody:
-        """Read a job; the gateway may hold its answer for `hold_s`."""
+    def _look(self, job_id: str, *, hold_s: float, version: int | None, left_s: float) -> JobBody:
+        """Read a job, once: who waits looks again anyway. The gateway may hold its answer for `hold_s`."""
         query: dict[str, str | int] = {} if hold_s == 0 else {"wait": f"{hold_s:.3f}"}
         if query and version is not None:
             query["version"] = version
-        within_s = None if left_s == float("inf") else left_s + LAST_LOOK_S
-        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}", query, within_s=within_s))
+        within_s = min(hold_s + ANSWER_S, left_s + LAST_LOOK_S)
+        return read(JobBody, self._http.get_once(f"/v1/jobs/{_segment(job_id)}", query, within_s=within_s))
 
     def _fetch(self, job_id: str, index: int) -> bytes:
         """Read a finished picture's file, and wait out an outage as `wait` does."""
@@ -223,15 +228,18 @@ class _Patience:
 
     def __init__(self, job_id: str) -> None:
         self._job_id = job_id
-        self.renew()
+        self._away_since: float | None = None
 
     def renew(self) -> None:
         """Note an answer."""
-        self._answered_at = time.monotonic()
+        self._away_since = None
 
     def bear(self, error: GatewayUnavailable | Unavailable) -> None:
         """Return while the outage is short; else raise the error with the job's id, so that it is not drawn twice."""
-        if time.monotonic() - self._answered_at > OUTAGE_S:
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since > OUTAGE_S:
             raise type(error).quoted(f"{error} Job {self._job_id} was accepted: wait for it by its id.") from error
 
 

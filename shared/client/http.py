@@ -92,18 +92,18 @@ class Http:
         """Delete what is at `path`, sent once; raise the error that the gateway names."""
         checked(self._send(lambda: self._http.delete(path), ()))
 
-    def get(
-        self, path: str, query: dict[str, str | int] | None = None, *, within_s: float | None = None
-    ) -> httpx2.Response:
-        """Read `path`; raise the error that the gateway names. `within_s` shortens the time-out of each try."""
-        return checked(self.get_any(path, query, within_s=within_s))
+    def get(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
+        """Read `path`; raise the error that the gateway names."""
+        return checked(self.get_any(path, query))
 
-    def get_any(
-        self, path: str, query: dict[str, str | int] | None = None, *, within_s: float | None = None
-    ) -> httpx2.Response:
+    def get_once(self, path: str, query: dict[str, str | int], *, within_s: float) -> httpx2.Response:
+        """Read `path` as `get` does, but not again after a broken connection; `within_s` shortens the time-out."""
+        timeout = _shortened(self._timeout, within_s)
+        return checked(self._send(lambda: self._http.get(path, params=query, timeout=timeout), ()))
+
+    def get_any(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
         """Read `path` as `get` does, and return the answer whatever its status."""
-        timeout = self._timeout if within_s is None else _shortened(self._timeout, within_s)
-        return self._send(lambda: self._http.get(path, params=query, timeout=timeout), RETRY_DELAYS_S)
+        return self._send(lambda: self._http.get(path, params=query), RETRY_DELAYS_S)
 
     def _send(self, send: Callable[[], httpx2.Response], delays_s: tuple[float, ...]) -> httpx2.Response:
         """Send, and again after each delay while the connection breaks."""

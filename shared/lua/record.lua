@@ -1,6 +1,11 @@
 -- A job's record: how it is read, whose it is, and the moves that several verbs share.
 -- Stands on keys, work, fair.
 
+-- Tell those who wait for the job to look. A user of Redis without the channel's rights tells nobody: they look anyway.
+local function tell(id)
+  redis.pcall('PUBLISH', key.changes, id)
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -64,7 +69,7 @@ end
 local function move(id, status)
   redis.call('HSET', key.job(id), 'status', status)
   redis.call('HINCRBY', key.job(id), 'version', 1)
-  redis.call('PUBLISH', key.changes, id)
+  tell(id)
 end
 
 -- Nobody works on it any more.
@@ -186,7 +191,7 @@ local function forget(id, delay_ms)
   local tenant, result, request, root, pictures, num_images = unpack(redis.call('HMGET', key.job(id),
     'tenant', 'result', 'request', 'pictures_of', 'pictures', 'num_images'))
   redis.call('DEL', key.job(id))
-  redis.call('PUBLISH', key.changes, id)
+  tell(id)
   redis.call('ZREM', key.jobs(tenant), id)
   redis.call('ZREM', key.expiry, id)
   redis.call('ZREM', key.set_aside, id)

@@ -15,6 +15,7 @@ from typing import Final, Self
 import httpx2
 import uvicorn
 
+from api.__main__ import Server
 from api.app import create_app
 from shared.connection import connect, run
 from shared.contract import WorkerState
@@ -56,7 +57,7 @@ def serving(settings: Settings) -> Generator[Serving]:
     """Serve the gateway on a free port in a thread; stop it as SIGTERM would."""
     app = create_app(settings)
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False, server_header=False)
-    server = uvicorn.Server(config)
+    server = Server(config, app)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()
     try:

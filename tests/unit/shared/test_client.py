@@ -308,5 +308,42 @@ def test_a_gateway_that_holds_nothing_is_not_asked_without_a_pause(monkeypatch: 
     assert all(0 < pause <= 0.25 for pause in pauses)
 
 
+def test_a_pause_that_is_longer_than_a_hold_is_held_in_turns() -> None:
+    with odd_gateway(running(0), ENDED) as (client, asked):
+        client.wait(JOB.id, on_progress=lambda _: None, poll_s=90)
+    assert asked[1] == f"GET /v1/jobs/{JOB.id}?wait=15.000&version=2 -"
+
+
+class Clock:
+    """The client's, which stands still but for its pauses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        monkeypatch.setattr("shared.client.client.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("shared.client.client.time.sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_a_hold_that_breaks_off_is_asked_for_anew_with_what_is_left_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Clock(monkeypatch)
+    with odd_gateway(None, None, ENDED) as (client, asked):
+        client.wait(JOB.id, timeout_s=3, poll_s=1)
+    assert asked == [f"GET /v1/jobs/{JOB.id}?wait={left}.000 -" for left in (3, 2, 1)]
+
+
+def test_an_outage_counts_from_the_first_answer_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    with odd_gateway(running(0), None, None, None, ENDED) as (client, asked):
+        client.wait(JOB.id, on_progress=lambda _: clock.sleep(60), poll_s=14)
+    assert len(asked) == 5
+    with odd_gateway(*[None] * 4) as (client, asked), pytest.raises(GatewayUnavailable, match=JOB.id):
+        client.wait(JOB.id, poll_s=14)
+    assert len(asked) == 4
+
+
 def test_what_may_be_said_beside_the_prompt_is_what_a_request_may_say() -> None:
     assert set(Params.__annotations__) == set(JobRequest.model_fields) - {"prompt"}

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pydantic import SecretStr
 
 from shared import scripts
 from shared.call import Call
+from shared.connection import connect
 from shared.errors import InvalidRequest, JobNotFound, QueueFull
 from shared.jobs import Job, JobStatus, NewJob, Submission, Submitted, new_job_id
 from shared.scripts import Lease
+from shared.settings import Settings
 from tests.desk import MODEL, OTHER, TENANT, Desk, claim_call, failed, finished, new_job, submit_call
 
 
@@ -140,3 +143,24 @@ def test_no_part_of_a_job_expires_by_itself(desk: Desk) -> None:
     finished(desk, second, desk.claim().lease)
     lives = {key.decode(): desk.client.ttl(key) for key in desk.all_keys()}
     assert {key for key, life in lives.items() if life >= 0} == {key for key in lives if ":claim:" in key}
+
+
+def test_a_user_of_redis_who_may_tell_nobody_loses_nothing(redis_settings: Settings) -> None:
+    with connect(redis_settings) as owner:
+        owner.acl_setuser(  # pyright: ignore[reportUnknownMemberType]: lists of anything
+            "guest", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all"], reset_channels=True
+        )
+        url = "redis://guest:secret@" + redis_settings.redis_url.get_secret_value().rpartition("@")[2]
+        try:
+            with connect(redis_settings.model_copy(update={"redis_url": SecretStr(url)})) as guest:
+                desk = Desk(guest)
+                drawn = desk.submit()
+                desk.submit()
+                assert desk.read(drawn).position == 0
+                finished(desk, drawn, desk.claim().lease)
+                assert desk.read(drawn).status is JobStatus.SUCCEEDED
+                desk(scripts.erase(drawn.id, TENANT))
+                with pytest.raises(JobNotFound):
+                    desk.read(drawn)
+        finally:
+            owner.acl_deluser("guest")  # pyright: ignore[reportUnknownMemberType]: **kwargs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,10 +104,11 @@ class SteadyEngine:
 
 
 class EngineThatStepsAll(SteadyEngine):
-    """Takes a step with every row that it holds."""
+    """Takes a step with every row that it holds, and some time for it."""
 
     def step(self) -> Sequence[Event]:
         assert self.may_step.wait(60)
+        time.sleep(0.1)
         self.steps += 1
         return [event for row_id in tuple(self.rows) for event in self.advance(row_id)]
 

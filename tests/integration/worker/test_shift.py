@@ -286,7 +286,6 @@ def test_each_of_the_jobs_that_are_drawn_together_shows_a_preview(bench_of: Call
             limit_s=LIMIT_S,
             what="there is a preview",
         )
-    bench.end()
 
 
 def test_a_decoding_that_hangs_is_no_sign_of_life(bench_of: Callable[..., Bench]) -> None:

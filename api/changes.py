@@ -32,7 +32,7 @@ class _Message(TypedDict):
 
 @final
 class Changes:
-    """Word of jobs that moved, for one event loop; each waits with `watch` or `awaited`."""
+    """Word of jobs that moved, for one event loop."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -52,7 +52,7 @@ class Changes:
             await asyncio.sleep(AGAIN_S)
 
     @contextmanager
-    def watch(self, job_id: JobId) -> Generator[asyncio.Event]:
+    def _watch(self, job_id: JobId) -> Generator[asyncio.Event]:
         """An event that is set with each move of the job, and when it may have been missed.
 
         Clear it before each look at the job, and take no longer than `LOOK_ANYWAY_S` to the next.
@@ -82,7 +82,7 @@ class Changes:
         `look` does.
         """
         until = time.monotonic() + within_s
-        with self.watch(job_id) as moved:
+        with self._watch(job_id) as moved:
             left = asyncio.ensure_future(leaves)
             left.add_done_callback(lambda task: (task.cancelled() or task.exception(), moved.set()))
             try:

@@ -13,7 +13,7 @@ TORCH_INDEX ?=
 ARGS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-RUN_EXTRAS := api,worker,ui,embedded
+RUN_EXTRAS := api,courier,worker,ui,embedded
 DEV_EXTRAS := $(RUN_EXTRAS),dev
 # A new lock is a new name, so that what is installed always fits the checkout.
 LOCKED := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)$(if $(TORCH_INDEX),-$(shell echo $(TORCH_INDEX) | cksum | cut -d' ' -f1))
@@ -46,6 +46,10 @@ test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
 .PHONY: chaos
 chaos: $(DEV_READY) ## Kill, freeze and cut off the parts while jobs run, for minutes; count what was promised and kept
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+.PHONY: contract
+contract: $(DEV_READY) ## Ask a real gateway 5,000 things that its OpenAPI document allows or forbids; ARGS="--cases 20000" for more
+	@$(BIN)/python -m tests.contract $(ARGS)
 
 .PHONY: check
 check: $(DEV_READY) ## Run the linters, the type checker and the import contracts

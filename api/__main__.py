@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+import resource
 import socket
 import sys
 from contextlib import suppress
@@ -15,10 +16,8 @@ from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
 from api.deps import gateway_of
+from api.wire import server_config
 from shared.settings import Settings, wrong_settings
-
-GRACE_S = 10
-"""For answers under way when the gateway is told to stop."""
 
 
 class Server(uvicorn.Server):
@@ -48,6 +47,12 @@ def log_config(level: str) -> dict[str, Any]:
     }
 
 
+def allow_open_files() -> None:
+    """Raise the limit of open files to what the system allows: each stream of events is one, and 1024 are soon gone."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
@@ -58,16 +63,8 @@ def main() -> None:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
         sys.exit(f"The gateway does not start: {error}")
-    config = uvicorn.Config(
-        app,
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    server = Server(config, app)
+    allow_open_files()
+    server = Server(server_config(app, host=settings.api_host, port=settings.api_port), app)
     with suppress(KeyboardInterrupt):  # raised by uvicorn itself once it has ended what it had
         server.run()
     if not server.started:

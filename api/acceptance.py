@@ -1,22 +1,30 @@
-"""How a job is accepted: once, however often it is sent, and not at all if its pictures could not be stored."""
+"""How jobs are accepted: once, however often they are sent, and not at all if their pictures could not be stored."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from api.catalog import ready_workers
 from api.deps import Gateway
-from api.digests import result_of
+from api.digests import once_to_submit, result_of
 from api.estimate import expected_ms
-from api.terms import room_in_s, terms_of
-from shared.errors import QueueUnavailable, TooMuch
-from shared.generation import ModelCard
-from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant
-from shared.scripts import Fleet, outlook, recall, submit
+from api.intake import Draft, draft
+from api.openapi import REPLAYED
+from api.terms import room_in_s, terms_of, terms_of_line
+from shared.batches import Line, Place, new_batch_id
+from shared.contract import JobBody
+from shared.errors import InvalidRequest, NoModel, QueueUnavailable, TooMuch
+from shared.generation import MAX_SEED, ModelCard
+from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant, Terms, new_job_id
+from shared.scripts import Fleet, Sealed, fill_batch, fleet, outlook, recall, seal_batch, submit, submit_line
 
 AWAKE: Final = frozenset({Submission.REPEATED, Submission.JOINED, Submission.REUSED})
 """What needs no worker, or has called one before."""
+LINES_A_CALL: Final = 250
+"""Of a batch, put down in Redis at once: others are served between."""
 
 
 async def accepted_before(gateway: Gateway, tenant: Tenant, once: Once | None) -> Job | None:
@@ -25,6 +33,46 @@ async def accepted_before(gateway: Gateway, tenant: Tenant, once: Once | None) -
     Raises IdempotencyMismatch, QueueUnavailable.
     """
     return None if once is None else await gateway.run(recall(tenant, once))
+
+
+async def accept_body(gateway: Gateway, tenant: Tenant, body: bytes, key: str | None) -> Submitted:
+    """Make a job of `POST /v1/jobs`' body, once for an idempotency key. Raises what `accept_request` does."""
+    asked = draft(body)
+    once = None if key is None else once_to_submit(key, asked.request)
+    # A request that is wrong was not accepted before either.
+    before = None if asked.wrong else await accepted_before(gateway, tenant, once)
+    if before is not None:
+        return Submitted(before, Submission.REPEATED)
+    try:
+        return await accept_request(gateway, tenant, asked, await gateway.outlooks.fleet(), once=once)
+    except (NoModel, InvalidRequest):  # by what was known a moment ago: a worker may have come
+        return await accept_request(gateway, tenant, asked, await gateway.run(fleet()), once=once)
+
+
+def headers_of(submitted: Submitted, body: JobBody) -> dict[str, str]:
+    """Say where an accepted job is to be read, and whether it was accepted before."""
+    said = {"Location": body.urls.get}
+    return said | {REPLAYED: "true"} if submitted.how is Submission.REPEATED else said
+
+
+async def accept_request(
+    gateway: Gateway, tenant: Tenant, asked: Draft, served: Fleet, *, once: Once | None = None
+) -> Submitted:
+    """Make a job of a request and take it into the queue. Raises InvalidRequest, NoModel and what `accept` does."""
+    card, params = asked.complete(
+        served, drawn_seed=secrets.randbelow(MAX_SEED + 1), max_cost=gateway.settings.max_job_cost
+    )
+    request = asked.request
+    new = NewJob(
+        new_job_id(),
+        tenant,
+        card.id,
+        params,
+        request.metadata,
+        lane=request.lane,
+        cancel_after_s=request.cancel_after,
+    )
+    return await accept(gateway, new, card, served, once=once, may_reuse=request.reuse)
 
 
 async def accept(
@@ -37,19 +85,62 @@ async def accept(
     """
     # A picture that could not be stored is work for nothing.
     await gateway.storage.require()
-    settings = gateway.settings
-    new = replace(
-        new, work_ms=expected_ms(new.params, [worker for worker in served.workers if worker.model == card.id])
-    )
-    result = result_of(card, new.params) if may_reuse and settings.reuse_results else None
+    new = _timed(new, served)
+    result = _result(gateway, card, new, may_reuse=may_reuse)
     try:
-        submitted = await gateway.run(submit(new, terms_of(settings), once=once, result=result))
+        submitted = await gateway.run(submit(new, await _terms(gateway, new.tenant), once=once, result=result))
     except QueueUnavailable:
         gateway.unanswered.add(new.id, new.tenant)  # it may have been accepted all the same
         raise
     except TooMuch as error:
         room = room_in_s(await gateway.run(outlook(card.id)), ready_workers(served, card))
         raise type(error)(error.waiting, room) from None
-    if submitted.how not in AWAKE:
+    if submitted.how not in AWAKE and not submitted.all_called:
         await gateway.waker.wake(new.model)
     return submitted
+
+
+async def accept_line(gateway: Gateway, tenant: Tenant, line: Line, place: Place, served: Fleet) -> Submitted | None:
+    """Take the job of a batch's line into the queue; None if it is another line's turn. Wakes nobody.
+
+    Raises StoreUnavailable, QueueUnavailable, QueueFull and TenantQueueFull. If the queue did not answer, the line may
+    be a job: offered again, it is passed over.
+    """
+    await gateway.storage.require()
+    new = _timed(line.job(tenant), served)
+    card = next((card for card in served.cards if card.id == line.model), None)  # none serves it any more
+    result = None if card is None else _result(gateway, card, new, may_reuse=line.may_reuse)
+    terms = terms_of_line(await _terms(gateway, tenant))
+    return await gateway.run(submit_line(new, terms, place, result=result))
+
+
+async def accept_batch(
+    gateway: Gateway, tenant: Tenant, lines: Sequence[str], *, name: str, once: Once | None
+) -> Sealed:
+    """Take a batch, with its lines in JSON. It is accepted in the last of several calls, and not before.
+
+    Raises IdempotencyMismatch, and QueueUnavailable, which may be wrong in that nothing was accepted, and is put right
+    later.
+    """
+    batch = new_batch_id()
+    for before in range(0, len(lines), LINES_A_CALL):
+        await gateway.run(fill_batch(batch, lines[before : before + LINES_A_CALL], before=before))
+    keep_s = gateway.settings.keep_finished_s
+    try:
+        return await gateway.run(seal_batch(batch, tenant, name=name, total=len(lines), keep_s=keep_s, once=once))
+    except QueueUnavailable:
+        gateway.unanswered.add_batch(batch, tenant)
+        raise
+
+
+async def _terms(gateway: Gateway, tenant: Tenant) -> Terms:
+    return terms_of(gateway.settings, await gateway.access.limits(tenant))
+
+
+def _timed(new: NewJob, served: Fleet) -> NewJob:
+    workers = [worker for worker in served.workers if worker.model == new.model]
+    return replace(new, work_ms=expected_ms(new.params, workers))
+
+
+def _result(gateway: Gateway, card: ModelCard, new: NewJob, *, may_reuse: bool) -> str | None:
+    return result_of(card, new.params) if may_reuse and gateway.settings.reuse_results else None

@@ -7,23 +7,49 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 import api.errors
-from api.changes import Changes
-from api.deps import Gateway
-from api.edge import MAX_BODY_BYTES, Edge
-from api.openapi import document
+from api.access import Access
+from api.automatic1111 import OptionsRequest, Txt2ImgRequest
+from api.changes import ABOUT_ACCESS, Changes
+from api.deps import Gateway, principal
+from api.edge import MAX_BATCH_BYTES, MAX_BODY_BYTES, Edge
+from api.examples import EXAMPLES
+from api.feeder import Feeder
+from api.openai_images import EVENTS as OPENAI_EVENTS
+from api.openai_images import ImagesRequest
+from api.openapi import document, operation_id
 from api.outlook import Outlooks
-from api.routes import health, images, jobs, models, operators
+from api.rates import Rates
+from api.routes import (
+    automatic1111,
+    batches,
+    events,
+    generate_image,
+    health,
+    images,
+    jobs,
+    keys,
+    models,
+    openai_images,
+    operators,
+    webhooks,
+)
+from api.shortcut import Shortcut
+from api.stays import Stays
 from api.storage import Storage
+from api.streams import Streams
+from api.together import Together
 from api.upkeep import Unanswered, Upkeep, Waker
 from shared.broker import WakeUps
 from shared.connection import connect_async
+from shared.events import EVENTS
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
 from shared.settings import Settings
 from shared.version import VERSION
+from shared.webhooks import WebhookChange, WebhookRequest
 
 DESCRIPTION: Final = """
 Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch its pictures. Every error
@@ -35,9 +61,9 @@ wrong with it at once. `503` and `429` come with `Retry-After`, and nothing was 
 def create_app(settings: Settings) -> FastAPI:
     """Build the gateway; it connects when it starts.
 
-    Raises ValueError if the settings would open it to the network without saying so.
+    Raises ValueError if the settings ask for keys and have none to make the first one with.
     """
-    if refusal := settings.open_network_refusal(settings.api_host, "DARKROOM_API_HOST"):
+    if refusal := settings.keyless_refusal():
         raise ValueError(refusal)
 
     @asynccontextmanager
@@ -45,17 +71,34 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
+        together, outlooks, changes = Together(redis), Outlooks(redis), Changes(redis)
+        access = Access(settings, together)
         gateway = Gateway(
             settings,
             redis,
             Storage(store),
             Waker(wake_ups.send),
             Unanswered(redis),
-            Outlooks(redis),
-            Changes(redis),
+            outlooks,
+            changes,
+            Streams(redis, changes, outlooks),
+            access,
+            Rates(redis),
+            Stays(settings, access),
+            together,
         )
-        rounds = Upkeep(settings, redis, gateway.storage, gateway.waker, gateway.unanswered)
-        tasks = [asyncio.create_task(rounds.run()), asyncio.create_task(gateway.changes.run())]
+        rounds = Upkeep(
+            settings,
+            redis,
+            gateway.storage,
+            gateway.waker,
+            gateway.unanswered,
+            call_courier=wake_ups.call_courier,
+            feed=Feeder(gateway).round,
+        )
+        changes.listen(ABOUT_ACCESS, access.hear)
+        changes.listen(ABOUT_ACCESS, lambda _word: gateway.stays.look())
+        tasks = [asyncio.create_task(part.run()) for part in (rounds, changes, gateway.streams, gateway.stays)]
         app.state.gateway = gateway
         try:
             yield
@@ -78,12 +121,21 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK)
+    app.add_middleware(Shortcut)
+    app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK, origins=settings.allowed_origins)
     api.errors.install(app)
-    for routes in (jobs, images, models, health, operators):
-        # On the routes, inside of Edge: around the application its answer would be no Problem.
-        app.include_router(routes.router, max_body_size=MAX_BODY_BYTES)
-    app.openapi = document(app)
+    # The size on the routes, inside of Edge: around the application its answer would be no Problem.
+    app.include_router(health.router, max_body_size=MAX_BODY_BYTES)
+    ours = (jobs, events, images, models, webhooks, operators, keys)
+    dialects = (openai_images, automatic1111, generate_image)
+    for routes in (*ours, *dialects):
+        # Whoever asks passes here, so that no route forgets to look.
+        app.include_router(routes.router, max_body_size=MAX_BODY_BYTES, dependencies=[Depends(principal)])
+    app.include_router(batches.router, max_body_size=MAX_BATCH_BYTES, dependencies=[Depends(principal)])
+    asked = (WebhookRequest, WebhookChange, ImagesRequest, Txt2ImgRequest, OptionsRequest, generate_image.TextRequest)
+    told = (*EVENTS.values(), *OPENAI_EVENTS.values())
+    app.openapi = document(app, asked, told, EXAMPLES)
     return app

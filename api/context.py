@@ -1,4 +1,4 @@
-"""The request that the running task answers: its id, for bodies and log lines."""
+"""The request that the running task answers: its id and path, for bodies and log lines, and what the edge shall say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import logging
 import re
 import secrets
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final
 
 REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
+PATH: Final[ContextVar[str]] = ContextVar("path", default="/")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What turns out inside while a request is answered, for the edge to say."""
+
+    asker: str = ""
+    """Whose request it is, for the log: tenant and key's id, never the key."""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    """More headers of the answer, whichever it will be."""
+
+
+EXCHANGE: Final[ContextVar[Exchange]] = ContextVar("exchange")
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 

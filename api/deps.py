@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-from fastapi import Depends, FastAPI, Header, Path
+from fastapi import Depends, FastAPI, Header, Path, Query
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from api.access import Access, Principal
 from api.changes import Changes
+from api.context import EXCHANGE
 from api.outlook import Outlooks
+from api.rates import Rates
+from api.stays import Stays
 from api.storage import Storage
+from api.streams import Streams
+from api.terms import rate_of
+from api.together import Together
 from api.upkeep import Unanswered, Waker
+from shared.access import VISITOR_PATTERN, Scope
 from shared.call import Call
-from shared.connection import run_async
-from shared.contract import IDEMPOTENCY_KEY, checked_key
-from shared.errors import FieldError, InvalidRequest, JobNotFound
-from shared.jobs import LOCAL_TENANT, JobId, Tenant
+from shared.contract import IDEMPOTENCY_KEY, KEY_PATTERN, VISITOR, checked_key
+from shared.errors import FieldError, InvalidRequest, JobNotFound, KeyRefused, RateLimited
+from shared.jobs import ID_PATTERN, Job, JobId, Tenant
+from shared.scripts.jobs import CURSOR_PATTERN
 from shared.settings import Settings
 
 T = TypeVar("T")
 
-_JOB_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
+_BEARER = HTTPBearer(
+    scheme_name="key",
+    description="A key, `darkroom_...`. None is needed where the gateway serves its own machine only.",
+    auto_error=False,
+)
+_VISITOR = re.compile(VISITOR_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +54,24 @@ class Gateway:
     unanswered: Unanswered
     outlooks: Outlooks
     changes: Changes
+    streams: Streams
+    access: Access
+    rates: Rates
+    stays: Stays
+    together: Together
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""
-        return await run_async(self.redis, call)
+        return await self.together.run(call)
+
+    async def read(self, job_id: JobId, tenant: Tenant) -> Job:
+        """Read a job. Raises JobNotFound, QueueUnavailable."""
+        return await self.together.read(job_id, tenant)
+
+    def forget_access(self) -> None:
+        """Ask Redis again for keys and limits, and whether whose answers are held may stay."""
+        self.access.hear(None)
+        self.stays.look()
 
 
 def gateway_of(app: FastAPI) -> Gateway:
@@ -53,16 +84,120 @@ async def gateway(request: Request) -> Gateway:
     return gateway_of(request.app)
 
 
-async def tenant() -> Tenant:
-    """Who asks. Everybody is one tenant while there are no keys."""
-    return LOCAL_TENANT
+def key_in(authorizations: Sequence[str]) -> str | None:
+    """The key that Authorization headers bring, if there are any. Raises KeyRefused for one said in another way."""
+    if not authorizations:
+        return None
+    if len(authorizations) > 1:  # a proxy may have looked at another one than we do
+        raise KeyRefused("Send one key: there is more than one `Authorization` header.")
+    scheme, _, said = authorizations[0].strip().partition(" ")
+    if not scheme:
+        return None
+    said = said.strip()
+    if scheme.lower() == "bearer" and said:
+        return said
+    if scheme.lower() == "basic":  # clients of AUTOMATIC1111 know no other way
+        with suppress(ValueError):
+            return base64.b64decode(said, validate=True).decode().partition(":")[2]
+    raise KeyRefused("Send the key as `Authorization: Bearer` and the key, or as the password of `Basic`.")
+
+
+def visitor_in(names: Sequence[str]) -> str | None:
+    """The visitor that these headers name, if there are any. Raises InvalidRequest."""
+    if not names:
+        return None
+    if len(names) > 1 or not _VISITOR.fullmatch(names[0]):
+        raise InvalidRequest((FieldError(VISITOR, "Send one name, of 1 to 64 letters, digits, dots, - and _."),))
+    return names[0]
+
+
+async def identify(gateway: Gateway, key: str | None, visitor: str | None) -> Principal:
+    """Tell who asks, and count it against their rate.
+
+    Raises KeyRequired, KeyRefused, ScopeMissing, RateLimited, QueueUnavailable.
+    """
+    found = await gateway.access.principal(key, visitor)
+    exchange = EXCHANGE.get()
+    exchange.asker = f"tenant={found.tenant} key={found.key or '-'}"
+    per_minute = rate_of(gateway.settings, await gateway.access.limits(found.tenant), is_limited=found.is_limited)
+    rate = await gateway.rates.count(found.tenant, per_minute) if per_minute else None
+    if rate is not None:
+        exchange.headers |= rate.headers
+        if rate.is_over:
+            raise RateLimited(per_minute, rate.reset_s)
+    return found
+
+
+def idempotency_key_in(keys: Sequence[str]) -> str | None:
+    """The idempotency key that these headers bring, if there are any. Raises InvalidRequest."""
+    if not keys:
+        return None
+    if len(keys) > 1:
+        raise InvalidRequest((FieldError(IDEMPOTENCY_KEY, "Send one key only."),))
+    return checked_key(keys[0])
+
+
+async def bearer(
+    request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+) -> str | None:
+    """The request's key, if it has one. Raises KeyRefused."""
+    return key_in(request.headers.getlist("authorization"))
+
+
+async def visitor(
+    request: Request,
+    visitor_name: Annotated[
+        str | None,
+        Header(
+            alias=VISITOR,
+            description="Whom of your visitors this is for, by a name of yours: each is a tenant of its own. "
+            "Needs the scope `visit`.",
+            json_schema_extra={"pattern": f"^{VISITOR_PATTERN}$"},
+            examples=["8e03978e40d543dd"],
+        ),
+    ] = None,
+) -> str | None:
+    """For which visitor is asked, if for any. Raises InvalidRequest."""
+    del visitor_name  # for the document: of several headers it is but the last
+    return visitor_in(request.headers.getlist(VISITOR))
+
+
+async def principal(
+    gateway: Annotated[Gateway, Depends(gateway)],
+    key: Annotated[str | None, Depends(bearer)],
+    visitor: Annotated[str | None, Depends(visitor)],
+) -> Principal:
+    """Who asks; counted against its rate.
+
+    Raises KeyRequired, KeyRefused, ScopeMissing, RateLimited, QueueUnavailable.
+    """
+    return await identify(gateway, key, visitor)
+
+
+ThePrincipal = Annotated[Principal, Depends(principal)]
+"""Who asks, whatever its key opens."""
+
+
+async def reader(principal: ThePrincipal) -> Tenant:
+    """Who asks to see something. Raises ScopeMissing, KeyRequired."""
+    return principal.require(Scope.READ)
+
+
+async def submitter(principal: ThePrincipal) -> Tenant:
+    """Who asks to make or change something. Raises ScopeMissing, KeyRequired."""
+    return principal.require(Scope.SUBMIT)
+
+
+async def operator(principal: ThePrincipal) -> None:
+    """Let an operator pass. Raises ScopeMissing, KeyRequired."""
+    principal.require(Scope.ADMIN)
 
 
 async def job_id(
     job_id: Annotated[str, Path(description="A job's id.", examples=["5r0z9k2m4c7q8x1t6w3v0h2j9n"])],
 ) -> JobId:
     """The path's job id. Raises JobNotFound for what was never one: no key is made of it."""
-    if not _JOB_ID.fullmatch(job_id):
+    if not re.fullmatch(ID_PATTERN, job_id):
         raise JobNotFound(job_id[:26])
     return JobId(job_id)
 
@@ -74,19 +209,29 @@ async def idempotency_key(
         Header(
             alias=IDEMPOTENCY_KEY,
             description="Drawn by you for this request: sent again with the same key, it gives the job that is there.",
+            json_schema_extra={"pattern": KEY_PATTERN},
             examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
         ),
     ] = None,
 ) -> str | None:
     """The request's idempotency key, if it has one. Raises InvalidRequest."""
-    if key is None:
-        return None
-    if len(request.headers.getlist(IDEMPOTENCY_KEY)) > 1:
-        raise InvalidRequest((FieldError(IDEMPOTENCY_KEY, "Send one key only."),))
-    return checked_key(key)
+    del key  # for the document: of several headers it is but the last
+    return idempotency_key_in(request.headers.getlist(IDEMPOTENCY_KEY))
 
 
 TheGateway = Annotated[Gateway, Depends(gateway)]
-TheTenant = Annotated[Tenant, Depends(tenant)]
+TheTenant = Annotated[Tenant, Depends(reader)]
+TheSubmitter = Annotated[Tenant, Depends(submitter)]
+"""Who asks, of a route that makes or changes something."""
 TheJobId = Annotated[JobId, Depends(job_id)]
 TheKey = Annotated[str | None, Depends(idempotency_key)]
+TheCursor = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        description="`next_cursor` of the page before.",
+        examples=["s1041"],
+        json_schema_extra={"pattern": CURSOR_PATTERN},
+    ),
+]
+TheLimit = Annotated[int, Query(ge=1, le=100, description="How many a page, at most.")]

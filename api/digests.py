@@ -23,10 +23,14 @@ def once_to_retry(key: str, job_id: JobId) -> Once:
     return Once(_digest(key), _digest({"retry_of": job_id}))
 
 
+def once_to_submit_batch(key: str, name: str, body: bytes) -> Once:
+    """Make an idempotency key's digests with a batch as it was sent, byte for byte; a job's are others."""
+    return Once(_digest({"batch": key}), _digest({"name": name, "body": sha256(body).hexdigest()}))
+
+
 def result_of(card: ModelCard, params: GenerationParams) -> str:
     """Make the digest of what decides the pictures, whoever asks for them and by whatever preset's name."""
-    said = params.model_dump(mode="json", exclude={"preset"})
-    return _digest({"model": card.id, "revision": card.revision, "params": said})
+    return sha256(f"{card.id}\n{card.revision}\n{params.model_dump_json(exclude={'preset'})}".encode()).hexdigest()
 
 
 def _digest(said: object) -> str:

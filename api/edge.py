@@ -1,30 +1,45 @@
-"""What every request passes first and every answer last: who may ask, request ids, headers, the log.
+"""What every request passes first and every answer last: whence it may come, sizes and times, ids, headers, the log.
 
-Pure ASGI, so that streams stay streams. Lines in the log name method, path, status and time; never a
-query, a body or a prompt.
+Pure ASGI, so that streams stay streams. Lines in the log name method, path, status, time and tenant; never a
+query, a body, a prompt or a key.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.context import REQUEST_ID, choose_request_id
+from api.context import EXCHANGE, PATH, REQUEST_ID, Exchange, choose_request_id
 from api.errors import http_problem
+from shared.contract import IDEMPOTENCY_KEY, VISITOR
 from shared.errors import DarkroomError
 from shared.network import LOOPBACK
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 256 * 1024
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Of address and headers together."""
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""Of a body that is many requests, sent to `BATCHES`."""
+BATCHES: Final = "/v1/batches"
+BODY_WITHIN_S: Final = 30.0
+"""How long a body may take to come: even the largest on a slow line takes less."""
+BATCH_WITHIN_S: Final = 300.0
 
 SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -34,53 +49,119 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-site",
 }
 
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+CORS_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+CORS_REQUEST_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Prefer",
+    "X-Request-ID",
+    IDEMPOTENCY_KEY,
+    VISITOR,
+)
+CORS_ANSWER_HEADERS: Final = (
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Policy",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
+"""Which headers of an answer a page of a listed origin may read."""
+
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
+_CLOSE: Final = {"Connection": "close"}
 _QUIET: Final = frozenset({"/healthz", "/readyz"})
+_REFUSED: Final = 400
+_ON_EACH: Final = tuple(
+    (name.lower().encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "Cache-Control": "no-store"}.items()
+)
 
 
 class Edge:
     """The outermost layer: refuses what must not come in, answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, loopback_only: bool, origins: frozenset[str] = frozenset()) -> None:
         self._app = app
         self._loopback_only = loopback_only
+        self._origins = origins
+        # Asked for the listed origins alone: to any other it would answer with what is no Problem.
+        self._for_pages = CORSMiddleware(
+            self._serve,
+            allow_origins=origins,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_REQUEST_HEADERS,
+            allow_private_network=True,
+            expose_headers=CORS_ANSWER_HEADERS,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; never raises unless an answer broke off for an unknown reason."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        answer = _Answer(send, choose_request_id(headers.get("x-request-id")))
+        headers = _head(scope)
+        exchange = Exchange()
+        answer = _Answer(send, choose_request_id(headers.get("x-request-id")), exchange, varies=bool(self._origins))
         token = REQUEST_ID.set(answer.request_id)
+        path_token = PATH.set(scope["path"])
+        EXCHANGE.set(exchange)
         started = time.perf_counter()
         try:
-            refusal = self._refusal(scope, headers)
-            await (refusal or self._app)(scope, receive, answer.send)
+            is_listed = headers.get("origin") in self._origins
+            incoming = _Incoming(receive, BATCH_WITHIN_S if _is_batch(scope) else BODY_WITHIN_S)
+            await (self._for_pages if is_listed else self._serve)(scope, incoming.receive, answer.send)
+        except ClientDisconnect:
+            log.info("the caller left before the request had come in whole")
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
             await self._failed(error, answer, scope, receive)
         finally:
-            level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
-            took_ms = (time.perf_counter() - started) * 1000
-            path = quote(scope["path"][:200])
-            log.log(level, "%s %s %s %.1f ms", scope["method"], path, answer.status, took_ms)
+            level = logging.DEBUG if _is_quiet(scope, answer.status) else logging.INFO
+            if log.isEnabledFor(level):
+                took_ms = (time.perf_counter() - started) * 1000
+                path = quote(scope["path"][:200])
+                asker = f" {exchange.asker}" if exchange.asker else ""
+                log.log(level, "%s %s %s %.1f ms%s", scope["method"], path, answer.status, took_ms, asker)
+            PATH.reset(path_token)
             REQUEST_ID.reset(token)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope, _head(scope))
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         if self._loopback_only and not _names_loopback(headers.get("host", "")):
             # Else a web page could rebind its own name to this machine and read the answers.
             return http_problem(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "This gateway serves its own machine only: ask it as 127.0.0.1 or localhost.",
             )
-        if scope["method"] not in _READING and not _same_origin(headers):
+        is_listed = headers.get("origin") in self._origins
+        if scope["method"] not in READING and not is_listed and not _same_origin(headers):
             return http_problem(
                 HTTPStatus.FORBIDDEN,
                 "A web page of another origin may not do this. Ask from a server of yours, or from the page itself.",
             )
+        if _head_bytes(scope) > MAX_HEAD_BYTES:
+            return http_problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, headers=_CLOSE)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
-            return http_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, headers={"Connection": "close"})
+        size = int(length.lstrip("0")[:20] or "0") if length.isdecimal() else None
+        if size is None or size > (MAX_BATCH_BYTES if _is_batch(scope) else MAX_BODY_BYTES):
+            said = "The batch is too large: send 16 MiB at most, and the rest as another." if _is_batch(scope) else None
+            return http_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, said, headers=_CLOSE)
+        if scope["method"] in _WITHOUT_BODY and ("transfer-encoding" in headers or size > 0):
+            # Else it would come in while an answer is held.
+            return http_problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "A GET takes no body: send the parameters in the address.",
+                headers=_CLOSE,
+            )
         return None
 
     async def _failed(self, error: Exception, answer: _Answer, scope: Scope, receive: Receive) -> None:
@@ -95,25 +176,73 @@ class Edge:
             raise error
 
 
+class _Incoming:
+    """Hands a request's body on as long as it comes in time."""
+
+    def __init__(self, receive: Receive, within_s: float) -> None:
+        self._receive = receive
+        self._until = time.monotonic() + within_s
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        """Receive. Raises HTTPException (408) while a body has not come in whole in time."""
+        if self._is_whole:  # what comes now is that the caller leaves
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._until - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, headers=dict(_CLOSE)) from None
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+
 class _Answer:
     """Sends an answer on, with the headers that each one has; remembers its status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, exchange: Exchange, *, varies: bool) -> None:
         self._send = send
         self.request_id = request_id
+        self._exchange = exchange
+        self._varies = varies
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
+            said = list(message["headers"])
+            names = {name for name, _ in said}
+            said += (header for header in _ON_EACH if header[0] not in names)
+            said.append((b"x-request-id", self.request_id.encode()))
+            message["headers"] = said
+            if self._exchange.headers or self._varies:
+                headers = MutableHeaders(scope=message)
+                headers.update(self._exchange.headers)
+                if self._varies:  # what a browser keeps for one origin must not be shown to another
+                    headers.add_vary_header("Origin")
         await self._send(message)
 
 
+def _head(scope: Scope) -> Mapping[str, str]:
+    """A request's headers; of one that came several times the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def _is_quiet(scope: Scope, status: int | None) -> bool:
+    """True for what would drown the rest of the log: polls that were answered, and probes."""
+    return scope["path"] in _QUIET or (scope["method"] in READING and status is not None and status < _REFUSED)
+
+
+def _is_batch(scope: Scope) -> bool:
+    return scope["method"] == "POST" and scope["path"] == BATCHES
+
+
+def _head_bytes(scope: Scope) -> int:
+    sizes = (len(name) + len(value) + 4 for name, value in scope["headers"])
+    return len(scope["raw_path"]) + len(scope["query_string"]) + sum(sizes)
+
+
+@lru_cache
 def _names_loopback(host: str) -> bool:
     """True for a Host header that a browser can't be talked into for another site's page."""
     try:
@@ -128,7 +257,7 @@ def _names_loopback(host: str) -> bool:
         return False
 
 
-def _same_origin(headers: Headers) -> bool:
+def _same_origin(headers: Mapping[str, str]) -> bool:
     """True unless a browser says that another origin's page asks.
 
     After Go 1.25's `net/http.CrossOriginProtection`: Sec-Fetch-Site where there is one, else Origin

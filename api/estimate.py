@@ -10,7 +10,7 @@ import heapq
 import math
 from collections.abc import Iterable, Sequence
 from statistics import mean
-from typing import Final
+from typing import Final, final
 
 from shared.contract import Speed, TimeLeft, WorkerState
 from shared.generation import GenerationParams
@@ -26,6 +26,7 @@ DELIVERY_MS: Final = 60.0
 """From the last picture's pixels to the job's end: it is made into a file, stored and recorded; the worker goes on."""
 LEAST_BULK_SHARE: Final = 0.01
 """What an operator can set."""
+BOTH: Final = tuple(Lane)
 MOST_DEALT: Final = 64
 """Of the jobs ahead, so many are dealt out to the workers one by one; those before them fill all alike."""
 
@@ -84,65 +85,88 @@ def _ratios(speed: Speed, params: GenerationParams) -> tuple[float, float]:
     return pixels, GUIDED ** (params.is_guided - speed.guided)
 
 
-def time_left(job: Job, outlook: Outlook, fleet: Fleet, *, age_ms: float = 0.0) -> TimeLeft | None:
-    """Tell when a job will have ended, if nothing comes before it; None if it has, or if nobody can tell.
+@final
+class Forecast:
+    """When jobs will have ended, as a look at a model's queue and fleet has it: worked out once for all who poll."""
 
-    `age_ms`: how long ago the outlook was looked up.
-    """
-    if job.status is JobStatus.RUNNING or (job.hold is Hold.JOINED and job.position is None):
-        left_ms = _of_running(job, outlook, fleet, age_ms)
-        return None if left_ms is None else _band(left_ms, 0, job.lane)
-    workers = able_workers(fleet, job.model)
-    if job.status is not JobStatus.QUEUED or job.position is None or not workers:
-        return None
-    if job.hold is Hold.RUNNING_LIMIT and len(workers) > 1:
-        return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
-    return _band(_of_waiting(job, outlook, workers, age_ms), job.position, job.lane)
+    def __init__(self, outlook: Outlook, fleet: Fleet, model: str) -> None:
+        self._outlook = outlook
+        self._fleet = fleet
+        self._workers = able_workers(fleet, model)
+        self._pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.model == model}
+        self._held: dict[WorkerId, list[RunningWork]] = {}
+        for work in outlook.running:
+            self._held.setdefault(work.worker, []).append(work)
+        self._free = {lanes: self._free_for(lanes) for lanes in ((Lane.INTERACTIVE,), (Lane.BULK,), BOTH)}
+        busy = {work.worker for work in outlook.running if work.lane is Lane.INTERACTIVE}
+        self._has_head_start = any(worker.id not in busy for worker in self._workers)
 
+    def time_left(self, job: Job, *, age_ms: float = 0.0) -> TimeLeft | None:
+        """Tell when a job will have ended, if nothing comes before it; None if it has, or if nobody can tell.
 
-def _of_waiting(job: Job, outlook: Outlook, workers: Sequence[WorkerState], age_ms: float) -> float:
-    """A job that waits gets the worker that is free for it first, in its lane or in both."""
-
-    def done_ms(lanes: Iterable[Lane], jobs: int, ahead_ms: float) -> float:
-        free = [(_until_free_ms(outlook, worker, lanes, age_ms), worker.pace) for worker in workers]
-        start_ms, pace = _next_free(free, jobs, ahead_ms)
-        return start_ms + job.work_ms * pace
-
-    other = outlook.waiting[_other(job.lane)]
-    alone_ms = done_ms((job.lane,), job.ahead_jobs, job.ahead_ms)
-    last_ms = done_ms(Lane, job.ahead_jobs + other.jobs, job.ahead_ms + other.work_ms)
-    if job.lane is Lane.BULK:
-        return _behind_interactive(alone_ms, last_ms, outlook.bulk_share)
-    busy = {work.worker for work in outlook.running if work.lane is Lane.INTERACTIVE}
-    is_first = job.ahead_jobs == 0 and any(worker.id not in busy for worker in workers)
-    return _beside_bulk(alone_ms, last_ms, outlook.bulk_share, 1000 * HEAD_START_S if is_first else 0.0)
-
-
-def _of_running(job: Job, outlook: Outlook, fleet: Fleet, age_ms: float) -> float | None:
-    """A job that is being drawn or, joined to another, gets what is being drawn for that one."""
-    pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.model == job.model}
-    if job.worker is None:
-        if not pace_of:
+        `age_ms`: how long ago the outlook was looked up.
+        """
+        if job.status is JobStatus.RUNNING or (job.hold is Hold.JOINED and job.position is None):
+            left_ms = self._of_running(job, age_ms)
+            return None if left_ms is None else _band(left_ms, 0, job.lane)
+        if job.status is not JobStatus.QUEUED or job.position is None or not self._workers:
             return None
-        return _remaining_ms(job.work_ms * mean(pace_of.values()), job.step, job.steps, 0.0)
-    if job.worker not in pace_of or fleet.mode_of(job.worker) is Mode.DRAINED:
-        return None  # it will be begun again, elsewhere
-    pace = pace_of[job.worker]
-    held = [work for work in outlook.running if work.worker == job.worker]
-    own = next((work for work in held if _is_of(work, job)), None)
-    elapsed_ms = own.elapsed_ms + age_ms if own else 0.0
-    left_ms = _remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms)
-    others = [(work.lane, _left_ms(work, pace)) for work in held if work is not own]
-    # Those of its lane take turns with it, until they or it have ended.
-    alone_ms = left_ms + sum(min(other_ms, left_ms) for lane, other_ms in others if lane is job.lane)
-    last_ms = alone_ms + sum(other_ms for lane, other_ms in others if lane is not job.lane)
-    interactive = outlook.waiting[Lane.INTERACTIVE]
-    if job.lane is Lane.BULK:  # a worker goes on to take interactive jobs
-        last_ms += interactive.work_ms * pace / max(1, len(able_workers(fleet, job.model)))
-        return _behind_interactive(alone_ms, last_ms, outlook.bulk_share)
-    # Where others wait, one of them came before it, and used the head start up.
-    head_ms = 0.0 if interactive.jobs or alone_ms > left_ms else max(0.0, 1000 * HEAD_START_S - elapsed_ms)
-    return _beside_bulk(alone_ms, last_ms, outlook.bulk_share, head_ms)
+        if job.hold is Hold.RUNNING_LIMIT and len(self._workers) > 1:
+            return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
+        return _band(self._of_waiting(job, age_ms), job.position, job.lane)
+
+    def _free_for(self, lanes: tuple[Lane, ...]) -> tuple[tuple[float, float], ...]:
+        """When each worker will have done all that it holds of these lanes, from the look on, and its pace."""
+
+        def left_ms(worker: WorkerState) -> float:
+            held = self._held.get(WorkerId(worker.id), ())
+            return sum(_left_ms(work, worker.pace) for work in held if work.lane in lanes)
+
+        return tuple((left_ms(worker), worker.pace) for worker in self._workers)
+
+    def _of_waiting(self, job: Job, age_ms: float) -> float:
+        """A job that waits gets the worker that is free for it first, in its lane or in both."""
+
+        def done_ms(lanes: tuple[Lane, ...], jobs: int, ahead_ms: float) -> float:
+            free = [(max(0.0, left_ms - age_ms), pace) for left_ms, pace in self._free[lanes]]
+            start_ms, pace = _next_free(free, jobs, ahead_ms)
+            return start_ms + job.work_ms * pace
+
+        other = self._outlook.waiting[_other(job.lane)]
+        alone_ms = done_ms((job.lane,), job.ahead_jobs, job.ahead_ms)
+        if other.jobs or self._free[(job.lane,)] != self._free[BOTH]:
+            last_ms = done_ms(BOTH, job.ahead_jobs + other.jobs, job.ahead_ms + other.work_ms)
+        else:
+            last_ms = alone_ms
+        if job.lane is Lane.BULK:
+            return _behind_interactive(alone_ms, last_ms, self._outlook.bulk_share)
+        is_first = job.ahead_jobs == 0 and self._has_head_start
+        return _beside_bulk(alone_ms, last_ms, self._outlook.bulk_share, 1000 * HEAD_START_S if is_first else 0.0)
+
+    def _of_running(self, job: Job, age_ms: float) -> float | None:
+        """A job that is being drawn or, joined to another, gets what is being drawn for that one."""
+        if job.worker is None:
+            if not self._pace_of:
+                return None
+            return _remaining_ms(job.work_ms * mean(self._pace_of.values()), job.step, job.steps, 0.0)
+        if job.worker not in self._pace_of or self._fleet.mode_of(job.worker) is Mode.DRAINED:
+            return None  # it will be begun again, elsewhere
+        pace = self._pace_of[job.worker]
+        held = self._held.get(job.worker, ())
+        own = next((work for work in held if _is_of(work, job)), None)
+        elapsed_ms = own.elapsed_ms + age_ms if own else 0.0
+        left_ms = _remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms)
+        others = [(work.lane, _left_ms(work, pace)) for work in held if work is not own]
+        # Those of its lane take turns with it, until they or it have ended.
+        alone_ms = left_ms + sum(min(other_ms, left_ms) for lane, other_ms in others if lane is job.lane)
+        last_ms = alone_ms + sum(other_ms for lane, other_ms in others if lane is not job.lane)
+        interactive = self._outlook.waiting[Lane.INTERACTIVE]
+        if job.lane is Lane.BULK:  # a worker goes on to take interactive jobs
+            last_ms += interactive.work_ms * pace / max(1, len(self._workers))
+            return _behind_interactive(alone_ms, last_ms, self._outlook.bulk_share)
+        # Where others wait, one of them came before it, and used the head start up.
+        head_ms = 0.0 if interactive.jobs or alone_ms > left_ms else max(0.0, 1000 * HEAD_START_S - elapsed_ms)
+        return _beside_bulk(alone_ms, last_ms, self._outlook.bulk_share, head_ms)
 
 
 def _behind_interactive(alone_ms: float, last_ms: float, bulk_share: float) -> float:
@@ -178,12 +202,6 @@ def _left_ms(work: RunningWork, pace: float) -> float:
     return _remaining_ms(work.work_ms * pace, work.step, work.steps, work.elapsed_ms)
 
 
-def _until_free_ms(outlook: Outlook, worker: WorkerState, lanes: Iterable[Lane], age_ms: float) -> float:
-    """When a worker will have done all that it holds of these lanes, from now."""
-    held = (work for work in outlook.running if work.worker == worker.id and work.lane in lanes)
-    return max(0.0, sum(_left_ms(work, worker.pace) for work in held) - age_ms)
-
-
 def _next_free(free: Iterable[tuple[float, float]], jobs: int, ahead_ms: float) -> tuple[float, float]:
     """When a worker is free for the job behind `jobs` others, and that worker's pace.
 
@@ -193,6 +211,9 @@ def _next_free(free: Iterable[tuple[float, float]], jobs: int, ahead_ms: float) 
     dealt = min(jobs, MOST_DEALT)
     level = _filled_to(free, ahead_ms * (jobs - dealt) / jobs if jobs else 0.0)
     line = [(max(at, level), pace) for at, pace in free]
+    if len(line) == 1:
+        at, pace = line[0]
+        return at + dealt * (ahead_ms / jobs if jobs else 0.0) * pace, pace
     heapq.heapify(line)
     for _ in range(dealt):
         at, pace = line[0]

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from api.catalog import card_for, default_card
-from api.errors import field_errors
 from api.terms import too_costly
 from shared.contract import JobRequest
-from shared.errors import FieldError, InvalidRequest, NoModel
+from shared.errors import FieldError, InvalidRequest, NoModel, field_errors
 from shared.generation import GenerationParams, ModelCard
 from shared.scripts import Fleet
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +60,41 @@ class Draft:
         return card, params
 
 
+JSON: Final = "application/json"
+
+
 async def read_json(request: Request) -> bytes:
     """Read a JSON request's body; its size is bounded by the application."""
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type != "application/json":
-        # A web page can send any other type across origins without asking first.
-        raise HTTPException(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with the header Content-Type: application/json."
-        )
+    require_type(request, JSON, advice="Send JSON, with the header Content-Type: application/json.")
     return await request.body()
+
+
+def require_type(request: Request, *types: str, advice: str) -> str:
+    """Tell which of these types a request's body says to be. Raises HTTPException (415) with `advice`."""
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type not in types:
+        # A web page can send plain text and forms across origins without asking first.
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, advice)
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Send the body as it is, without Content-Encoding.",
+            headers={"Accept-Encoding": "identity"},
+        )
+    return media_type
+
+
+def checked(kind: type[BodyT], body: bytes, *, strict: bool = True) -> BodyT:
+    """Read a body that is right or wrong by itself. Raises InvalidRequest with every wrong field."""
+    try:
+        return kind.model_validate_json(body, strict=strict)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> InvalidRequest:
+    """Say pydantic's finding as ours."""
+    return InvalidRequest(field_errors(error.errors(include_url=False, include_context=False, include_input=False)))
 
 
 def draft(body: bytes) -> Draft:

@@ -6,14 +6,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, final
 
 from redis.asyncio import Redis
 
-from api.estimate import time_left
+from api.estimate import Forecast
 from api.reasons import reason
 from shared.connection import run_async
-from shared.contract import JobBody, job_body
+from shared.contract import JobBody, Reason, TimeLeft, job_body
 from shared.errors import QueueUnavailable
 from shared.jobs import Job
 from shared.scripts import Fleet, Outlook, fleet, outlook
@@ -39,8 +40,20 @@ class _Look(Generic[T]):
     def age_ms(self) -> float:
         return (time.monotonic() - self._begun_at) * 1000
 
+    @property
+    def _is_old(self) -> bool:
+        return self._asked is None or (self._asked.done() and self.age_ms > FRESH_S * 1000)
+
+    @property
+    def kept(self) -> T | None:
+        """The last answer, if it holds still; None if it must be waited for."""
+        asked = self._asked
+        if asked is None or self._is_old or not asked.done() or asked.cancelled() or asked.exception():
+            return None
+        return asked.result()
+
     async def answer(self) -> T:
-        if self._asked is None or (self._asked.done() and self.age_ms > FRESH_S * 1000):
+        if self._asked is None or self._is_old:
             self._begun_at = time.monotonic()
             self._asked = asyncio.create_task(self._asking())
             # Nobody may be there any more to hear of a failure.
@@ -51,19 +64,32 @@ class _Look(Generic[T]):
         return await self._ask()
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a job has before it."""
+
+    reason: Reason | None = None
+    """Why it waits; None unless it does, and while that can't be told."""
+    time_left: TimeLeft | None = None
+    """None once it has ended, and while that can't be told."""
+
+
+NO_PROSPECT: Final = Prospect()
+
+
 @final
 class Outlooks:
     """Looks at the fleet and at what lies ahead, for one event loop."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._fleet: _Look[Fleet] | None = None
+        self._fleet = self._look_at_fleet()
         self._outlooks: dict[str, _Look[Outlook]] = {}
+        self._forecasts: dict[str, tuple[Outlook, Fleet, Forecast]] = {}
+        """By model, with what each was made of."""
 
     async def fleet(self) -> Fleet:
         """Who works, as of at most `FRESH_S` ago. Raises QueueUnavailable."""
-        if self._fleet is None:
-            self._fleet = _Look(lambda: run_async(self._redis, fleet()))
         return await self._fleet.answer()
 
     async def outlook(self, model: str) -> Outlook:
@@ -72,26 +98,43 @@ class Outlooks:
 
     def forget(self) -> None:
         """Look anew: something was changed from here."""
-        self._fleet = None
+        self._fleet = self._look_at_fleet()
         self._outlooks.clear()
 
-    async def body(self, job: Job) -> JobBody:
-        """Say a job with why it waits and how long it will take; without these while the queue doesn't answer."""
-        now_ms = time.time_ns() // 1_000_000
+    async def prospect(self, job: Job) -> Prospect:
+        """Say why a job waits and how long it will take; nothing while the queue doesn't answer."""
         if job.status.is_terminal:
-            return job_body(job, now_ms=now_ms)
-        try:
-            look = self._look_ahead(job.model)
-            served, ahead = await asyncio.gather(self.fleet(), look.answer())
-        except QueueUnavailable as error:
-            _logger.warning("a job is said without its outlook: %s", error)
-            return job_body(job, now_ms=now_ms)
-        left = time_left(job, ahead, served, age_ms=look.age_ms)
-        return job_body(job, now_ms=now_ms, reason=reason(job, served), time_left=left)
+            return NO_PROSPECT
+        look = self._look_ahead(job.model)
+        served, ahead = self._fleet.kept, look.kept
+        if served is None or ahead is None:
+            try:
+                served, ahead = await asyncio.gather(self._fleet.answer(), look.answer())
+            except QueueUnavailable as error:
+                _logger.warning("a job is said without its outlook: %s", error)
+                return NO_PROSPECT
+        return Prospect(
+            reason(job, served), self._forecast(job.model, ahead, served).time_left(job, age_ms=look.age_ms)
+        )
+
+    async def body(self, job: Job) -> JobBody:
+        """Say a job with its prospect."""
+        now_ms = time.time_ns() // 1_000_000
+        prospect = await self.prospect(job)
+        return job_body(job, now_ms=now_ms, reason=prospect.reason, time_left=prospect.time_left)
 
     async def bodies(self, jobs: Iterable[Job]) -> tuple[JobBody, ...]:
         """Say jobs, in their order."""
         return tuple([await self.body(job) for job in jobs])
+
+    def _forecast(self, model: str, ahead: Outlook, served: Fleet) -> Forecast:
+        made = self._forecasts.get(model)
+        if made is None or made[0] is not ahead or made[1] is not served:
+            made = self._forecasts[model] = (ahead, served, Forecast(ahead, served, model))
+        return made[2]
+
+    def _look_at_fleet(self) -> _Look[Fleet]:
+        return _Look(lambda: run_async(self._redis, fleet()))
 
     def _look_ahead(self, model: str) -> _Look[Outlook]:
         if model not in self._outlooks:

@@ -1,4 +1,4 @@
-"""What is deleted: the pictures of jobs that were kept long enough, or that somebody wants forgotten."""
+"""What is deleted: the pictures of jobs that were kept long enough, or that somebody wants forgotten, batches too."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Final, final
 from redis.asyncio import Redis
 
 from api.storage import Deletion, Storage
+from shared.batches import BatchId
 from shared.connection import run_async
-from shared.scripts import discard, postpone, retire
+from shared.scripts import discard, forget_batch, postpone, retire
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE: Final = 100
 SHORTEST_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 300.0
+DELETE_WITHIN_S: Final = 5.0
+"""How long who asks for a deletion waits for the store; what is left is deleted later."""
 REFUSED_PAUSE_S: Final = 3600.0
 """What the store refuses to delete is tried again so much later: others must not wait behind it."""
 
@@ -30,6 +33,15 @@ async def clear(redis: Redis, storage: Storage, objects: Sequence[str]) -> Delet
     if deletion.refused:
         await run_async(redis, postpone(deletion.refused, pause_s=REFUSED_PAUSE_S))
     return deletion
+
+
+async def clear_batch(redis: Redis, storage: Storage, batch: BatchId) -> None:
+    """Forget the first jobs of a batch that was erased, and delete their pictures; those of most batches are all.
+
+    Raises QueueUnavailable. Whatever it leaves is taken up by the next round of whichever gateway.
+    """
+    forgotten = await run_async(redis, forget_batch(batch, limit=MOST_AT_ONCE))
+    await clear(redis, storage, forgotten.objects)
 
 
 @final
@@ -48,10 +60,11 @@ class Retention:
 
         While the store is away jobs are forgotten all the same, and their pictures stay on the list.
         """
+        erased = await run_async(self._redis, forget_batch(None, limit=MOST_AT_ONCE))
         retired = await run_async(self._redis, retire(limit=MOST_AT_ONCE))
         if retired.jobs:
             log.info("%d jobs were kept long enough and are forgotten", len(retired.jobs))
-        is_more = len(retired.jobs) == MOST_AT_ONCE
+        is_more = erased.is_more or len(retired.jobs) == MOST_AT_ONCE
         if time.monotonic() >= self._store_back_at:
             self._note(await clear(self._redis, self._storage, retired.objects))
             is_more |= len(retired.objects) == MOST_AT_ONCE and not self._pause_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self, TypeVar, final
@@ -112,6 +112,11 @@ class Storage:
                 chunk = b"" if left == 0 else await self._in_thread(download.found.read)
         finally:
             download.found.close()
+
+    async def steps(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Take an iterator that reads from the store, step by step in threads, no faster than its reader does."""
+        while (part := await self._in_thread(partial(next, parts, None))) is not None:
+            yield part
 
     async def delete(self, keys: Sequence[str]) -> Deletion:
         """Delete objects, several at a time; a missing one is fine. Gives up on the first that is not answered."""

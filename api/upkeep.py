@@ -1,4 +1,4 @@
-"""What the gateway does on its own: sweep, send wake-ups, take back doubtful submits, see to the bucket, delete."""
+"""What the gateway does on its own: sweep, wake workers, call couriers, feed batches, take submits back, delete."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from redis.exceptions import RedisError
 
 from api.retention import Retention
 from api.storage import LOOK_S, Storage
-from shared.broker import queue_of
+from shared.batches import BatchId
+from shared.broker import COURIER_QUEUE
+from shared.call import Call
 from shared.connection import run_async
-from shared.errors import JobNotFound, QueueUnavailable, StoreUnavailable
+from shared.errors import BatchNotFound, JobNotFound, QueueUnavailable, StoreUnavailable
 from shared.jobs import JobId, Tenant
-from shared.scripts import reap, withdraw
+from shared.keys import queue_of
+from shared.scripts import due, reap, withdraw, withdraw_batch
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SWEEPS_PER_LEASE: Final = 5
+OUTBOX_S: Final = 1.0
+"""How long an event may wait for its courier to be called."""
 WAKERS: Final = 4
 HEAD_START_S: Final = 0.02
 ARRIVES_WITHIN_S: Final = 120.0
@@ -67,30 +72,34 @@ class Unanswered:
 
     One may reach Redis even after its connection was given up, so each is looked for over a while. It is kept in
     memory: a gateway that ends in that while leaves such a job to be drawn. One whose idempotency key has come again
-    meanwhile stays: its caller was told of it then.
+    meanwhile stays: its caller was told of it then, unless that answer was lost, too.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._left: dict[JobId, tuple[Tenant, float]] = {}
+        self._left: dict[str, tuple[Call[bool], float]] = {}
 
     def add(self, job_id: JobId, tenant: Tenant) -> None:
         """Remember a submit that Redis has not answered."""
-        self._left[job_id] = (tenant, math.inf)
+        self._left[f"job {job_id}"] = (withdraw(job_id, tenant), math.inf)
+
+    def add_batch(self, batch: BatchId, tenant: Tenant) -> None:
+        """Remember a batch of whose acceptance Redis has not answered."""
+        self._left[f"batch {batch}"] = (withdraw_batch(batch, tenant), math.inf)
 
     async def take_back(self) -> None:
         """Erase those that have arrived. Raises QueueUnavailable."""
-        for job_id, (tenant, until) in list(self._left.items()):
+        for what, (call, until) in list(self._left.items()):
             try:
-                if await run_async(self._redis, withdraw(job_id, tenant)):
-                    log.warning("job %s was accepted after its caller was told that it was not: taken back", job_id)
-            except JobNotFound:
+                if await run_async(self._redis, call):
+                    log.warning("%s was accepted after its caller was told that it was not: taken back", what)
+            except (JobNotFound, BatchNotFound):
                 pass
             now = time.monotonic()
             if now < until:  # it, or a second copy of it, may still come
-                self._left[job_id] = (tenant, min(until, now + ARRIVES_WITHIN_S))
+                self._left[what] = (call, min(until, now + ARRIVES_WITHIN_S))
             else:
-                del self._left[job_id]
+                del self._left[what]
 
 
 @final
@@ -98,9 +107,19 @@ class Upkeep:
     """Loops that run while the gateway does, each for itself: a store that hangs must not keep the sweeps."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, storage: Storage, waker: Waker, unanswered: Unanswered
+        self,
+        settings: Settings,
+        redis: Redis,
+        storage: Storage,
+        waker: Waker,
+        unanswered: Unanswered,
+        *,
+        call_courier: Callable[[], None],
+        feed: Callable[[], Awaitable[float]],
     ) -> None:
         self._settings = settings
+        self._call_courier = call_courier
+        self._feed = feed
         self._redis = redis
         self._unanswered = unanswered
         self._storage = storage
@@ -111,7 +130,15 @@ class Upkeep:
     async def run(self) -> None:
         """Go on until canceled."""
         async with asyncio.TaskGroup() as loops:
-            for work in (self._sweep, self._take_back, self._look_at_store, self._retire):
+            works = (
+                self._sweep,
+                self._take_back,
+                self._feed,
+                self._look_at_outbox,
+                self._look_at_store,
+                self._retire,
+            )
+            for work in works:
                 loops.create_task(self._repeat(work))
 
     async def _repeat(self, work: Callable[[], Awaitable[float]]) -> None:
@@ -142,16 +169,22 @@ class Upkeep:
         for job_id in swept.overdue:
             log.info("job %s had not ended by its deadline", job_id)
         for model in swept.waiting_models:
-            if await self._nobody_is_called(model):
+            if await self._nobody_is_called(queue_of(model)):
                 await self._waker.wake(model)
         return self._settings.lease_s / SWEEPS_PER_LEASE
 
-    async def _nobody_is_called(self, model: str) -> bool:
-        """True if no wake-up waits: only a lost one is made good, else they would pile up while no worker lives."""
+    async def _nobody_is_called(self, queue: str) -> bool:
+        """True if no word waits there: only a lost one is made good, else they would pile up while nobody takes any."""
         try:
-            return await self._redis.llen(queue_of(model)) == 0
+            return await self._redis.llen(queue) == 0
         except RedisError:
             return False
+
+    async def _look_at_outbox(self) -> float:
+        """Call a courier for what webhooks are to be told."""
+        if await run_async(self._redis, due()) and await self._nobody_is_called(COURIER_QUEUE):
+            await asyncio.to_thread(self._call_courier)
+        return OUTBOX_S
 
     async def _take_back(self) -> float:
         await self._unanswered.take_back()

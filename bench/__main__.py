@@ -2,8 +2,9 @@
 
     python -m bench [PART ...] [--quick]
 
-Without names: speed, start, workers, memory. `--quick` draws little, to see that everything runs. By name only:
-one_user (rows 1 and 4 of speed, by themselves), queue, estimate, engine. `bench/README.md` has the last tables.
+Without names: speed, start, workers, memory, gateway. `--quick` draws little, to see that everything runs. By name
+only: one_user (rows 1 and 4 of speed, by themselves), queue, estimate, streams, engine. `bench/README.md` has the last
+tables.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final, cast
 from bench.ending import end_cleanly
 from bench.subject import Subject
 
-USUAL: Final = ("speed", "start", "workers", "memory")
+USUAL: Final = ("speed", "start", "workers", "memory", "gateway")
 
 
 def speed(folder: Path, *, quick: bool) -> None:
@@ -74,6 +75,14 @@ def estimate(_folder: Path, *, quick: bool) -> None:
     estimate.main(["--seconds", "20"] if quick else [])
 
 
+def streams(folder: Path, *, quick: bool) -> None:
+    """A thousand streams of events."""
+    from bench import streams  # noqa: PLC0415
+
+    few, usual = (streams.Load(50, 5, 5),), (streams.Load(1000, 20, 30), streams.Load(1000, 100, 30))
+    streams.main(folder, few if quick else usual)
+
+
 def engine(_folder: Path, *, quick: bool) -> None:
     """The engine beside the stock call, in one process."""
     from bench import engine  # noqa: PLC0415
@@ -81,8 +90,15 @@ def engine(_folder: Path, *, quick: bool) -> None:
     engine.main(pairs=2 if quick else 20)
 
 
+def gateway(folder: Path, *, quick: bool) -> None:
+    """Requests a second."""
+    from bench import gateway  # noqa: PLC0415
+
+    gateway.main(folder, gateway.Scale(rounds=1, seconds=0.5) if quick else gateway.Scale())
+
+
 PARTS: Final[dict[str, Callable[..., None]]] = {
-    part.__name__: part for part in (speed, start, workers, memory, one_user, queue, estimate, engine)
+    part.__name__: part for part in (speed, start, workers, memory, gateway, one_user, queue, estimate, streams, engine)
 }
 
 

@@ -36,7 +36,7 @@ from shared.settings import Settings
 MODEL: Final = "bench/model"
 TERMS: Final = Terms(keep_s=3600, max_waiting=100_000_000, max_tenant_waiting=100_000_000)
 FILL_AT_ONCE: Final = 1000
-PARTS: Final = ("keys", "work", "fair", "record")
+PARTS: Final = ("keys", "work", "fair", "outbox", "record")
 FILL: Final = """
 for at = 4, #ARGV do
   local cost, sequence = ARGV[at], redis.call('INCR', key.sequence)

@@ -1,4 +1,4 @@
-"""The keys of our own Redis and object store: random, made once, readable to their owner only.
+"""The keys of our own Redis, object store and gateway: random, made once, readable to their owner only.
 
 Needs nothing but Python, so that `make secrets` runs where nothing is installed:
 
@@ -49,9 +49,9 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def env_file_text(example: str, keys: Keys, operator_key: str) -> str:
+def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str) -> str:
     """Fill in the keys that `.env.example` leaves empty."""
-    named = {**asdict(keys), "operator_key": operator_key}
+    named = {**asdict(keys), "operator_key": operator_key, "page_key": page_key}
     values = {f"DARKROOM_{name.upper()}=": value for name, value in named.items()}
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
 
@@ -61,7 +61,7 @@ def main() -> None:
     if ENV_FILE.exists():
         sys.stdout.write(f"{ENV_FILE.name} is there already; its keys stay. Remove it for new ones.\n")
         return
-    write_private(ENV_FILE, env_file_text(EXAMPLE.read_text(), Keys(), new_key()))
+    write_private(ENV_FILE, env_file_text(EXAMPLE.read_text(), Keys(), operator_key=new_key(), page_key=new_key()))
     sys.stdout.write(f"Wrote {ENV_FILE.name} with new random keys. Start with: docker compose up --build\n")
 
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/pip" install --disable-pip-version-check -q -e '.[api,worker,ui,embedded,dev]'
+"$work/venv/bin/pip" install --disable-pip-version-check -q -e '.[api,courier,worker,ui,embedded,dev]'
 {
   echo '# Every package, pinned; for Python 3.11 to 3.13. Made by `make lock` from pyproject.toml: do not edit.'
   # A build's own mark, such as torch's +cpu, would tie the lock to one machine.

@@ -1,8 +1,8 @@
 """Which programs make up the local stack, and what each is told.
 
-First Valkey and S3, embedded, unless the settings name others; then gateway, page and workers at once.
+First Valkey and S3, embedded, unless the settings name others; then gateway, page, courier and workers at once.
 They end the other way: workers, so that they can hand their jobs back and whoever watches is told; then
-gateway and page; then the servers.
+gateway, page and courier; then the servers.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from shared.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]
 SERVER_GRACE_S: Final = 10.0
+COURIER_GRACE_S: Final = 20.0
+"""A courier ends what it sends: a receiver has fifteen seconds to answer."""
 WORKER_GRACE_S: Final = 30.0
 """A worker hands its jobs back at the next step, or ends those that are nearly done."""
 ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared with, not bound
@@ -71,7 +73,8 @@ def compose(settings: LocalSettings) -> Stack:
     servers, connection = _servers(settings)
     if "DARKROOM_REDIS_URL" in connection:
         settings = settings.model_copy(update={"redis_url": SecretStr(connection["DARKROOM_REDIS_URL"])})
-    gateway = Gateway(url_here(settings.api_host, api_port))
+    key = settings.page_key or settings.operator_key
+    gateway = Gateway(url_here(settings.api_host, api_port), key.get_secret_value() if key else "")
     page_url = url_here(settings.ui_host, ui_port)
     environment = {
         "DARKROOM_API_PORT": str(api_port),
@@ -87,6 +90,8 @@ def compose(settings: LocalSettings) -> Stack:
         "api": lambda _pid: gateway.is_up(),
         "ui": lambda _pid: answers(page_url),
         "worker": lambda pid: has_warmed_up(settings, pid),
+        # Nobody waits for it: what it has to send waits in Redis.
+        "worker.courier": lambda _pid: True,
     }
 
     def part(module: str, name: str, grace_s: float, stop_stage: int, **more: str) -> Member:
@@ -105,7 +110,8 @@ def compose(settings: LocalSettings) -> Stack:
         for number, device in enumerate(_devices(settings))
     )
     pages = (part("api", "gateway", SERVER_GRACE_S, 2), part("ui", "page", SERVER_GRACE_S, 2))
-    return Stack((*servers, *pages, *workers), gateway, page_url, attach_file)
+    courier = part("worker.courier", "courier", COURIER_GRACE_S, 2)
+    return Stack((*servers, *pages, courier, *workers), gateway, page_url, attach_file)
 
 
 def _usable_port(setting: str, host: str, port: int) -> int:

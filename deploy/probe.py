@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -19,10 +19,12 @@ from shared.worker_id import is_on_this_host
 ANSWER_TIMEOUT_S: Final = 2.0
 
 
-def ask(url: str) -> httpx2.Response | None:
+def ask(url: str, key: str = "") -> httpx2.Response | None:
     """GET; None if nobody answers in time."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        return httpx2.get(url, timeout=ANSWER_TIMEOUT_S, trust_env=False)  # a proxy can't see our loopback
+        # A proxy can't see our loopback.
+        return httpx2.get(url, headers=headers, timeout=ANSWER_TIMEOUT_S, trust_env=False)
     except httpx2.HTTPError:
         return None
 
@@ -51,6 +53,8 @@ class Gateway:
     """The gateway, asked from outside."""
 
     url: str
+    key: str = field(default="", repr=False)
+    """What it may ask for."""
 
     def readiness(self) -> Readiness | None:
         """What `/readyz` says; None if it says nothing that can be read."""
@@ -69,7 +73,7 @@ class Gateway:
 
     def default_model(self) -> ModelBody | None:
         """The model that a job gets unless it names one."""
-        response = ask(f"{self.url}/v1/models")
+        response = ask(f"{self.url}/v1/models", self.key)
         if response is None or not response.is_success:
             return None
         try:

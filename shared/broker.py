@@ -1,8 +1,9 @@
-"""The only Celery app, and the wake-ups that travel over it.
+"""The only Celery app, and the words that travel over it: wake-ups for workers, calls for couriers.
 
 A wake-up says "there may be work for this model", nothing else: the job itself lives in Redis, so a
-wake-up that is lost, doubled or late does no harm. The gateway sends one with each job, the sweep
-one for each model that jobs wait for. None carries an expiry: a gateway's clock may be wrong.
+wake-up that is lost, doubled or late does no harm. The gateway sends one with each job unless as many
+wait as there are workers, the sweep one for each model that jobs wait for. None carries an expiry: a
+gateway's clock may be wrong.
 
     wake_ups = WakeUps(settings)
     wake_ups.send(job.model)
@@ -10,7 +11,6 @@ one for each model that jobs wait for. None carries an expiry: a gateway's clock
 
 from __future__ import annotations
 
-import re
 import ssl
 from typing import Any, Final, cast, final
 
@@ -20,10 +20,16 @@ from kombu.exceptions import OperationalError  # pyright: ignore[reportMissingTy
 from redis.exceptions import RedisError
 
 from shared.errors import QueueUnavailable
+from shared.keys import queue_of
 from shared.settings import Settings
 
 SHIFT: Final = "darkroom.shift"
 """The task that a wake-up names: work until the queue is empty."""
+
+DELIVER: Final = "darkroom.deliver"
+"""The task that a call for a courier names: send what webhooks are to be told, until nothing is due."""
+
+COURIER_QUEUE: Final = "webhooks"
 
 _TRANSPORT: Final = {
     # kombu's default is no time-out at all: a publish to a frozen Redis would hang.
@@ -53,11 +59,6 @@ _CONFIG: Final = {
 }
 
 
-def queue_of(model: str) -> str:
-    """Name the Celery queue of a pool: the workers that serve one model, such as `gpu.segmind-ssd-1b`."""
-    return "gpu." + re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-
-
 def make_app(settings: Settings) -> Celery:
     """Make the Celery app. Does not connect."""
     url = settings.redis_url.get_secret_value()
@@ -75,9 +76,14 @@ def pool_queue(model: str) -> Queue:
     return Queue(name, routing_key=name)
 
 
+def courier_queue() -> Queue:
+    """Make the queue that couriers consume."""
+    return Queue(COURIER_QUEUE, routing_key=COURIER_QUEUE)
+
+
 @final
 class WakeUps:
-    """Sends wake-ups; for many threads."""
+    """Sends wake-ups and calls; for many threads."""
 
     def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
         self._app = cast("Any", app or make_app(settings))
@@ -87,10 +93,17 @@ class WakeUps:
 
         Raises QueueUnavailable; whoever submitted a job may ignore that, the sweep sends another.
         """
+        self._send(SHIFT, queue_of(model))
+
+    def call_courier(self) -> None:
+        """Tell a courier that webhooks have something to be sent. Blocks and raises as `send` does."""
+        self._send(DELIVER, COURIER_QUEUE)
+
+    def _send(self, task: str, queue: str) -> None:
         try:
-            self._app.send_task(SHIFT, queue=queue_of(model), ignore_result=True, retry=False)
+            self._app.send_task(task, queue=queue, ignore_result=True, retry=False)
         except (OperationalError, RedisError, OSError) as error:
-            raise QueueUnavailable("The queue does not answer, so no worker was woken.") from error
+            raise QueueUnavailable("The queue does not answer, so nobody was woken.") from error
 
     def close(self) -> None:
         """Give up the connections."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar, cast
 
 import redis
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -31,6 +33,20 @@ _UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICA
 """Error replies that tell of the server's state, not of a wrong call."""
 
 
+class _TellsOfItsLoss(AbstractConnection):
+    """Fails as redis-py knows it to once it is lost, whatever the event loop: so it is made anew.
+
+    redis-py expects an OSError of a transport that is closed. uvloop raises RuntimeError, which would pass all who
+    translate and try again.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError(str(error)) from error
+
+
 def connect(settings: Settings) -> redis.Redis:
     """Make a client with a pool of its own, for threads. Connects when first used."""
     retry = Retry(NoBackoff(), RETRIES, supported_errors=(RedisConnectionError,))
@@ -48,6 +64,7 @@ def connect_async(settings: Settings) -> redis.asyncio.Redis:
         retry=retry,
         **_options(),
     )
+    pool.connection_class = type("Connection", (_TellsOfItsLoss, pool.connection_class), {})
     return redis.asyncio.Redis.from_pool(pool)
 
 
@@ -60,7 +77,7 @@ def run(client: redis.Redis, call: Call[T]) -> T:
         except NoScriptError:
             reply = client.eval(script.source, len(call.keys), *words)
     except RedisError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
     return call.parse(cast("Reply", reply))
 
 
@@ -73,7 +90,7 @@ async def run_async(client: redis.asyncio.Redis, call: Call[T]) -> T:
         except NoScriptError:
             reply = await client.eval(script.source, len(call.keys), *words)
     except RedisError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
     return call.parse(cast("Reply", reply))
 
 
@@ -85,7 +102,7 @@ def _options() -> dict[str, Any]:
     }
 
 
-def _translated(error: RedisError) -> Exception:
+def translated(error: RedisError) -> Exception:
     """Say that the queue is away, unless the error is ours: a wrong call stays what it is."""
     away = isinstance(error, RedisConnectionError | RedisTimeoutError | OutOfMemoryError | ReadOnlyError)
     unwell = isinstance(error, ResponseError) and str(error).startswith(_UNWELL)

@@ -23,7 +23,11 @@ MAX_CANCEL_AFTER_S: Final = 7 * 24 * 3600
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 """The header by which a request that makes a job may be sent again and make one job all the same."""
 
-_VISIBLE = re.compile(r"[!-~]{1,255}")
+VISITOR: Final = "Darkroom-Visitor"
+"""The header by which a key with the scope `visit` says for whom of its visitors it asks."""
+
+KEY_PATTERN: Final = r"^[!-~]{1,255}$"
+"""Of an idempotency key: visible ASCII characters."""
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -47,7 +51,7 @@ class JobRequest(GenerationRequest):
 class Body(BaseModel):
     """An answer; readers ignore fields that they don't know, so that old clients outlive new gateways."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Progress(Body):
@@ -106,6 +110,7 @@ class Urls(Body):
     get: str
     cancel: str
     preview: str
+    events: str
 
 
 class JobBody(Body):
@@ -254,7 +259,7 @@ class Problem(Body):
 
 def checked_key(key: str) -> str:
     """Return an idempotency key that a header can carry. Raises InvalidRequest for any other."""
-    if not _VISIBLE.fullmatch(key):
+    if not re.fullmatch(KEY_PATTERN, key):
         raise InvalidRequest((FieldError(IDEMPOTENCY_KEY, "Must be 1 to 255 visible ASCII characters."),))
     return key
 
@@ -284,7 +289,7 @@ def job_body(job: Job, *, now_ms: int, reason: Reason | None = None, time_left: 
         retry_of=job.retry_of,
         reused=job.is_reused,
         progress=Progress(step=job.step, steps=job.steps, images_done=len(job.images), images=job.params.num_images),
-        images=tuple(_image(job, image) for image in job.images),
+        images=tuple(image_body(job, image) for image in job.images),
         reading=job.reading,
         warnings=job.warnings,
         error=job.error,
@@ -293,11 +298,12 @@ def job_body(job: Job, *, now_ms: int, reason: Reason | None = None, time_left: 
             predict_time=None if start_ms is None else (end_ms - start_ms) / 1000,
             total_time=(end_ms - job.created_at_ms) / 1000,
         ),
-        urls=Urls(get=base, cancel=f"{base}/cancel", preview=f"{base}/preview"),
+        urls=Urls(get=base, cancel=f"{base}/cancel", preview=f"{base}/preview", events=f"{base}/events"),
     )
 
 
-def _image(job: Job, image: Image) -> ImageBody:
+def image_body(job: Job, image: Image) -> ImageBody:
+    """Say a picture in JSON's terms."""
     return ImageBody(
         index=image.index,
         seed=image.seed,

@@ -3,18 +3,28 @@
     DarkroomError
     ├── InvalidRequest          invalid_request      a field is wrong; `errors` names each
     ├── JobNotFound             job_not_found        no such job, or not yours
+    ├── BatchNotFound           batch_not_found      no such batch, or not yours
     ├── ImageNotFound           image_not_found      the job has no such picture (yet)
+    ├── ModelNotFound           model_not_found      a dialect's request names a model that is not served
     ├── WorkerNotFound          worker_not_found     no such worker lives
+    ├── WebhookNotFound         webhook_not_found    no such webhook, or not yours
+    ├── DeliveryNotFound        delivery_not_found   the webhook has no such delivery
+    ├── WebhookOff              webhook_off          the webhook is switched off: nothing is sent to it
     ├── NotRetryable            not_retryable        the job has succeeded or goes on: there is nothing to try again
-    ├── OperatorOnly            operator_only        this needs the operator's key
+    ├── KeyRequired             key_required         this needs a key, and none was sent
+    ├── KeyRefused              key_refused          the key that was sent opens nothing
+    ├── ScopeMissing            scope_missing        the key does not open this
+    ├── KeyNotFound             key_not_found        no such key
     ├── IdempotencyMismatch     idempotency_mismatch  the idempotency key came with another body before
     ├── TooMuch                 -                    refused for now; come back later
     │   ├── QueueFull           queue_full           too much is waiting
-    │   └── TenantQueueFull     tenant_queue_full    too much of yours is waiting
+    │   ├── TenantQueueFull     tenant_queue_full    too much of yours is waiting
+    │   └── RateLimited         rate_limited         you ask too often, or hold too many answers open
     ├── Unavailable             -                    something that the request needs is away
     │   ├── QueueUnavailable    queue_unavailable    Redis does not answer
     │   ├── StoreUnavailable    store_unavailable    the object store does not answer
-    │   └── NoModel             no_model             no worker has named its model yet
+    │   ├── NoModel             no_model             no worker has named its model yet
+    │   └── GatewayStopping     gateway_stopping     the gateway stops and lets go of who waits for pictures
     ├── CheckpointUnavailable   checkpoint_unavailable   the worker can't have the model that it was told to serve
     ├── GatewayUnavailable      gateway_unavailable  the client can't reach the gateway
     ├── UnexpectedAnswer        unexpected_answer    the client got an answer that it can't read
@@ -35,9 +45,9 @@ its docstring.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 
 class DarkroomError(Exception):
@@ -64,6 +74,30 @@ class FieldError:
     message: str
 
 
+_MESSAGES: Final[Mapping[str, str]] = {
+    "extra_forbidden": "There is no such field.",
+    "none_required": "There is no such field.",
+    "missing": "Required.",
+    "model_type": "Must be a JSON object.",
+    "model_attributes_type": "Must be a JSON object.",
+}
+"""What pydantic says otherwise, by its type of finding."""
+
+
+def field_errors(found: Sequence[Mapping[str, Any]]) -> tuple[FieldError, ...]:
+    """Say pydantic's findings (`ValidationError.errors()`) as ours, one a field and finding."""
+    return tuple(FieldError(_field(one["loc"]), _message(one["type"], one["msg"])) for one in found)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location if part != "[key]") or "body"
+
+
+def _message(kind: str, text: str) -> str:
+    said = _MESSAGES.get(kind, text.replace("Input should", "Must"))
+    return said if said.endswith(".") else f"{said}."
+
+
 class InvalidRequest(DarkroomError):
     """The request has wrong fields; nothing was changed."""
 
@@ -83,10 +117,25 @@ class JobNotFound(DarkroomError):
         super().__init__(f"There is no job {job_id}. It may have expired: list yours with GET /v1/jobs.")
 
 
+class BatchNotFound(DarkroomError):
+    """There is no such batch. It may have expired, or belong to someone else."""
+
+    code = "batch_not_found"
+
+    def __init__(self, batch: str) -> None:
+        super().__init__(f"There is no batch {batch}. It may have expired: list yours with GET /v1/batches.")
+
+
 class ImageNotFound(DarkroomError):
     """The job has no such picture, or not yet."""
 
     code = "image_not_found"
+
+
+class ModelNotFound(DarkroomError):
+    """There is no such model here."""
+
+    code = "model_not_found"
 
 
 class WorkerNotFound(DarkroomError):
@@ -98,16 +147,69 @@ class WorkerNotFound(DarkroomError):
         super().__init__(f"There is no worker {worker}. GET /v1/workers lists those that live.")
 
 
+class WebhookNotFound(DarkroomError):
+    """There is no such webhook, or it is someone else's."""
+
+    code = "webhook_not_found"
+
+    def __init__(self, webhook: str) -> None:
+        super().__init__(f"There is no webhook {webhook}. GET /v1/webhooks lists yours.")
+
+
+class DeliveryNotFound(DarkroomError):
+    """The webhook has no such delivery. It may have been forgotten: a thousand of the latest are kept."""
+
+    code = "delivery_not_found"
+
+    def __init__(self, delivery: str) -> None:
+        super().__init__(
+            f"There is no delivery {delivery}. It may have been forgotten: GET /v1/webhooks/{{id}}/deliveries lists "
+            "those that are kept."
+        )
+
+
+class WebhookOff(DarkroomError):
+    """The webhook is switched off. Switch it on first: PATCH it with `"enabled": true`."""
+
+    code = "webhook_off"
+
+
 class NotRetryable(DarkroomError):
     """Only a job that failed, expired or was canceled can be tried again; this one has not."""
 
     code = "not_retryable"
 
 
-class OperatorOnly(DarkroomError):
-    """This is for operators: send `Authorization: Bearer` with the key of DARKROOM_OPERATOR_KEY."""
+class KeyRequired(DarkroomError):
+    """This needs a key: send `Authorization: Bearer` with one. Operators make keys by that of DARKROOM_OPERATOR_KEY."""
 
-    code = "operator_only"
+    code = "key_required"
+
+
+class KeyRefused(DarkroomError):
+    """The key opens nothing here: it is mistyped, was revoked, or has expired. Ask an operator for another one."""
+
+    code = "key_refused"
+
+
+class ScopeMissing(DarkroomError):
+    """The key does not open this."""
+
+    code = "scope_missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This needs a key with the scope `{scope}`, which yours lacks. Ask an operator for one.")
+
+
+class KeyNotFound(DarkroomError):
+    """There is no such key."""
+
+    code = "key_not_found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"There is no key {key_id}: it may be revoked already. GET /v1/keys lists those that there are."
+        )
 
 
 class IdempotencyMismatch(DarkroomError):
@@ -143,6 +245,25 @@ class TenantQueueFull(TooMuch):
     said = "{waiting} jobs of yours are waiting already. Try again in {retry_after_s} s, or cancel some."
 
 
+class RateLimited(TooMuch):
+    """You ask too often, or hold too many answers open; nothing was changed."""
+
+    code = "rate_limited"
+
+    def __init__(self, per_minute: int, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        DarkroomError.__init__(
+            self, f"You may send {per_minute} requests a minute. Try again in {retry_after_s} s; nothing was changed."
+        )
+
+    @classmethod
+    def by_held(cls, what_is: str, retry_after_s: int) -> Self:
+        """Refuse to hold one more answer."""
+        error = cls.quoted(f"{what_is} Try again in {retry_after_s} s; nothing was changed.")
+        error.retry_after_s = retry_after_s
+        return error
+
+
 class Unavailable(DarkroomError):
     """Something that the request needs is away for now; nothing was changed."""
 
@@ -166,6 +287,12 @@ class NoModel(Unavailable):
 
     code = "no_model"
     retry_after_s = 5
+
+
+class GatewayStopping(Unavailable):
+    """The gateway stops, and the job that you waited for was canceled. Ask again: another gateway or the next one."""
+
+    code = "gateway_stopping"
 
 
 class CheckpointUnavailable(DarkroomError):

@@ -56,7 +56,13 @@ class OutputFormat(StrEnum):
 class Frozen(BaseModel):
     """A value: immutable. Whoever reads one ignores fields that a newer Darkroom has put beside those it knows."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # a record that can't be read is logged, and no log quotes a prompt
+    )
 
 
 class Size(Frozen):
@@ -69,6 +75,17 @@ class Size(Frozen):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+
+def num_guided_steps(num_inference_steps: int, guidance_scale: float, guidance_cutoff: float) -> int:
+    """How many steps are guided: the first ones.
+
+    Rounds as diffusers' `SDXLCFGCutoffCallback` (0.42), which switches guidance off when step `int(steps * cutoff)` has
+    been taken: at least one step of a guided picture is guided.
+    """
+    if guidance_scale <= 1:
+        return 0
+    return min(num_inference_steps, int(num_inference_steps * guidance_cutoff) + 1)
 
 
 class GenerationParams(Frozen):
@@ -111,16 +128,10 @@ class GenerationParams(Frozen):
     @property
     def num_guided_steps(self) -> int:
         """How many of the steps are guided: the first ones."""
-        if self.guidance_scale <= 1:
-            return 0
-        return min(self.num_inference_steps, int(self.num_inference_steps * self.guidance_cutoff) + 1)
+        return num_guided_steps(self.num_inference_steps, self.guidance_scale, self.guidance_cutoff)
 
     def is_guided_at(self, step: int) -> bool:
-        """Tell whether `step`, 0-based, is guided.
-
-        Rounds as diffusers' `SDXLCFGCutoffCallback` (0.42), which switches guidance off when step
-        `int(steps * cutoff)` has been taken: at least one step of a guided picture is guided.
-        """
+        """Tell whether `step`, 0-based, is guided."""
         return step < self.num_guided_steps
 
     @property
@@ -165,6 +176,12 @@ class Preset(Frozen):
     negative_prompt: str = ""
     adapter: str | None = None
     """The LoRA that its UNet has fused in, as the worker names it: with its revision."""
+
+    @property
+    def num_forwards(self) -> int:
+        """Its work for a picture: a guided step counts twice."""
+        guided = num_guided_steps(self.num_inference_steps, self.guidance_scale, self.guidance_cutoff)
+        return self.num_inference_steps + guided
 
 
 class Defaults(Frozen):
@@ -243,7 +260,10 @@ Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class GenerationRequest(Frozen):
-    """What a client asks for, text cleaned, absent fields absent; `resolve` makes it complete."""
+    """What a client asks for, text cleaned, absent fields absent; `resolve` makes it complete.
+
+    Limits that no model exceeds are in the JSON schema; `resolve` names them together with the model's own.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -251,16 +271,16 @@ class GenerationRequest(Frozen):
     negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
     width: Pixels | None = None
     height: Pixels | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    seed: int | None = None
-    num_images: int = 1
+    num_inference_steps: int | None = Field(default=None, json_schema_extra={"minimum": 1})
+    guidance_scale: float | None = Field(default=None, json_schema_extra={"minimum": 0})
+    seed: int | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": MAX_SEED})
+    num_images: int = Field(default=1, json_schema_extra={"minimum": 1})
     scheduler: Scheduler | None = None
     output_format: OutputFormat = OutputFormat.PNG
     output_size: Size | None = None
     preset: str | None = Field(default=None, max_length=200)
     """One of the card's: fills what is absent here."""
-    guidance_cutoff: float | None = None
+    guidance_cutoff: float | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": 1})
     deterministic: bool | None = None
     """None: True if the request names a seed."""
 

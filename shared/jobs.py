@@ -5,12 +5,13 @@
     queued   ─► running     claim
              ─► succeeded   finish, of the job that it joined
              ─► failed      fail or reap, of the job that it joined
-             ─► canceled    cancel, erase, withdraw
+             ─► canceled    cancel, erase, withdraw, and of its batch: cancel_batch, erase_batch, withdraw_batch
              ─► expired     claim or reap, past its deadline
     running  ─► queued      release, not charged; reap, charged
              ─► succeeded   finish
              ─► failed      fail; reap, after the last attempt
-             ─► canceled    cancel, erase, withdraw; reap, past its deadline
+             ─► canceled    cancel, erase, withdraw, and of its batch: cancel_batch, erase_batch, withdraw_batch;
+                            reap, past its deadline
 
 Only the Lua scripts in `shared/lua` move a job; each move raises `version`. This module reads what
 they wrote and knows nothing of Redis.
@@ -42,14 +43,21 @@ LeaseToken = NewType("LeaseToken", str)
 """A worker's timed claim to one attempt at one job; every write of the worker carries it."""
 
 LOCAL_TENANT: Final = Tenant("local")
-"""Everybody, while the gateway has no keys."""
+"""Whoever asks without a key, where none is needed."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ID_PATTERN: Final = r"[0-9a-hjkmnp-tv-z]{26}"
+"""The form of a job's id, a batch's and a webhook's."""
+
+
+def drawn(length: int) -> str:
+    """Draw characters, of five random bits each, that nobody can guess."""
+    return "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(length))
 
 
 def new_job_id() -> JobId:
     """Draw an id that nobody can guess."""
-    return JobId("".join(secrets.choice(_ALPHABET) for _ in range(26)))
+    return JobId(drawn(26))
 
 
 class JobStatus(StrEnum):
@@ -101,7 +109,8 @@ class Submission(StrEnum):
 class Value(BaseModel):
     """An immutable part of a job's record."""
 
-    model_config = ConfigDict(frozen=True)
+    # A record that can't be read is logged, and no log quotes a prompt.
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class Image(Value):
@@ -227,6 +236,8 @@ class Submitted:
 
     job: Job
     how: Submission
+    all_called: bool = False
+    """True if as many wake-ups wait as there are workers: one more would wake nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
 
     job:<id>                      hash    a job's record                 until `keep_s` after the job's end
     jobs:<tenant>                 zset    sequence -> job id             as long as their records
+    changed:<tenant>              zset    change -> job id               the job's last one; as long as their records
     order:<lane>:<model>          zset    tag -> member                  all waiting jobs in fair order
     line:<lane>:<tenant>:<model>  zset    tag -> member                  a tenant's waiting jobs
     heads:<lane>:<model>          zset    tag -> member                  the first of each line that may begin
@@ -24,13 +25,14 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     expiry                        zset    ms -> job id                   ended jobs, when they are to be forgotten
     trash                         zset    ms -> object key               objects to delete from the store, not before
     set_aside                     zset    ms -> job id                   given up as `worker_lost`; with their records
-    request:<tenant>:<digest>     hash    job, fingerprint, repeated     an idempotency key; a day
+    request:<tenant>:<digest>     hash    job or batch, fingerprint, repeated    an idempotency key; a day
     result:<tenant>:<digest>      string  the job that draws or drew these pictures; as long as it has them
     followers:<id>                zset    sequence -> job that waits for this job's pictures
     holders:<id>                  set     jobs that show the pictures which this one drew
     tallies                       hash    new, joined, reused -> count   of submits that might reuse pictures; kept
     swept                         string  when the last sweep ran, in ms; kept
     sequence                      string  counter of submitted jobs; kept
+    change                        string  counter of moves and new pictures of all jobs; kept
     modes                         hash    worker id or * -> paused or drained; until the worker is gone
     idle:<model>                  zset    ms -> worker that found nothing to do; until it does, or is gone
     card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat
@@ -38,18 +40,55 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     worker:<id>                   string  a worker's state in JSON; until five heartbeats are missed
     workers                       zset    last heartbeat in ms -> worker id; ten minutes after it
     born                          zset    first heartbeat in ms -> `<worker id> <model>`; ten minutes
-    changes                       channel a job's id with each of its moves, and when it is forgotten; nothing is kept
+    webhooks:<tenant>             set     ids of its webhooks
+    webhook:<id>                  hash    where a tenant is told of ends; until deleted
+    outbox                        zset    ms -> webhook that has something to be sent then
+    couriers                      zset    last word in ms -> courier id; ten minutes after it
+    pending:<webhook>             zset    ms -> delivery that is to be sent then
+    deliveries:<webhook>          zset    ms of the event -> delivery    the latest thousand, and all that wait
+    delivery:<id>                 hash    one event for one webhook; as long as it is listed
+    batch:<id>                    hash    a batch's record; until `keep_s` after its end
+    batches:<tenant>              zset    sequence -> batch id; cleaned of lapsed ones when listed and added to
+    lines:<batch>                 list    what each line asks for, JSON; as the batch; an hour if it is not sealed
+    line_jobs:<batch>             list    the jobs of the lines, in order; as the batch; of an erased one what is left
+    unended:<batch>               set     jobs of the batch that have not ended
+    feeding                       zset    ms -> batch of which more lines are to become jobs then
+    erasing                       zset    ms -> batch that was erased, until its jobs are forgotten too
+    access:<id>                   hash    a key to the gateway; until it is revoked
+    access_keys                   zset    created in ms -> id of a key; with their records
+    limits:<tenant>               hash    what an operator set for a tenant; until it is set back
+    tenants                       set     tenants that have had a key or limits; kept
+    changes                       channel words for those who wait, and for gateways; nothing is kept
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,
 width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
 claimed_at_ms, completed_at_ms, deadline_ms, retry_of, request and result (digests), follows, pictures (object keys, {}
 for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker), `image:<index>` (JSON),
-reading (JSON), `warning:<code>` (JSON). `token` stays when a job ends, so that its last worker's verb can be run again,
-and is gone while the job waits.
+reading (JSON), `warning:<code>` (JSON), batch and line (of a batch's job). `token` stays when a job ends, so that its
+last worker's verb can be run again, and is gone while the job waits.
+
+Fields of `webhook:<id>`: tenant, url, events, description, secret, old_secret, old_secret_until_ms, created_at_ms, off
+(why), failing_since_ms, left_out, busy_until_ms (of the round under way). Fields of `delivery:<id>`: webhook, job
+or batch, event, created_at_ms, status, tries, logged, `attempt:<n>` (JSON).
+
+Fields of `batch:<id>`: tenant, name, total, keep_s, status, created_at_ms, completed_at_ms, request (digest), and how
+many of its jobs ended how: succeeded, failed, canceled (with lines that became none), expired. How many of its lines
+are jobs is the length of `line_jobs:<batch>`.
+
+Fields of `access:<id>`: digest (SHA-256 of the secret, which is kept nowhere), name, tenant, scopes (parted by commas),
+created_at_ms, expires_at_ms, used_at_ms (to a minute). Of `limits:<tenant>`: weight, max_waiting, max_running,
+requests_per_minute; what is absent is as for everybody. Under `rate:` the library that counts requests keeps two
+counters for each tenant, for two minutes.
+
+A word of `changes` is `<kind>:<job or batch id>:<tenant>`. It says where to look, not what is there, and who doesn't
+know its kind takes no notice: `move` (the job's version was raised), `image` (it has a new picture), `progress` (its
+worker has reported), `gone` (it was forgotten), `batch` (the batch has ended, or was erased). Of access,
+`revoked:<key id>:` and `limits::<tenant>` tell gateways to forget what they remember of it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -64,8 +103,16 @@ class Keys:
 
     @property
     def changes(self) -> str:
-        """The channel that tells of jobs that move."""
+        """The channel that tells of jobs that move, keys that are revoked, and limits that change."""
         return f"{self.prefix}changes"
 
 
 DEFAULT = Keys()
+
+
+def queue_of(model: str) -> str:
+    """Name the Celery queue of a pool: the workers that serve one model, such as `gpu.segmind-ssd-1b`.
+
+    Celery keeps it as a list of that name.
+    """
+    return "gpu." + re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")

@@ -1,12 +1,14 @@
-"""A job's record as the Lua scripts hand it over, read into a `Job`. Knows the fields' names, no keys."""
+"""The records of jobs and batches as the Lua scripts hand them over, read. Knows the fields' names, no keys."""
 
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar, cast
 
 from pydantic import BaseModel
 
+from shared.batches import Batch, BatchId, BatchStatus
 from shared.call import Reply, items, number, text
 from shared.generation import GenerationParams
 from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Reading, Tenant, WorkerId
@@ -20,16 +22,15 @@ NO_POSITION = -1
 def job_of(reply: Reply) -> Job:
     """Read `{id, position or -1, jobs ahead, their ms, hold or '', {field, value, ...}}`: `describe` in record.lua."""
     job_id, position, ahead_jobs, ahead_ms, hold, flat = items(reply)
-    words = [text(word) for word in items(flat)]
+    words = [word.decode() for word in cast("list[bytes]", flat)]
     fields = dict(zip(words[::2], words[1::2], strict=True))
     error, reading = fields.get("error"), fields.get("reading")
-    params = GenerationParams.model_validate_json(fields["params"])
-    images = _parts(Image, fields, "image:")
+    several = sorted(name for name in fields if ":" in name)
     return Job(
         id=JobId(text(job_id)),
         tenant=Tenant(fields["tenant"]),
         model=fields["model"],
-        params=params,
+        params=GenerationParams.model_validate_json(fields["params"]),
         metadata=_string_dict(fields["metadata"]),
         status=JobStatus(fields["status"]),
         version=int(fields["version"]),
@@ -40,8 +41,8 @@ def job_of(reply: Reply) -> Job:
         worker=WorkerId(fields["worker"]) if "worker" in fields else None,
         step=int(fields["step"]),
         steps=int(fields["steps"]),
-        images=tuple(sorted(images, key=lambda image: image.index)),
-        warnings=_parts(JobWarning, fields, "warning:"),
+        images=tuple(sorted(_parts(Image, fields, several, "image:"), key=lambda image: image.index)),
+        warnings=tuple(_parts(JobWarning, fields, several, "warning:")),
         error=None if error is None else JobError.model_validate_json(error),
         lane=Lane(fields["lane"]),
         work_ms=int(fields["work_ms"]),
@@ -50,16 +51,44 @@ def job_of(reply: Reply) -> Job:
         is_reused="pictures_of" in fields,
         may_reuse="result" in fields,
         reading=None if reading is None else Reading.model_validate_json(reading),
-        lost_workers=tuple(WorkerId(fields[name]) for name in sorted(fields) if name.startswith("lost:")),
-        position=None if number(position) == NO_POSITION else number(position),
+        lost_workers=tuple(WorkerId(fields[name]) for name in several if name.startswith("lost:")),
+        position=position_of(position),
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
-        hold=Hold(text(hold)) if text(hold) else None,
+        hold=Hold(text(hold)) if hold else None,
     )
 
 
-def _parts(part: type[Part], fields: dict[str, str], prefix: str) -> tuple[Part, ...]:
-    return tuple(part.model_validate_json(fields[name]) for name in sorted(fields) if name.startswith(prefix))
+def batch_of(reply: Reply) -> Batch:
+    """Read `{id, entered, active, {field, value, ...}}`: `describe_batch` in record.lua."""
+    batch, entered, active, flat = items(reply)
+    words = [word.decode() for word in cast("list[bytes]", flat)]
+    fields = dict(zip(words[::2], words[1::2], strict=True))
+    completed = fields.get("completed_at_ms")
+    return Batch(
+        id=BatchId(text(batch)),
+        name=fields["name"],
+        status=BatchStatus(fields["status"]),
+        created_at_ms=int(fields["created_at_ms"]),
+        completed_at_ms=None if completed is None else int(completed),
+        total=int(fields["total"]),
+        entered=number(entered),
+        active=number(active),
+        succeeded=int(fields.get("succeeded", 0)),
+        failed=int(fields.get("failed", 0)),
+        canceled=int(fields.get("canceled", 0)),
+        expired=int(fields.get("expired", 0)),
+    )
+
+
+def position_of(reply: Reply) -> int | None:
+    """Read a place among the waiting."""
+    place = number(reply)
+    return None if place == NO_POSITION else place
+
+
+def _parts(part: type[Part], fields: Mapping[str, str], names: Iterable[str], prefix: str) -> Iterator[Part]:
+    return (part.model_validate_json(fields[name]) for name in names if name.startswith(prefix))
 
 
 def _optional_int(value: str | None) -> int | None:
@@ -67,5 +96,5 @@ def _optional_int(value: str | None) -> int | None:
 
 
 def _string_dict(value: str) -> dict[str, str]:
-    read: dict[str, str] = json.loads(value)
+    read: dict[str, str] = json.loads(value) if value != "{}" else {}
     return read

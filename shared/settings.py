@@ -6,18 +6,41 @@ settings = Settings()          # raises pydantic.ValidationError, one line a wro
 from __future__ import annotations
 
 import os
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.network import LOOPBACK
+from shared.network import LOOPBACK, Reach
 from shared.tuning import Attention, Tuning, VaePrecision
 
 
 def _upper(word: object) -> object:
     return word.upper() if isinstance(word, str) else word
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _origins(text: str) -> str:
+    if wrong := [origin for origin in _listed(text) if not _ORIGIN.fullmatch(origin)]:
+        raise ValueError(
+            f"{', '.join(wrong)}: an origin is written https://host or https://host:port, nothing behind it"
+        )
+    return text
+
+
+def _networks(text: str) -> str:
+    Reach.of(_listed(text))
+    return text
+
+
+def _said(key: SecretStr | None) -> str:
+    return key.get_secret_value() if key else ""
 
 
 def wrong_settings(error: ValidationError) -> str:
@@ -38,13 +61,25 @@ def keep_compiled_code(folder: Path) -> None:
     os.environ[_COMPILED_CODE] = str(folder)
 
 
+SHORTEST_KEY: Final = 16
+"""Characters of a key in the settings: those of 16 random ones can't be guessed."""
+
+_NEW_KEYS: Final = (
+    "`make secrets` writes new ones into .env, or take `python3 -c 'import secrets; print(secrets.token_hex(24))'`."
+)
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+"""As browsers write it: in small letters, and a port only where it is not the scheme's own."""
 _COMPILED_CODE: Final = "TORCHINDUCTOR_CACHE_DIR"
+
+PREFIX: Final = "DARKROOM_"
+_OF_DEPLOY: Final = frozenset({"DARKROOM_DATA", "DARKROOM_WORKERS", "DARKROOM_REDIS_PASSWORD"})
+"""What `make run` and docker compose read beside the settings."""
 
 
 class Settings(BaseSettings):
     """Where the parts find each other, and the limits that an operator may set."""
 
-    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """A URL that may carry a password: `redis://` or `rediss://` (TLS)."""
@@ -93,7 +128,10 @@ class Settings(BaseSettings):
     api_url: str = "http://127.0.0.1:8000"
     """The gateway as the page reaches it."""
     allow_open_network: bool = False
-    """Gateway and page serve anyone who reaches them, so they bind loopback only, until this is true."""
+    """The word that lets the page, which knows no keys yet, bind another address than loopback, and lets the gateway
+    serve without keys there."""
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""
+    """Web pages of which origins may ask the gateway from a browser: `https://a.example,https://b.example:8443`."""
 
     lease_s: float = Field(default=5.0, gt=0)
     """How long a worker may be silent before its jobs go to another."""
@@ -123,18 +161,70 @@ class Settings(BaseSettings):
     """The part of the work that the bulk lane gets while both lanes wait."""
     reuse_results: bool = True
     """Give a job the pictures of a tenant's other with the same model, parameters and seed; a job may opt out."""
+    max_requests_per_minute: int = Field(default=3000, ge=0)
+    """Of a tenant with keys, and of each visitor; one more is refused with 429. 0: any number. Who needs no key is not
+    counted, nor are this file's keys, unless a limit is set for their tenant."""
+    max_held: int = Field(default=10_000, ge=1)
+    """Answers that a gateway holds open at once: streams of events, reads that wait, calls in a dialect; one more is
+    refused with 429. Fewer if the system allows it fewer open files."""
+    max_tenant_held: int = Field(default=2_000, ge=1)
+    """Of those, one tenant's."""
     keep_finished_s: int = Field(default=30 * 24 * 3600, ge=180)
     """How long an ended job and its pictures are kept: longer than a canceled job's worker may still be uploading."""
+    require_keys: bool = False
+    """Ask for a key on loopback too. Elsewhere the gateway always does, unless `allow_open_network` says otherwise."""
     operator_key: SecretStr | None = None
-    """Whoever sends it may pause and drain the fleet. Unset: only a gateway on loopback lets anybody do so."""
+    """A key with every scope, by which the first keys are made. Empty: none."""
+    page_key: SecretStr | None = None
+    """The page's key, the same for gateway and page: it asks for pictures, for itself and its visitors. Empty: none."""
+
+    webhook_networks: Annotated[str, AfterValidator(_networks)] = ""
+    """Networks to which webhooks may be sent beside public addresses, such as `10.1.0.0/16,fd00:1::/64`; there also by
+    plain http. None: whoever may name a webhook could else reach what only this machine can."""
+    webhook_timeout_s: float = Field(default=15.0, gt=0, le=60)
+    """How long a receiver may take to answer."""
+    webhook_dead_after_s: int = Field(default=5 * 24 * 3600, ge=60)
+    """A webhook whose receiver has taken nothing for so long is switched off."""
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     """In capitals or not."""
 
     @property
+    def webhook_reach(self) -> Reach:
+        """Where webhooks may be sent."""
+        return Reach.of(_listed(self.webhook_networks))
+
+    @property
     def tuning(self) -> Tuning:
         """How a worker shall compute."""
         return Tuning.model_validate({name: getattr(self, name) for name in Tuning.model_fields})
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """Whose web pages may ask the gateway."""
+        return frozenset(_listed(self.cors_origins))
+
+    @property
+    def needs_keys(self) -> bool:
+        """True if the gateway serves nobody without a key."""
+        return self.require_keys or not (self.api_host in LOOPBACK or self.allow_open_network)
+
+    def keyless_refusal(self) -> str | None:
+        """Say why the gateway must not start with the keys that it has; None if it may."""
+        keys = [key for key in map(_said, (self.operator_key, self.page_key)) if key]
+        if any(len(key) < SHORTEST_KEY for key in keys):
+            return f"DARKROOM_OPERATOR_KEY and DARKROOM_PAGE_KEY need {SHORTEST_KEY} characters or more: {_NEW_KEYS}"
+        if len(keys) != len(set(keys)):
+            return f"DARKROOM_OPERATOR_KEY and DARKROOM_PAGE_KEY are the same, and open different doors: {_NEW_KEYS}"
+        if keys or not self.needs_keys:
+            return None
+        first = f"and there is none to make the first one with. Set DARKROOM_OPERATOR_KEY: {_NEW_KEYS}"
+        if self.require_keys:
+            return f"DARKROOM_REQUIRE_KEYS=true asks for keys, {first}"
+        return (
+            f"DARKROOM_API_HOST={self.api_host} asks for keys, {first} Or, where the network is trusted, say "
+            "DARKROOM_ALLOW_OPEN_NETWORK=true, and everyone who reaches this machine is served without any key."
+        )
 
     def open_network_refusal(self, host: str, variable: str) -> str | None:
         """Say why a server without keys must not bind `host`, which `variable` set; None if it may."""
@@ -144,3 +234,35 @@ class Settings(BaseSettings):
             f"{variable}={host} would serve everyone who reaches this machine, without any key. "
             "Set DARKROOM_ALLOW_OPEN_NETWORK=true if that network is trusted, or keep 127.0.0.1."
         )
+
+
+class ClientSettings(BaseSettings):
+    """What the `darkroom` command takes from the environment. What is empty is unset."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    api_url: str = "http://127.0.0.1:8000"
+    """The gateway."""
+    api_key: SecretStr | None = None
+    """Who asks. Never a word of the command line, where everybody on the machine can read it."""
+    api_key_file: Path | None = None
+    """A file with the key in it, instead."""
+
+
+class Terminal(BaseSettings):
+    """What terminals say of themselves; no setting of ours, so without our prefix."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    term: str = ""
+    term_program: str = ""
+    lc_terminal: str = ""
+    kitty_window_id: str = ""
+
+
+def unknown_settings() -> dict[str, str | None]:
+    """Name what the environment sets as `DARKROOM_*` and nothing here reads, each with the nearest name that is."""
+    known = {f"{PREFIX}{name}".upper() for kind in (Settings, ClientSettings) for name in kind.model_fields}
+    known |= _OF_DEPLOY
+    strange = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: next(iter(get_close_matches(name.upper(), sorted(known), 1)), None) for name in strange}

@@ -14,6 +14,8 @@ def clean_text(text: str) -> str:
     Line breaks stay: they separate ideas in long prompts and the encoder reads them as blanks.
     Zero-width joiners stay too: they hold emoji and several scripts together.
     """
+    if text.isascii() and text.isprintable():  # as most are
+        return _SPACES.sub(" ", text).strip()
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     kept = (char for char in text if char in "\n\t\u200c\u200d" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
     lines = (_SPACES.sub(" ", line).strip() for line in "".join(kept).split("\n"))

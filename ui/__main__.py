@@ -11,6 +11,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from shared.client import Client
+from shared.network import KEEP_ALIVE_S
 from shared.settings import LOOPBACK, Settings, wrong_settings
 from ui.app import create_app
 
@@ -31,7 +32,8 @@ def main() -> None:
     if refusal := settings.open_network_refusal(settings.ui_host, "DARKROOM_UI_HOST"):
         sys.exit(refusal)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise
-    with Client(settings.api_url, timeout=GATEWAY_TIMEOUT) as client:
+    key = settings.page_key.get_secret_value() if settings.page_key else None
+    with Client(settings.api_url, api_key=key, timeout=GATEWAY_TIMEOUT) as client:
         uvicorn.run(
             create_app(client, loopback_only=settings.ui_host in LOOPBACK),
             host=settings.ui_host,
@@ -39,6 +41,7 @@ def main() -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
         )
 

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from html import escape
 
 from shared.contract import ModelBody
-from shared.errors import DarkroomError, FieldError, GatewayUnavailable, UnexpectedAnswer
+from shared.errors import (
+    DarkroomError,
+    FieldError,
+    GatewayUnavailable,
+    KeyRefused,
+    KeyRequired,
+    ScopeMissing,
+    UnexpectedAnswer,
+)
 from ui.form import LABELS
 
 
@@ -69,6 +77,8 @@ def plain_words(error: DarkroomError) -> str:
         return "The gateway does not answer. What it has accepted is kept."
     if isinstance(error, UnexpectedAnswer):
         return "The gateway's answer makes no sense here. The page's log says more to whoever runs it."
+    if isinstance(error, KeyRequired | KeyRefused | ScopeMissing):
+        return "The gateway does not know this page's key. Whoever runs it has to give both the same DARKROOM_PAGE_KEY."
     return str(error)
 
 

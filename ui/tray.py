@@ -10,7 +10,7 @@ import base64
 from html import escape
 from typing import Final
 
-from shared.contract import ImageBody, JobBody, TimeLeft
+from shared.contract import ImageBody, JobBody
 from shared.jobs import JobStatus, image_file_name
 from ui.form import SAMPLERS
 
@@ -98,7 +98,7 @@ def _done_detail(job: JobBody) -> str:
 
 
 def _waiting_headline(job: JobBody) -> str:
-    left = f", {_time_left(job.time_left)}" if job.time_left else ""
+    left = f", {_left(job.time_left.seconds)}" if job.time_left else ""
     if job.position is None:
         return f"Waiting{left}"
     return f"You are next{left}" if job.position == 0 else f"{job.position} before you{left}"
@@ -108,10 +108,6 @@ def _waiting_detail(job: JobBody) -> str:
     if job.reason is None or job.reason.code == "behind":  # which the headline says
         return "Waiting for a worker. You may leave this page open, reload it or come back."
     return job.reason.message
-
-
-def _time_left(left: TimeLeft) -> str:
-    return f"about {_seconds(left.seconds)} left"
 
 
 def _running_headline(job: JobBody) -> str:
@@ -126,10 +122,10 @@ def _running_detail(job: JobBody) -> str:
     if progress.images > 1:
         parts.append(f"{progress.images_done} of {progress.images} pictures done")
     if job.time_left is not None:
-        parts.append(_time_left(job.time_left))
+        parts.append(_left(job.time_left.seconds))
     elif progress.step >= MIN_STEPS_FOR_ESTIMATE and job.metrics.predict_time is not None:
         left = job.metrics.predict_time / progress.step * (progress.steps - progress.step)
-        parts.append(f"about {_seconds(left)} left")
+        parts.append(_left(left))
     if job.attempt > 1:
         parts.append(f"attempt {job.attempt}, after a worker was lost")
     text = ", ".join(parts) or "A worker has taken your request"
@@ -176,6 +172,10 @@ def _parameters(job: JobBody) -> str:
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in rows.items())
     return f'<dl class="parameters">{items}</dl>'
+
+
+def _left(duration_s: float) -> str:
+    return f"{'' if duration_s < 1 else 'about '}{_seconds(duration_s)} left"
 
 
 def _seconds(duration_s: float) -> str:

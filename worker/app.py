@@ -28,11 +28,12 @@ from celery.exceptions import WorkerShutdown  # pyright: ignore[reportMissingTyp
 from celery.worker import WorkController  # pyright: ignore[reportMissingTypeStubs]
 from celery.worker import state as celery_state  # pyright: ignore[reportMissingTypeStubs]
 
-from shared.broker import WakeUps, make_app, pool_queue, queue_of
+from shared.broker import WakeUps, make_app, pool_queue
 from shared.connection import connect, run
 from shared.contract import Batching, WorkerState
 from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
+from shared.keys import queue_of
 from shared.object_store import ObjectStore
 from shared.scripts import Mode, leave
 from shared.settings import Settings, keep_compiled_code

@@ -23,7 +23,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.generation import GenerationParams, OutputFormat, Size
-from worker.infotext import SAMPLERS, Infotext, read_infotext, write_infotext
+from shared.infotext import Infotext, infotext_of, read_infotext
 from worker.png import Pixels, encode_png
 
 PREVIEW_SIDE: Final = 256
@@ -78,22 +78,7 @@ class Provenance(BaseModel):
 
     def infotext(self) -> str:
         """Say it in AUTOMATIC1111's way."""
-        params = self.params
-        fields = {
-            "Steps": str(params.num_inference_steps),
-            "Sampler": SAMPLERS[params.scheduler],
-            "CFG scale": f"{params.guidance_scale:g}",
-            "Seed": str(params.seed),
-            "Size": str(params.size),
-            "Model hash": self.model_revision[:10],
-            "Model": self.model,
-        }
-        if params.adapter is not None:
-            fields["Adapter"] = params.adapter
-        if params.is_guided and params.num_guided_steps < params.num_inference_steps:
-            fields["Guided steps"] = str(params.num_guided_steps)
-        fields["Version"] = self.software
-        return write_infotext(Infotext(params.prompt, params.negative_prompt, fields))
+        return infotext_of(self.params, model=self.model, model_revision=self.model_revision, software=self.software)
 
 
 @dataclass(frozen=True, slots=True)

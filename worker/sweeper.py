@@ -9,9 +9,10 @@ from typing import Final, final
 import redis
 from redis.exceptions import RedisError
 
-from shared.broker import WakeUps, queue_of
+from shared.broker import WakeUps
 from shared.connection import run
 from shared.errors import QueueUnavailable
+from shared.keys import queue_of
 from shared.scripts import reap
 from shared.settings import Settings
 

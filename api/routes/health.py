@@ -22,6 +22,17 @@ class Alive(BaseModel):
     ok: bool = True
 
 
+class Index(BaseModel):
+    """Addresses of this gateway."""
+
+    service: str = "Darkroom, text to image"
+    openapi: str = "/openapi.json"
+    models: str = "/v1/models"
+    jobs: str = "/v1/jobs"
+    ready: str = "/readyz"
+    alive: str = "/healthz"
+
+
 @router.get("/healthz", summary="Is the gateway alive?")
 @router.head("/healthz", include_in_schema=False)
 async def healthz() -> Alive:
@@ -41,17 +52,10 @@ async def readyz(gateway: TheGateway, response: Response) -> Readiness:
     return Readiness(ready=ready, checks=checks)
 
 
-@router.get("/", include_in_schema=False)
-async def index() -> dict[str, str]:
-    """Where things are, for someone who opens the gateway's address."""
-    return {
-        "service": "Darkroom, text to image",
-        "openapi": "/openapi.json",
-        "models": "/v1/models",
-        "jobs": "/v1/jobs",
-        "ready": "/readyz",
-        "alive": "/healthz",
-    }
+@router.get("/", summary="Where are things?")
+async def index() -> Index:
+    """Tell where things are, for someone who opens the gateway's address."""
+    return Index()
 
 
 async def _queue_checks(gateway: Gateway) -> tuple[Check, Check]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from api.deps import TheGateway, TheJobId, TheTenant
-from api.openapi import problems
+from api.openapi import header, problems
 from shared.errors import ImageNotFound, InvalidRequest, JobNotFound, QueueUnavailable, StoreUnavailable
 from shared.jobs import Image, Job, image_file_name
-from shared.scripts import preview, read
+from shared.scripts import preview
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["Pictures"])
 
@@ -22,14 +22,24 @@ URL_LIFE_S: Final = 300
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 
+_KEPT = {
+    "ETag": header("The file's SHA-256, in quotes.", {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}),
+    "Cache-Control": header("A picture never changes.", {"const": CACHE_CONTROL}),
+    "Content-Disposition": header("The file's name, and whether to show or to save it."),
+}
+
 PICTURE_RESPONSES = {
     **problems(JobNotFound, ImageNotFound, InvalidRequest, QueueUnavailable, StoreUnavailable),
     200: {
         "description": "The picture's file.",
+        "headers": {**_KEPT, "Content-Length": header("Bytes.", {"type": "integer", "minimum": 0})},
         "content": {"image/png": _FILE, "image/jpeg": _FILE, "image/webp": _FILE},
     },
-    304: {"description": "The picture is the one that you have (`If-None-Match`)."},
-    307: {"description": "Where the store hands it out itself; only if the operator gave it a public address."},
+    304: {"description": "The picture is the one that you have (`If-None-Match`).", "headers": _KEPT},
+    307: {
+        "description": "Where the store hands it out itself; only if the operator gave it a public address.",
+        "headers": {"Location": header("The file's address, for five minutes.", {"type": "string", "format": "uri"})},
+    },
 }
 
 
@@ -42,17 +52,20 @@ async def fetch_image(
     job_id: TheJobId,
     *,
     index: Annotated[int, Path(ge=0, le=1000, description="Which of the job's pictures, from 0.")],
+    if_none_match: Annotated[
+        str, Header(description="The `ETag` that you have, or several: 304 if the picture is one of them.")
+    ] = "",
     download: Annotated[bool, Query(description="Ask browsers to save the file rather than show it.")] = False,
     redirect: Annotated[bool, Query(description="False: the file itself, never the store's address.")] = True,
 ) -> Response:
     """Fetch a finished picture. It never changes, so caches may keep it; its ETag is the file's SHA-256."""
-    job = await gateway.run(read(job_id, tenant))
+    job = await gateway.read(job_id, tenant)
     image = _image_of(job, index)
     media_type = image.output_format.media_type
     kind = "attachment" if download else "inline"
     disposition = f'{kind}; filename="{image_file_name(job.id, index, image.output_format)}"'
     headers = {"ETag": f'"{image.sha256}"', "Cache-Control": CACHE_CONTROL, "Content-Disposition": disposition}
-    if _has(request.headers.get("if-none-match", ""), image.sha256):
+    if _has(if_none_match, image.sha256):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if request.method == "HEAD":  # before the redirect, whose URL is signed for GET alone
         return Response(headers={**headers, "Content-Length": str(image.num_bytes)}, media_type=media_type)

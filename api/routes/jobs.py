@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated
 
 from anyio import move_on_after
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from api.acceptance import accept, accepted_before
+from api.acceptance import accept, accept_body, accepted_before, headers_of
 from api.catalog import card_for
-from api.deps import Gateway, TheGateway, TheJobId, TheKey, TheTenant
-from api.digests import once_to_retry, once_to_submit
-from api.intake import draft, read_json
-from api.openapi import JOB_REQUEST_BODY, REPLAYED, accepted, problems
-from api.retention import clear
+from api.deps import Gateway, TheCursor, TheGateway, TheJobId, TheKey, TheLimit, ThePrincipal, TheSubmitter, TheTenant
+from api.digests import once_to_retry
+from api.intake import read_json
+from api.openapi import JOB_REQUEST_BODY, accepted, problems
+from api.retention import DELETE_WITHIN_S, clear
 from api.terms import too_costly
+from api.waiting import APPLIED, MOST_WAIT_S, TheWait, Wait, leaves
 from shared.contract import JobBody, JobPage
 from shared.errors import (
     IdempotencyMismatch,
@@ -31,19 +31,12 @@ from shared.errors import (
     StoreUnavailable,
     TenantQueueFull,
 )
-from shared.generation import MAX_SEED
-from shared.jobs import Job, JobStatus, NewJob, Submission, new_job_id
-from shared.scripts import cancel, erase, fleet, page, read
+from shared.jobs import Job, JobStatus, NewJob, Submission, Submitted, new_job_id
+from shared.scripts import cancel, erase, fleet, page
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 
-READ_ANY_TYPE = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.FORBIDDEN)
 REFUSED = (InvalidRequest, IdempotencyMismatch, QueueFull, TenantQueueFull, QueueUnavailable, StoreUnavailable, NoModel)
-
-MOST_WAIT_S: Final = 60.0
-"""Proxies commonly give up an answer that takes longer."""
-DELETE_WITHIN_S: Final = 5.0
-"""How long a deletion waits for the store; what is left is deleted later."""
 
 
 class Hold(BaseModel):
@@ -63,38 +56,19 @@ class Hold(BaseModel):
     "",
     status_code=HTTPStatus.ACCEPTED,
     summary="Ask for pictures",
-    responses={**problems(*REFUSED, statuses=READ_ANY_TYPE), **accepted("The job was accepted.")},
+    responses={**problems(*REFUSED), **accepted("The job was accepted.")},
     openapi_extra=JOB_REQUEST_BODY,
 )
 async def submit_job(
-    request: Request, response: Response, gateway: TheGateway, tenant: TheTenant, key: TheKey
+    request: Request, response: Response, gateway: TheGateway, tenant: TheSubmitter, *, key: TheKey, wait: TheWait
 ) -> JobBody:
-    """Accept a job and answer at once; read it again until it has ended.
+    """Accept a job and answer at once; read it again until it has ended, or wait for that with `Prefer: wait=30`.
 
     Only `prompt` is needed: what is absent comes from the model's defaults (`GET /v1/models`). A seed
     that is absent is drawn here and reported in `params`. Every wrong field is named in one answer.
     """
-    asked = draft(await read_json(request))
-    once = None if key is None else once_to_submit(key, asked.request)
-    # A request that is wrong was not accepted before either.
-    before = None if asked.wrong else await accepted_before(gateway, tenant, once)
-    if before is not None:
-        return await _accepted(gateway, before, response, is_replayed=True)
-    served = await gateway.run(fleet())
-    card, params = asked.complete(
-        served, drawn_seed=secrets.randbelow(MAX_SEED + 1), max_cost=gateway.settings.max_job_cost
-    )
-    new = NewJob(
-        new_job_id(),
-        tenant,
-        card.id,
-        params,
-        asked.request.metadata,
-        lane=asked.request.lane,
-        cancel_after_s=asked.request.cancel_after,
-    )
-    submitted = await accept(gateway, new, card, served, once=once, may_reuse=asked.request.reuse)
-    return await _accepted(gateway, submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
+    submitted = await accept_body(gateway, tenant, await read_json(request), key)
+    return await _accepted(gateway, submitted, request, response, wait)
 
 
 @router.post(
@@ -102,12 +76,19 @@ async def submit_job(
     status_code=HTTPStatus.ACCEPTED,
     summary="Try a job again",
     responses={
-        **problems(JobNotFound, NotRetryable, *REFUSED, statuses=(HTTPStatus.FORBIDDEN,)),
+        **problems(JobNotFound, NotRetryable, *REFUSED),
         **accepted("A new job was accepted."),
     },
 )
 async def retry_job(
-    job_id: TheJobId, response: Response, gateway: TheGateway, tenant: TheTenant, key: TheKey
+    job_id: TheJobId,
+    request: Request,
+    response: Response,
+    gateway: TheGateway,
+    tenant: TheSubmitter,
+    *,
+    key: TheKey,
+    wait: TheWait,
 ) -> JobBody:
     """Submit a job that failed, expired or was canceled as a new one: same parameters and seed, metadata and lane.
 
@@ -116,11 +97,11 @@ async def retry_job(
     once = None if key is None else once_to_retry(key, job_id)
     before = await accepted_before(gateway, tenant, once)
     if before is not None:
-        return await _accepted(gateway, before, response, is_replayed=True)
-    old = await gateway.run(read(job_id, tenant))
+        return await _accepted(gateway, Submitted(before, Submission.REPEATED), request, response, wait)
+    old = await gateway.read(job_id, tenant)
     if not old.status.is_terminal or old.status is JobStatus.SUCCEEDED:
         raise NotRetryable(
-            f"Job {old.id} is {old.status}: only one that failed, expired or was canceled can be tried again."
+            f"The status of job {old.id} is {old.status}: only what failed, expired or was canceled can be tried again."
         )
     served = await gateway.run(fleet())
     card = card_for(served, old.model)
@@ -128,7 +109,7 @@ async def retry_job(
         raise InvalidRequest(wrong)
     new = NewJob(new_job_id(), tenant, card.id, old.params, old.metadata, lane=old.lane, retry_of=old.id)
     submitted = await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
-    return await _accepted(gateway, submitted.job, response, is_replayed=submitted.how is Submission.REPEATED)
+    return await _accepted(gateway, submitted, request, response, wait)
 
 
 @router.get("/{job_id}", summary="Read a job", responses=problems(JobNotFound, InvalidRequest, QueueUnavailable))
@@ -137,6 +118,8 @@ async def read_job(
     job_id: TheJobId,
     gateway: TheGateway,
     tenant: TheTenant,
+    *,
+    principal: ThePrincipal,
     hold: Annotated[Hold, Query()],
 ) -> JobBody:
     """Read a job: its status, place in the queue, progress, pictures, and why it failed if it did.
@@ -146,11 +129,14 @@ async def read_job(
     """
 
     async def look() -> Job:
-        return await gateway.run(read(job_id, tenant))
+        return await gateway.read(job_id, tenant)
 
     if not hold.wait:
         return await gateway.outlooks.body(await look())
-    job = await gateway.changes.awaited(job_id, look, is_due=hold.is_over, within_s=hold.wait, leaves=_leaves(request))
+    async with gateway.stays.begin(principal) as stay:
+        left = leaves(request, stay)
+        job = await gateway.changes.awaited(job_id, look, is_due=hold.is_over, within_s=hold.wait, leaves=left)
+        stay.require()
     return await gateway.outlooks.body(job)
 
 
@@ -158,8 +144,8 @@ async def read_job(
 async def list_jobs(
     gateway: TheGateway,
     tenant: TheTenant,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Jobs a page, at most.")] = 20,
+    cursor: TheCursor = None,
+    limit: TheLimit = 20,
 ) -> JobPage:
     """List your jobs, newest first, a page at a time."""
     found = await gateway.run(page(tenant, cursor=cursor, limit=limit))
@@ -169,9 +155,9 @@ async def list_jobs(
 @router.post(
     "/{job_id}/cancel",
     summary="Cancel a job",
-    responses=problems(JobNotFound, QueueUnavailable, statuses=(HTTPStatus.FORBIDDEN,)),
+    responses=problems(JobNotFound, QueueUnavailable),
 )
-async def cancel_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> JobBody:
+async def cancel_job(job_id: TheJobId, gateway: TheGateway, tenant: TheSubmitter) -> JobBody:
     """End a job that waits or runs. One that has ended stays as it is, so a second cancel is harmless."""
     return await gateway.outlooks.body(await gateway.run(cancel(job_id, tenant)))
 
@@ -180,9 +166,9 @@ async def cancel_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -
     "/{job_id}",
     status_code=HTTPStatus.NO_CONTENT,
     summary="Delete a job and its pictures",
-    responses=problems(JobNotFound, QueueUnavailable, statuses=(HTTPStatus.FORBIDDEN,)),
+    responses=problems(JobNotFound, QueueUnavailable),
 )
-async def delete_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -> None:
+async def delete_job(job_id: TheJobId, gateway: TheGateway, tenant: TheSubmitter) -> None:
     """Forget a job, its pictures and its preview at once; one that waits or runs is canceled first.
 
     Pictures that another job of yours shows too stay until that one is deleted.
@@ -193,15 +179,36 @@ async def delete_job(job_id: TheJobId, gateway: TheGateway, tenant: TheTenant) -
         await clear(gateway.redis, gateway.storage, objects)
 
 
-async def _leaves(request: Request) -> None:
-    """Return when the caller has closed the connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _accepted(gateway: Gateway, job: Job, response: Response, *, is_replayed: bool) -> JobBody:
+async def _accepted(
+    gateway: Gateway, submitted: Submitted, request: Request, response: Response, wait: Wait | None
+) -> JobBody:
+    """Answer with the job: at once or, where the caller would rather wait, when it has ended or their time is over."""
+    job = submitted.job
+    if wait is not None:
+        job = await _awaited(gateway, job, request, wait)
+        response.headers[APPLIED] = f"wait={wait.seconds}"
+        if job.status.is_terminal:
+            response.status_code = HTTPStatus.OK
     body = await gateway.outlooks.body(job)
-    response.headers["Location"] = body.urls.get
-    if is_replayed:
-        response.headers[REPLAYED] = "true"
+    response.headers.update(headers_of(submitted, body))
     return body
+
+
+async def _awaited(gateway: Gateway, job: Job, request: Request, wait: Wait) -> Job:
+    """Wait for a job's end; the job as it was last seen if queue or key go away meanwhile: it is accepted."""
+    seen = job
+
+    async def look() -> Job:
+        nonlocal seen
+        seen = await gateway.read(job.id, job.tenant)
+        return seen
+
+    with suppress(QueueUnavailable):
+        await gateway.changes.awaited(
+            job.id,
+            look,
+            is_due=lambda now: now.status.is_terminal,
+            within_s=wait.seconds,
+            leaves=leaves(request, wait.stay),
+        )
+    return seen

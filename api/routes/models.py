@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from api.catalog import catalog
-from api.deps import TheGateway
+from api.deps import TheGateway, reader
 from api.openapi import problems
 from shared.contract import ModelList
 from shared.errors import QueueUnavailable
 from shared.scripts import fleet
 
-router = APIRouter(prefix="/v1/models", tags=["Models"])
+router = APIRouter(prefix="/v1/models", tags=["Models"], dependencies=[Depends(reader)])
 
 
 @router.get("", summary="List models", responses=problems(QueueUnavailable))

@@ -12,12 +12,12 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Query
+from starlette.convertors import StringConvertor, register_url_convertor
 
-from api.deps import Gateway, TheGateway
+from api.deps import Gateway, TheGateway, operator
 from api.openapi import problems
-from api.operator import operator
 from shared.contract import WorkerState
-from shared.errors import InvalidRequest, OperatorOnly, QueueUnavailable, WorkerNotFound
+from shared.errors import InvalidRequest, QueueUnavailable, WorkerNotFound
 from shared.jobs import Submission, WorkerId
 from shared.oversight import (
     LaneBody,
@@ -35,8 +35,6 @@ router = APIRouter(prefix="/v1", tags=["Operators"], dependencies=[Depends(opera
 
 log = logging.getLogger(__name__)
 
-CHANGING: Final = (HTTPStatus.FORBIDDEN,)
-
 _WORKER_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -47,6 +45,14 @@ class Order(StrEnum):
     RESUME = "resume"
     DRAIN = "drain"
 
+
+class OrderConvertor(StringConvertor):
+    """Lets no other word stand where an order does, so that other addresses may stand beside it."""
+
+    regex = "|".join(Order)
+
+
+register_url_convertor("order", OrderConvertor())
 
 MODES: Final = {Order.PAUSE: Mode.PAUSED, Order.RESUME: Mode.WORK, Order.DRAIN: Mode.DRAINED}
 
@@ -71,7 +77,7 @@ TheOrder = Annotated[
 ]
 
 
-@router.get("/workers", summary="List workers", responses=problems(OperatorOnly, QueueUnavailable))
+@router.get("/workers", summary="List workers", responses=problems(QueueUnavailable))
 async def list_workers(gateway: TheGateway) -> WorkerList:
     """List the living workers: what each serves, holds and shall do, and how fast it was.
 
@@ -83,9 +89,9 @@ async def list_workers(gateway: TheGateway) -> WorkerList:
 
 
 @router.post(
-    "/workers/{worker_id}/{order}",
+    "/workers/{worker_id}/{order:order}",
     summary="Pause, drain or resume a worker",
-    responses=problems(OperatorOnly, WorkerNotFound, QueueUnavailable, InvalidRequest, statuses=CHANGING),
+    responses=problems(WorkerNotFound, QueueUnavailable),
 )
 async def direct_worker(
     gateway: TheGateway, worker_id: Annotated[WorkerId, Depends(worker_id)], order: TheOrder
@@ -105,16 +111,16 @@ async def direct_worker(
     raise WorkerNotFound(worker_id)
 
 
-@router.get("/queue", summary="See what waits", responses=problems(OperatorOnly, QueueUnavailable))
+@router.get("/queue", summary="See what waits", responses=problems(QueueUnavailable))
 async def show_queue(gateway: TheGateway) -> QueueBody:
     """Tell what waits and runs for each model, who works on it, and how many results were found rather than drawn."""
     return await _queue(gateway)
 
 
 @router.post(
-    "/queue/{order}",
+    "/queue/{order:order}",
     summary="Pause, drain or resume all workers",
-    responses=problems(OperatorOnly, QueueUnavailable, InvalidRequest, statuses=CHANGING),
+    responses=problems(QueueUnavailable, statuses=(HTTPStatus.NOT_FOUND,)),
 )
 async def direct_all(gateway: TheGateway, order: TheOrder) -> QueueBody:
     """Tell all workers what to do, those too that start later. Jobs are accepted meanwhile, and wait.
@@ -131,7 +137,7 @@ async def direct_all(gateway: TheGateway, order: TheOrder) -> QueueBody:
 @router.get(
     "/queue/set-aside",
     summary="List jobs that were given up",
-    responses=problems(OperatorOnly, QueueUnavailable, InvalidRequest),
+    responses=problems(QueueUnavailable, InvalidRequest),
 )
 async def list_set_aside(
     gateway: TheGateway, limit: Annotated[int, Query(ge=1, le=100, description="Jobs, at most.")] = 20

@@ -1,68 +1,50 @@
-"""The client's verbs, typed."""
+"""The client that blocks: its verbs, typed and told. How each goes stands in `verbs`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Final, Self, TypedDict, Unpack
-from uuid import uuid4
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Final, Self, Unpack
 
 import httpx2
 
-from shared.client.http import TIMEOUT, Http, checked, problem_of, read
-from shared.client.result import Picture, Result, failure_of
-from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness, checked_key
-from shared.errors import GatewayUnavailable, JobNotFound, Unavailable, WaitTimeout
-from shared.generation import OutputFormat, Scheduler, Size
-from shared.jobs import JobStatus
-from shared.lanes import Lane
+from shared.access import Scope
+from shared.batches import BatchBody, BatchPage, ResultBody
+from shared.client import batches, http, verbs, webhooks
+from shared.client.batches import COUNTS_S
+from shared.client.drivers import Driver, options
+from shared.client.following import POLL_S
+from shared.client.http import TIMEOUT
+from shared.client.result import Result
+from shared.client.verbs import Order, Params
+from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness
+from shared.events import EventBody
+from shared.keyring import KeyBody, LimitsBody, Me, NewKeyBody, TenantBody
+from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
+from shared.webhooks import DeliveryBody, DeliveryPage, WebhookBody, WebhookEvent, WebhookWithSecret
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
-OUTAGE_S: Final = 30.0
-"""How long `wait` and `generate` bear a gateway, queue or store that is away: a restart takes less."""
-ANSWER_S: Final = 5.0
-"""How long after the end of its hold an answer may come; then its connection is taken for dead."""
-LAST_LOOK_S: Final = 1.0
-"""What `wait` grants its last look beyond its own time."""
-POLL_S: Final = 0.25
-"""How often a job's progress is looked at."""
-
-
-class Params(TypedDict, total=False):
-    """What may be said beside the prompt; what is left out is the model's default."""
-
-    negative_prompt: str
-    width: int
-    height: int
-    num_inference_steps: int
-    guidance_scale: float
-    seed: int
-    num_images: int
-    scheduler: Scheduler | str
-    output_format: OutputFormat | str
-    output_size: Size
-    model: str
-    metadata: dict[str, str]
-    lane: Lane | str
-    cancel_after: int
-    reuse: bool
-    preset: str
-    guidance_cutoff: float
-    deterministic: bool
 
 
 class Client:
-    """A gateway's client. Every method raises GatewayUnavailable if nothing answers at `base_url`."""
+    """A gateway's client. Every method raises GatewayUnavailable if nothing answers at `base_url`.
+
+    Where the gateway asks for keys, `api_key` is one, and every method raises KeyRequired, KeyRefused, ScopeMissing and
+    RateLimited as well. With `visitor` a key that has the scope `visit` acts for that visitor of its owner's.
+    """
 
     def __init__(
         self,
         base_url: str = DEFAULT_URL,
         *,
+        api_key: str | None = None,
+        visitor: str | None = None,
         timeout: httpx2.Timeout = TIMEOUT,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self._http = Http(base_url, timeout=timeout, transport=transport)
+        self._timeout = timeout
+        self._driver = Driver(options(base_url, api_key=api_key, visitor=visitor, timeout=timeout), transport)
+        self._run = self._driver.run
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +54,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._driver.close()
 
     def submit(
         self, prompt: str | JobRequest, *, idempotency_key: str | None = None, **params: Unpack[Params]
@@ -85,60 +67,49 @@ class Client:
         Raises InvalidRequest with every wrong field, QueueFull, TenantQueueFull, IdempotencyMismatch, or a subclass of
         Unavailable; the job was not accepted then. After GatewayUnavailable it may have been.
         """
-        if isinstance(prompt, JobRequest):
-            body: dict[str, object] = {**prompt.model_dump(exclude_none=True), **params}
-        else:
-            body = {"prompt": prompt, **params}
-        return read(JobBody, self._http.post("/v1/jobs", body, key=_key(idempotency_key)))
+        return self._run(verbs.submit(prompt, idempotency_key, params))
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobBody:
         """Submit a job that failed, expired or was canceled once more; returns the new job.
 
         Raises JobNotFound, NotRetryable, and what `submit` raises.
         """
-        path = f"/v1/jobs/{_segment(job_id)}/retry"
-        return read(JobBody, self._http.post(path, None, key=_key(idempotency_key)))
+        return self._run(verbs.retry(job_id, idempotency_key))
 
     def job(self, job_id: str) -> JobBody:
         """Read a job; raise JobNotFound if there is none."""
-        return read(JobBody, self._http.get(f"/v1/jobs/{_segment(job_id)}"))
+        return self._run(verbs.job(job_id))
 
     def jobs(self, *, cursor: str | None = None, limit: int | None = None) -> JobPage:
         """Read a page of jobs, newest first; `cursor` is the last page's `next_cursor`."""
-        said = {"cursor": cursor, "limit": limit}
-        query = {key: value for key, value in said.items() if value is not None}
-        return read(JobPage, self._http.get("/v1/jobs", query))
+        return self._run(verbs.jobs(cursor, limit))
 
     def cancel(self, job_id: str) -> JobBody:
         """Cancel a job unless it has ended; returns it as it stands then."""
-        return read(JobBody, self._http.post(f"/v1/jobs/{_segment(job_id)}/cancel", None))
+        return self._run(verbs.cancel(job_id))
 
     def delete(self, job_id: str) -> None:
         """Delete a job and its pictures, canceled first if it has not ended; raise JobNotFound if there is none."""
-        self._http.delete(f"/v1/jobs/{_segment(job_id)}")
+        self._run(verbs.delete(job_id))
 
     def image(self, job_id: str, index: int, *, redirect: bool = True) -> bytes:
         """Read a finished picture's file; raise ImageNotFound if there is none (yet).
 
         Without `redirect` it comes through the gateway, also where the store has a public address.
         """
-        query: dict[str, str | int] | None = None if redirect else {"redirect": "false"}
-        return self._http.get(f"/v1/jobs/{_segment(job_id)}/images/{index}", query).content
+        return self._run(verbs.image(job_id, index, redirect=redirect))
 
     def preview(self, job_id: str) -> bytes | None:
         """Read the latest preview of a running job, a small JPEG; None if there is none."""
-        response = self._http.get_any(f"/v1/jobs/{_segment(job_id)}/preview")
-        if response.status_code == HTTPStatus.NOT_FOUND and problem_of(response).code != JobNotFound.code:
-            return None
-        return checked(response).content
+        return self._run(verbs.preview(job_id))
 
     def models(self) -> tuple[ModelBody, ...]:
         """Read what is served: limits, sizes, schedulers, defaults; empty if no worker has started yet."""
-        return read(ModelList, self._http.get("/v1/models")).data
+        return self._run(verbs.models())
 
     def ready(self) -> Readiness:
         """Ask whether the service can draw now; `checks` says what is missing."""
-        return read(Readiness, self._http.get_any("/readyz"))
+        return self._run(verbs.ready())
 
     def wait(
         self,
@@ -155,35 +126,23 @@ class Client:
         error of a longer one names the job. Raises WaitTimeout after `timeout_s`, or up to `LAST_LOOK_S` later if
         nothing answers; the job goes on then.
         """
-        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        patience, last = _Patience(job_id), None
-        while True:
-            asked_at = time.monotonic()
-            left_s = max(0.0, deadline - asked_at)
-            # Who follows the progress hears of each move, who doesn't of the end alone.
-            longest_s = self._http.longest_hold_s
-            hold_s = longest_s if on_progress is None else min(poll_s, longest_s) if last else 0.0
-            version = last.version if last and on_progress is not None else None
-            try:
-                job = self._look(job_id, hold_s=min(hold_s, left_s), version=version, left_s=left_s)
-            except (GatewayUnavailable, Unavailable) as error:
-                patience.bear(error)
-                next_at = time.monotonic() + poll_s
-            else:
-                patience.renew()
-                is_news = last is None or _seen_of(job) != _seen_of(last)
-                if on_progress is not None and is_news:
-                    on_progress(job)
-                if job.status.is_terminal:
-                    return job
-                last = job
-                # An answer that was not held and is no news: the gateway stops, or can't hold any.
-                next_at = 0.0 if is_news else asked_at + min(poll_s, hold_s)
-            now = time.monotonic()
-            if now >= deadline:
-                raise WaitTimeout(f"Job {job_id} was not done after {timeout_s:g} s. It goes on.")
-            if next_at > now:
-                time.sleep(min(next_at, deadline) - now)
+        return self._run(
+            verbs.wait(
+                job_id, client_timeout=self._timeout, timeout_s=timeout_s, on_progress=on_progress, poll_s=poll_s
+            )
+        )
+
+    def follow(self, job_id: str, *, previews: bool = False) -> Generator[EventBody]:
+        """Iterate over what happens to a job, as it happens, from how it stands now to its end.
+
+        A stream that breaks off is opened again where it was: no picture and no end is missed. An outage is borne as
+        `wait` bears it. Raises JobNotFound if there is no such job.
+        """
+        return self._driver.each(verbs.follow(job_id, client_timeout=self._timeout, previews=previews))
+
+    def result(self, job: JobBody) -> Result:
+        """Fetch the pictures of a job that has ended; raise a subclass of GenerationFailed if it has none."""
+        return self._run(verbs.result(job))
 
     def generate(
         self,
@@ -198,62 +157,170 @@ class Client:
         Raises what `submit` and `wait` raise, and a subclass of GenerationFailed if the job ended
         without its pictures.
         """
-        job = self.submit(prompt, **params)
-        job = self.wait(job.id, timeout_s=timeout_s, on_progress=on_progress)
-        if job.status is not JobStatus.SUCCEEDED:
-            raise failure_of(job)
-        return Result(job, tuple(Picture(job.id, info, self._fetch(job.id, info.index)) for info in job.images))
+        return self._run(
+            verbs.generate(prompt, params, client_timeout=self._timeout, timeout_s=timeout_s, on_progress=on_progress)
+        )
 
-    def _look(self, job_id: str, *, hold_s: float, version: int | None, left_s: float) -> JobBody:
-        """Read a job, once: who waits looks again anyway. The gateway may hold its answer for `hold_s`."""
-        query: dict[str, str | int] = {} if hold_s == 0 else {"wait": f"{hold_s:.3f}"}
-        if query and version is not None:
-            query["version"] = version
-        within_s = min(hold_s + ANSWER_S, left_s + LAST_LOOK_S)
-        return read(JobBody, self._http.get_once(f"/v1/jobs/{_segment(job_id)}", query, within_s=within_s))
+    def submit_batch(
+        self, requests: Path | Iterable[str | JobRequest], *, name: str = "", idempotency_key: str | None = None
+    ) -> BatchBody:
+        """Ask for the pictures of many requests: prompts, requests, or a file of JSON Lines of what a request is.
 
-    def _fetch(self, job_id: str, index: int) -> bytes:
-        """Read a finished picture's file, and wait out an outage as `wait` does."""
-        patience = _Patience(job_id)
-        while True:
-            try:
-                return self.image(job_id, index)
-            except (GatewayUnavailable, Unavailable) as error:
-                patience.bear(error)
-            time.sleep(POLL_S)
+        Accepted whole or not at all, and tried again as `submit` is. Raises InvalidRequest with what is wrong by line,
+        IdempotencyMismatch, or a subclass of Unavailable; and OSError if the file can't be read.
+        """
+        return self._run(batches.submit(batches.lines_of(requests), name, http.once(idempotency_key)))
 
+    def batch(self, batch_id: str) -> BatchBody:
+        """Read a batch: how many of its lines wait, are under way, have ended; raise BatchNotFound if there is none."""
+        return self._run(batches.batch(batch_id))
 
-class _Patience:
-    """With a gateway that is away while a job is followed."""
+    def batches(self, *, cursor: str | None = None, limit: int | None = None) -> BatchPage:
+        """Read a page of batches, newest first; `cursor` is the last page's `next_cursor`."""
+        return self._run(batches.batches(cursor, limit))
 
-    def __init__(self, job_id: str) -> None:
-        self._job_id = job_id
-        self._away_since: float | None = None
+    def wait_batch(
+        self,
+        batch_id: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[BatchBody], object] | None = None,
+        poll_s: float = COUNTS_S,
+    ) -> BatchBody:
+        """Wait until each line of a batch has ended, or the batch was canceled, and return it.
 
-    def renew(self) -> None:
-        """Note an answer."""
-        self._away_since = None
+        The gateway tells the moment it has. `on_progress` is called with each change of its counts that is seen, which
+        is looked for every `poll_s`, and with the end. Outages and `timeout_s` are borne as `wait` bears them.
+        """
+        return self._run(
+            batches.wait(
+                batch_id, client_timeout=self._timeout, timeout_s=timeout_s, on_progress=on_progress, poll_s=poll_s
+            )
+        )
 
-    def bear(self, error: GatewayUnavailable | Unavailable) -> None:
-        """Return while the outage is short; else raise the error with the job's id, so that it is not drawn twice."""
-        now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-        if now - self._away_since > OUTAGE_S:
-            raise type(error).quoted(f"{error} Job {self._job_id} was accepted: wait for it by its id.") from error
+    def batch_results(self, batch_id: str, *, unended: bool = False) -> Generator[ResultBody]:
+        """Iterate over the lines that have ended, in their order, and what became of each; `unended`: over all lines.
 
+        They are read as they are taken. An answer that breaks off is asked for again and goes on with the next line;
+        an outage is borne as `wait` bears it. Raises BatchNotFound.
+        """
+        return self._driver.each(batches.results(batch_id, unended=unended, client_timeout=self._timeout))
 
-def _seen_of(job: JobBody) -> tuple[object, ...]:
-    """What makes it another job to look at."""
-    return job.version, job.position, job.progress
+    def save_batch(self, batch_id: str, path: str | Path) -> Path:
+        """Write the pictures of all lines that have ended to a ZIP archive, with a manifest, and say where.
 
+        It is written as it comes, and `path` is there, or another file than before, once it is whole. Raises
+        BatchNotFound, GatewayUnavailable if it breaks off, OSError if it can't be written.
+        """
+        return self._driver.save(batches.archive(batch_id, client_timeout=self._timeout), Path(path))
 
-def _key(said: str | None) -> str:
-    return uuid4().hex if said is None else checked_key(said)
+    def cancel_batch(self, batch_id: str) -> BatchBody:
+        """Cancel a batch unless it has ended, with its jobs and open lines; returns it as it stands then."""
+        return self._run(batches.cancel(batch_id))
 
+    def delete_batch(self, batch_id: str) -> None:
+        """Delete a batch, its jobs and their pictures, canceled first if it goes on. Raises BatchNotFound."""
+        self._run(batches.delete(batch_id))
 
-def _segment(job_id: str) -> str:
-    """Keep what is no id from reaching another route."""
-    if not job_id.isalnum() or not job_id.isascii():
-        raise JobNotFound(job_id)
-    return job_id
+    def create_webhook(
+        self, url: str, *, events: Iterable[WebhookEvent | str] | None = None, description: str = ""
+    ) -> WebhookWithSecret:
+        """Have ends told to an address: those of jobs, or the `events` named. Only this answer tells the secret.
+
+        It is sent once: after GatewayUnavailable the webhook may be there all the same. Raises InvalidRequest.
+        """
+        return self._run(webhooks.create(url, events, description))
+
+    def webhooks(self) -> tuple[WebhookBody, ...]:
+        """List the webhooks, the oldest first."""
+        return self._run(webhooks.webhooks())
+
+    def webhook(self, webhook_id: str) -> WebhookBody:
+        """Read a webhook; raise WebhookNotFound if there is none."""
+        return self._run(webhooks.webhook(webhook_id))
+
+    def change_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Iterable[WebhookEvent | str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> WebhookBody:
+        """Change what is named; `enabled` switches it off and on. Raises WebhookNotFound, InvalidRequest."""
+        return self._run(webhooks.change(webhook_id, url=url, events=events, description=description, enabled=enabled))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Forget a webhook and what waits for it; raise WebhookNotFound if there is none."""
+        self._run(webhooks.delete(webhook_id))
+
+    def renew_webhook_secret(self, webhook_id: str) -> WebhookWithSecret:
+        """Give a webhook another secret, which only this answer tells; for a day messages are signed by both."""
+        return self._run(webhooks.renew_secret(webhook_id))
+
+    def test_webhook(self, webhook_id: str) -> DeliveryBody:
+        """Send a webhook a test; `deliveries` tells what came of it. Raises WebhookNotFound, WebhookOff."""
+        return self._run(webhooks.test(webhook_id))
+
+    def deliveries(self, webhook_id: str, *, cursor: str | None = None, limit: int | None = None) -> DeliveryPage:
+        """Read a page of what a webhook was told and is to be told, latest first, with each try."""
+        return self._run(webhooks.deliveries(webhook_id, cursor, limit))
+
+    def replay_delivery(self, webhook_id: str, delivery_id: str) -> DeliveryBody:
+        """Send a delivery again, now. Raises WebhookNotFound, DeliveryNotFound, WebhookOff."""
+        return self._run(webhooks.replay(webhook_id, delivery_id))
+
+    def workers(self) -> WorkerList:
+        """List the living workers: what each serves, holds and shall do. For operators."""
+        return self._run(verbs.workers())
+
+    def queue(self) -> QueueBody:
+        """Tell what waits and runs for each model. For operators."""
+        return self._run(verbs.queue())
+
+    def set_aside(self, *, limit: int | None = None) -> SetAsideList:
+        """List the jobs that were given up as `worker_lost`, latest first. For operators."""
+        return self._run(verbs.set_aside(limit))
+
+    def direct_all(self, order: Order) -> QueueBody:
+        """Tell all workers to pause, resume or drain, those too that come later. For operators."""
+        return self._run(verbs.direct_all(order))
+
+    def direct_worker(self, order: Order, worker_id: str) -> WorkerBody:
+        """Tell one worker to pause, resume or drain; raise WorkerNotFound if it doesn't live. For operators."""
+        return self._run(verbs.direct_worker(order, worker_id))
+
+    def create_key(
+        self,
+        name: str,
+        tenant: str,
+        *,
+        scopes: Iterable[Scope | str] | None = None,
+        expires_after_s: int | None = None,
+    ) -> NewKeyBody:
+        """Make a key; `key` of what is returned is in no other answer. Without `scopes` it may submit and read.
+
+        Sent once: after GatewayUnavailable look for a key of this name and revoke it. For operators.
+        """
+        return self._run(verbs.create_key(name, tenant, scopes, expires_after_s))
+
+    def keys(self) -> tuple[KeyBody, ...]:
+        """List the keys, newest first, without their secrets. For operators."""
+        return self._run(verbs.keys())
+
+    def revoke_key(self, key_id: str) -> None:
+        """Forget a key; raise KeyNotFound if there is none. For operators."""
+        self._run(verbs.revoke_key(key_id))
+
+    def tenants(self) -> tuple[TenantBody, ...]:
+        """List the tenants that have had a key or limits. For operators."""
+        return self._run(verbs.tenants())
+
+    def limit_tenant(self, name: str, limits: LimitsBody) -> TenantBody:
+        """Set all of a tenant's limits; what is None is as for everybody. For operators."""
+        return self._run(verbs.limit_tenant(name, limits))
+
+    def me(self) -> Me:
+        """Tell who asks, and what that opens."""
+        return self._run(verbs.me())

@@ -1,18 +1,18 @@
-"""The client's side of HTTP: one pool of connections, bounded retries, answers turned into errors."""
+"""How the client asks: bounded retries, answers turned into errors. Does no I/O: each function is a flow (`steps`)."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from shared.contract import IDEMPOTENCY_KEY, Problem
+from shared.client.steps import Flow, Open, Pause, Send, sent
+from shared.contract import IDEMPOTENCY_KEY, Problem, checked_key
 from shared.errors import (
     DarkroomError,
     FieldError,
@@ -22,116 +22,112 @@ from shared.errors import (
     UnexpectedAnswer,
     leaf_of,
 )
-from shared.network import LOOPBACK
 
 TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
-HOLD_S: Final = 15.0
-"""How long the gateway may hold an answer: less than proxies bear."""
 RETRY_DELAYS_S: Final = (0.1, 0.4)
 """Waits before what may be sent twice is sent again after its connection broke."""
 MOST_PATIENCE_S: Final = 2
 """A 503 that asks to come back within this is obeyed once by what may be sent twice, but for reading: who reads a job
 reads it again anyway."""
 
+_BEHIND_A_PROXY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+"""With a page of its own, a proxy's words for a gateway that is away."""
 _BROKEN: Final = (httpx2.ConnectError, httpx2.ReadError, httpx2.RemoteProtocolError)
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
+Query = Mapping[str, str | int]
 
 
-class Http:
-    """Sends requests to one gateway. Raises GatewayUnavailable if nothing answers."""
+def post(path: str, body: Mapping[str, object] | None, *, key: str | None = None) -> Flow[httpx2.Response]:
+    """Send `body` as JSON; raise the error that the gateway names.
 
-    def __init__(self, base_url: str, *, timeout: httpx2.Timeout, transport: httpx2.BaseTransport | None) -> None:
-        self.base_url = base_url
-        self._timeout = timeout
-        self._http = httpx2.Client(
-            base_url=base_url,
-            timeout=timeout,
-            transport=transport,
-            follow_redirects=True,
-            # A proxy from the environment can't reach a gateway on this machine.
-            trust_env=urlsplit(base_url).hostname not in LOOPBACK,
-        )
+    Once, but with an idempotency key again after a broken connection or a short outage: it counts once all the same.
+    """
+    if key is None:
+        return checked((yield from send(Send("POST", path, None, *_as_json(body, {})))))
+    return (yield from post_once(Send("POST", path, None, *_as_json(body, {IDEMPOTENCY_KEY: key}))))
 
-    @property
-    def longest_hold_s(self) -> float:
-        """How long the gateway may hold an answer: well below the time-out."""
-        read_s = self._timeout.read
-        return HOLD_S if read_s is None else min(HOLD_S, read_s / 2)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+def post_once(step: Send) -> Flow[httpx2.Response]:
+    """Send what has an idempotency key, and send it again as `post` does; raise the error that the gateway names."""
+    response = yield from send(step, RETRY_DELAYS_S)
+    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and _retry_after_s(response) <= MOST_PATIENCE_S:
+        yield Pause(_retry_after_s(response))
+        response = yield from send(step, RETRY_DELAYS_S)
+    return checked(response)
 
-    def post(self, path: str, body: dict[str, object] | None, *, key: str | None = None) -> httpx2.Response:
-        """Send `body` as JSON; raise the error that the gateway names.
 
-        Once, but with an idempotency key again after a broken connection or a short outage: it counts once all the
-        same.
-        """
+def once(said: str | None) -> str:
+    """Draw an idempotency key unless there is one. Raises InvalidRequest."""
+    return uuid4().hex if said is None else checked_key(said)
+
+
+def put(path: str, body: Mapping[str, object]) -> Flow[httpx2.Response]:
+    """Put `body`, as JSON, in the place of what is at `path`; raise the error that the gateway names."""
+    return checked((yield from send(Send("PUT", path, None, *_as_json(body, {})))))
+
+
+def patch(path: str, body: Mapping[str, object]) -> Flow[httpx2.Response]:
+    """Change what is at `path` by what `body` names, as JSON; raise the error that the gateway names."""
+    return checked((yield from send(Send("PATCH", path, None, *_as_json(body, {})))))
+
+
+def delete(path: str) -> Flow[httpx2.Response]:
+    """Delete what is at `path`, sent once; raise the error that the gateway names."""
+    return checked((yield from send(Send("DELETE", path))))
+
+
+def said(**query: str | int | None) -> Query:
+    """What of a query was given."""
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def get(path: str, query: Query | None = None) -> Flow[httpx2.Response]:
+    """Read `path`, again when the connection breaks; raise the error that the gateway names."""
+    return checked((yield from get_any(path, query)))
+
+
+def get_any(path: str, query: Query | None = None) -> Flow[httpx2.Response]:
+    """Read `path` as `get` does, and return the answer whatever its status."""
+    return (yield from send(Send("GET", path, query), RETRY_DELAYS_S))
+
+
+def send(step: Send | Open, delays_s: tuple[float, ...] = ()) -> Flow[httpx2.Response]:
+    """Send, and again after each delay while the connection breaks. Raises GatewayUnavailable if nothing answers."""
+    for delay_s in (*delays_s, None):
         try:
-            content = None if body is None else to_json(body)
-        except PydanticSerializationError as error:
-            raise InvalidRequest((FieldError("body", f"Can't be written as JSON: {error}."),)) from error
-        headers = {} if content is None else {"Content-Type": "application/json"}
-        if key is not None:
-            headers[IDEMPOTENCY_KEY] = key
-
-        def send() -> httpx2.Response:
-            return self._http.post(path, content=content, headers=headers)
-
-        if key is None:
-            return checked(self._send(send, ()))
-        response = self._send(send, RETRY_DELAYS_S)
-        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and _retry_after_s(response) <= MOST_PATIENCE_S:
-            time.sleep(_retry_after_s(response))
-            response = self._send(send, RETRY_DELAYS_S)
-        return checked(response)
-
-    def delete(self, path: str) -> None:
-        """Delete what is at `path`, sent once; raise the error that the gateway names."""
-        checked(self._send(lambda: self._http.delete(path), ()))
-
-    def get(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
-        """Read `path`; raise the error that the gateway names."""
-        return checked(self.get_any(path, query))
-
-    def get_once(self, path: str, query: dict[str, str | int], *, within_s: float) -> httpx2.Response:
-        """Read `path` as `get` does, but not again after a broken connection; `within_s` shortens the time-out."""
-        timeout = _shortened(self._timeout, within_s)
-        return checked(self._send(lambda: self._http.get(path, params=query, timeout=timeout), ()))
-
-    def get_any(self, path: str, query: dict[str, str | int] | None = None) -> httpx2.Response:
-        """Read `path` as `get` does, and return the answer whatever its status."""
-        return self._send(lambda: self._http.get(path, params=query), RETRY_DELAYS_S)
-
-    def _send(self, send: Callable[[], httpx2.Response], delays_s: tuple[float, ...]) -> httpx2.Response:
-        """Send, and again after each delay while the connection breaks."""
-        for delay_s in (*delays_s, None):
-            try:
-                return send()
-            except httpx2.HTTPError as error:
-                if delay_s is None or not isinstance(error, _BROKEN):
-                    raise self._unreachable(error) from error
-                time.sleep(delay_s)
-        raise AssertionError("the last try returns or raises")
-
-    def _unreachable(self, error: httpx2.HTTPError) -> GatewayUnavailable:
-        return GatewayUnavailable(
-            f"The gateway at {self.base_url} does not answer ({type(error).__name__}). "
-            "Check that it runs and that the address is right."
-        )
+            return (yield from sent(step))
+        except httpx2.HTTPError as error:
+            if delay_s is None or not isinstance(error, _BROKEN):
+                raise unreachable(error) from error
+            yield Pause(delay_s)
+    raise AssertionError("the last try returns or raises")
 
 
-def _shortened(timeout: httpx2.Timeout, limit_s: float) -> httpx2.Timeout:
+def unreachable(error: httpx2.HTTPError) -> GatewayUnavailable:
+    """Say that nothing answers, and where."""
+    url = error.request.url
+    return GatewayUnavailable(
+        f"The gateway at {url.scheme}://{url.netloc.decode()} does not answer ({type(error).__name__}). "
+        "Check that it runs and that the address is right."
+    )
+
+
+def shortened(timeout: httpx2.Timeout, limit_s: float) -> httpx2.Timeout:
+    """Bound each phase of a time-out."""
     phases = timeout.as_dict().items()
     return httpx2.Timeout(**{phase: limit_s if said is None else min(said, limit_s) for phase, said in phases})
 
 
 def read(body: type[BodyT], response: httpx2.Response) -> BodyT:
     """Parse an answer; raise UnexpectedAnswer if it is something else."""
+    return parsed(body, response.content, response)
+
+
+def parsed(body: type[BodyT], content: bytes, response: httpx2.Response) -> BodyT:
+    """Parse an answer or a part of one; raise UnexpectedAnswer if it is something else."""
     try:
-        return body.model_validate_json(response.content)
+        return body.model_validate_json(content)
     except ValidationError as error:
         raise UnexpectedAnswer(
             f"{response.url} answered {response.status_code} with something that is no {body.__name__}. "
@@ -148,7 +144,25 @@ def checked(response: httpx2.Response) -> httpx2.Response:
     """Return a successful answer; raise the error that any other one names."""
     if response.is_success:
         return response
-    raise _error_of(problem_of(response), response)
+    try:
+        problem = problem_of(response)
+    except UnexpectedAnswer as error:
+        if response.status_code in _BEHIND_A_PROXY:
+            raise GatewayUnavailable(
+                f"A proxy at {response.url.host} answers {response.status_code}: the gateway behind it is away."
+            ) from error
+        raise
+    raise _error_of(problem, response)
+
+
+def _as_json(body: Mapping[str, object] | None, headers: dict[str, str]) -> tuple[bytes | None, dict[str, str]]:
+    """What to send for `body`, and with which headers."""
+    if body is None:
+        return None, headers
+    try:
+        return to_json(body), {**headers, "Content-Type": "application/json"}
+    except PydanticSerializationError as error:
+        raise InvalidRequest((FieldError("body", f"Can't be written as JSON: {error}."),)) from error
 
 
 def _error_of(problem: Problem, response: httpx2.Response) -> DarkroomError:

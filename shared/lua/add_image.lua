@@ -1,5 +1,5 @@
 -- add_image: record a picture that the object store holds.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -13,7 +13,13 @@
 --
 -- Moves nothing
 
-local verdict = standing(ARGV[1], ARGV[2])
+local id, name = ARGV[1], 'image:' .. ARGV[3]
+local verdict = standing(id, ARGV[2])
 if verdict ~= 'OK' then return {verdict} end
-redis.call('HSET', key.job(ARGV[1]), 'image:' .. ARGV[3], ARGV[4])
+if field(id, name) ~= ARGV[4] then
+  local tenant = field(id, 'tenant')
+  redis.call('HSET', key.job(id), name, ARGV[4])
+  note_change(id, tenant)
+  tell('image', id, tenant)
+end
 return {'OK'}

@@ -1,5 +1,5 @@
 -- announce: publish the card of a model that a worker is about to serve.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model

@@ -1,5 +1,5 @@
 -- cancel: end a job that has not ended. Its worker is told when it next speaks.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

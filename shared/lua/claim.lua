@@ -1,5 +1,5 @@
 -- claim: lease the job that goes next. The same token again gets the same job.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model

@@ -1,5 +1,5 @@
 -- discard: take objects that the store no longer has off the list, those of them whose time had come.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1...]  keys of objects

@@ -1,5 +1,5 @@
 -- erase: forget a job and have its pictures deleted. One that has not ended is canceled first.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -17,8 +17,4 @@
 local id = ARGV[1]
 local verdict = ownership(id, ARGV[2])
 if verdict ~= 'OK' then return {verdict} end
-local status, began, attempt = unpack(redis.call('HMGET', key.job(id), 'status', 'started_at_ms', 'attempt'))
-if status == 'queued' or status == 'running' then close(id, 'canceled') end
--- One that succeeded at its first attempt has had all of its uploads.
-local may_come_late = began and (status ~= 'succeeded' or tonumber(attempt) > 1)
-return {'OK', forget(id, may_come_late and tonumber(ARGV[3]) or 0)}
+return {'OK', erase_job(id, tonumber(ARGV[3]))}

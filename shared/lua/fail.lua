@@ -1,5 +1,5 @@
 -- fail: end a job without its pictures.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

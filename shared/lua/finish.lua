@@ -1,5 +1,5 @@
 -- finish: end a job whose pictures are all recorded.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

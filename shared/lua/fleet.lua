@@ -1,5 +1,5 @@
 -- fleet: tell which models are known, last served first, which workers live and what they were told; forget the rest.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  ms for which a worker that fell silent is remembered, and what it was told

@@ -1,5 +1,5 @@
 -- heartbeat: say that a worker lives, and so does the card of its model; hear what the operators want of it.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  worker id

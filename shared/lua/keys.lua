@@ -4,6 +4,7 @@
 
 local key = {
   sequence = KEYS[1] .. 'sequence',
+  change = KEYS[1] .. 'change',
   models = KEYS[1] .. 'models',
   stale = KEYS[1] .. 'stale',
   leases = KEYS[1] .. 'leases',
@@ -18,10 +19,17 @@ local key = {
   cards = KEYS[1] .. 'cards',
   workers = KEYS[1] .. 'workers',
   born = KEYS[1] .. 'born',
+  access_keys = KEYS[1] .. 'access_keys',
+  tenants = KEYS[1] .. 'tenants',
   changes = KEYS[1] .. 'changes', -- a channel
+  outbox = KEYS[1] .. 'outbox',
+  couriers = KEYS[1] .. 'couriers',
+  feeding = KEYS[1] .. 'feeding',
+  erasing = KEYS[1] .. 'erasing',
 }
 function key.job(id) return KEYS[1] .. 'job:' .. id end
 function key.jobs(tenant) return KEYS[1] .. 'jobs:' .. tenant end
+function key.changed(tenant) return KEYS[1] .. 'changed:' .. tenant end
 function key.running(tenant) return KEYS[1] .. 'running:' .. tenant end
 function key.parked(tenant) return KEYS[1] .. 'parked:' .. tenant end
 function key.order(model, lane) return KEYS[1] .. 'order:' .. lane .. ':' .. model end
@@ -39,3 +47,15 @@ function key.holders(id) return KEYS[1] .. 'holders:' .. id end
 function key.idle(model) return KEYS[1] .. 'idle:' .. model end
 function key.card(model) return KEYS[1] .. 'card:' .. model end
 function key.worker(id) return KEYS[1] .. 'worker:' .. id end
+function key.webhooks(tenant) return KEYS[1] .. 'webhooks:' .. tenant end
+function key.webhook(id) return KEYS[1] .. 'webhook:' .. id end
+function key.pending(webhook) return KEYS[1] .. 'pending:' .. webhook end
+function key.deliveries(webhook) return KEYS[1] .. 'deliveries:' .. webhook end
+function key.delivery(id) return KEYS[1] .. 'delivery:' .. id end
+function key.batch(id) return KEYS[1] .. 'batch:' .. id end
+function key.batches(tenant) return KEYS[1] .. 'batches:' .. tenant end
+function key.lines(batch) return KEYS[1] .. 'lines:' .. batch end
+function key.line_jobs(batch) return KEYS[1] .. 'line_jobs:' .. batch end
+function key.unended(batch) return KEYS[1] .. 'unended:' .. batch end
+function key.access(id) return KEYS[1] .. 'access:' .. id end
+function key.limits(tenant) return KEYS[1] .. 'limits:' .. tenant end

@@ -1,5 +1,5 @@
 -- outlook: tell what lies ahead of a model's queue: how much waits, how far the running jobs are, how lanes share.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model

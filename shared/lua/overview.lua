@@ -1,5 +1,5 @@
 -- overview: tell which models have ever had jobs, and how many submits found their pictures made or being made.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 --

@@ -1,5 +1,5 @@
 -- page: list a tenant's jobs, newest first.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant

@@ -1,5 +1,5 @@
 -- postpone: leave objects on the list that the store refuses to delete, and let others come before them.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]     ms from now before which they are not told again

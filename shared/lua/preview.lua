@@ -1,5 +1,5 @@
 -- preview: fetch the latest preview of a job.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

@@ -1,5 +1,5 @@
 -- progress: tell how far a job is. Steps only count up, so that a late report undoes none.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -27,4 +27,5 @@ if ARGV[6] ~= '' then redis.call('HSET', key.job(id), 'reading', ARGV[6]) end
 for at = 7, #ARGV, 2 do
   redis.call('HSET', key.job(id), 'warning:' .. ARGV[at], ARGV[at + 1])
 end
+tell('progress', id, field(id, 'tenant'))
 return {'OK'}

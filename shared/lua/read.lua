@@ -1,17 +1,17 @@
--- read: tell all that is known of a job.
--- With: keys, work, fair, record
+-- read: tell all that is known of jobs.
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
--- ARGV[1]  job id
--- ARGV[2]  tenant
+-- ARGV[1...]  job ids, each with the tenant who asks
 --
 -- Replies
---   OK job
---   MISSING       no such job
---   NOT_YOURS     another tenant's
+--   OK found      for each job {OK, job}, {MISSING} (no such job) or {NOT_YOURS} (another tenant's)
 --
 -- Moves nothing
 
-local verdict = ownership(ARGV[1], ARGV[2])
-if verdict ~= 'OK' then return {verdict} end
-return {'OK', describe(ARGV[1])}
+local found = {}
+for at = 1, #ARGV, 2 do
+  local id, verdict = ARGV[at], ownership(ARGV[at], ARGV[at + 1])
+  found[#found + 1] = verdict == 'OK' and {verdict, describe(id)} or {verdict}
+end
+return {'OK', found}

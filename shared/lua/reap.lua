@@ -1,6 +1,6 @@
 -- reap: take expired leases away, their attempts charged; end what is past its deadline; tell which models have jobs
 -- waiting.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  lease in ms

@@ -1,5 +1,5 @@
 -- recall: find the job of an idempotency key, before anything else is asked about a request that may be a repeated one.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -13,7 +13,7 @@
 --
 -- Moves nothing
 
-local before, is_same = recalled(ARGV[1], ARGV[2], ARGV[3])
+local before, is_same = recalled('job', ARGV[1], ARGV[2], ARGV[3])
 if not before then return {'NONE'} end
 if not is_same then return {'MISMATCH'} end
 return {'OK', describe(before)}

@@ -1,9 +1,15 @@
 -- A job's record: how it is read, whose it is, and the moves that several verbs share.
--- Stands on keys, work, fair.
+-- Stands on keys, work, fair, outbox.
 
--- Tell those who wait for the job to look. A user of Redis without the channel's rights tells nobody: they look anyway.
-local function tell(id)
-  redis.pcall('PUBLISH', key.changes, id)
+-- Tell those who wait for the job, or follow it, to look; of a key or of limits, the gateways. shared/keys.py has the form
+-- of a word. A user of Redis without the channel's rights tells nobody: they look anyway.
+local function tell(kind, id, tenant)
+  redis.pcall('PUBLISH', key.changes, kind .. ':' .. id .. ':' .. tenant)
+end
+
+-- The job has changed in a way that its tenant must not miss: it becomes the last of the tenant's changed jobs.
+local function note_change(id, tenant)
+  redis.call('ZADD', key.changed(tenant), redis.call('INCR', key.change), id)
 end
 
 local function now_ms()
@@ -20,36 +26,53 @@ local function is_at_limit(tenant, most)
   return most > 0 and redis.call('SCARD', key.running(tenant)) >= most
 end
 
--- {id, place among the waiting or -1, jobs ahead in its lane, their ms of work, what holds it or '', {field, value, ...}}
-local function describe(id)
-  local fields = redis.call('HGETALL', key.job(id))
-  local status, tenant, follows, most = unpack(redis.call('HMGET', key.job(id),
-    'status', 'tenant', 'follows', 'max_running'))
-  local held, drawn = '', id
+-- How a job stands: its place among the waiting or -1, jobs ahead in its lane, their ms of work, what holds it or ''; its
+-- denoising step, which is the other's for a job that waits for another's pictures.
+local function stand_of(id)
+  local status, tenant, follows, most, step = unpack(redis.call('HMGET', key.job(id),
+    'status', 'tenant', 'follows', 'max_running', 'step'))
+  local held = ''
   if follows then
-    held, drawn = 'joined', follows
-    fields[#fields + 1] = 'step'
-    fields[#fields + 1] = field(follows, 'step')
+    held = 'joined'
+    status, step = unpack(redis.call('HMGET', key.job(follows), 'status', 'step'))
   elseif status == 'queued' and is_at_limit(tenant, tonumber(most)) then
     held = 'running_limit'
   end
-  if field(drawn, 'status') ~= 'queued' then return {id, -1, 0, 0, held, fields} end
-  local place, jobs, work = ahead_of(spot_of(drawn))
+  if status ~= 'queued' then return -1, 0, 0, held, step end
+  local place, jobs, work = ahead_of(spot_of(follows or id))
+  return place, jobs, work, held, step
+end
+
+-- {id, place among the waiting or -1, jobs ahead in its lane, their ms of work, what holds it or '', {field, value, ...}}
+local function describe(id)
+  local fields = redis.call('HGETALL', key.job(id))
+  local place, jobs, work, held, step = stand_of(id)
+  if held == 'joined' then
+    fields[#fields + 1] = 'step'
+    fields[#fields + 1] = step
+  end
   return {id, place, jobs, work, held, fields}
+end
+
+-- Whose a job is; nil if there is none, or only what is left of one that was erased with its batch.
+local function owner_of(id)
+  local owner, batch = unpack(redis.call('HMGET', key.job(id), 'tenant', 'batch'))
+  if batch and redis.call('ZSCORE', key.erasing, batch) then return nil end
+  return owner or nil
 end
 
 -- What a tenant may know: OK, MISSING (no such job) or NOT_YOURS.
 local function ownership(id, tenant)
-  local owner = field(id, 'tenant')
+  local owner = owner_of(id)
   if not owner then return 'MISSING' end
   return owner == tenant and 'OK' or 'NOT_YOURS'
 end
 
--- The job of an idempotency key, and whether the key came with this body then; nil if it has none. Whoever is told of
--- it knows of the job from now on, so `withdraw` keeps it.
-local function recalled(tenant, request, fingerprint)
-  local before, known = unpack(redis.call('HMGET', key.request(tenant, request), 'job', 'fingerprint'))
-  if not before or redis.call('EXISTS', key.job(before)) == 0 then return nil end
+-- What an idempotency key made, a 'job' or a 'batch', and whether the key came with this body then; nil if there is none.
+-- Whoever is told of it knows of it from now on, so it is not withdrawn any more.
+local function recalled(kind, tenant, request, fingerprint)
+  local before, known = unpack(redis.call('HMGET', key.request(tenant, request), kind, 'fingerprint'))
+  if not before or redis.call('EXISTS', key[kind](before)) == 0 then return nil end
   if known ~= fingerprint then return before, false end
   redis.call('HSET', key.request(tenant, request), 'repeated', 1)
   return before, true
@@ -67,9 +90,11 @@ end
 
 -- Every move goes through here: it raises the version, by which readers know old news from new, and tells those who wait.
 local function move(id, status)
+  local tenant = field(id, 'tenant')
   redis.call('HSET', key.job(id), 'status', status)
   redis.call('HINCRBY', key.job(id), 'version', 1)
-  tell(id)
+  note_change(id, tenant)
+  tell('move', id, tenant)
 end
 
 -- Nobody works on it any more.
@@ -162,6 +187,72 @@ local function dismiss_followers(id, status)
   end
 end
 
+-- What a tenant may know of a batch: OK, MISSING (none of this id) or NOT_YOURS.
+local function whose_batch(batch, tenant)
+  local owner = redis.call('HGET', key.batch(batch), 'tenant')
+  if not owner then return 'MISSING' end
+  return owner == tenant and 'OK' or 'NOT_YOURS'
+end
+
+-- {id, lines that are jobs by now, those of them that have not ended, {field, value, ...}}
+local function describe_batch(batch)
+  return {batch, redis.call('LLEN', key.line_jobs(batch)), redis.call('SCARD', key.unended(batch)),
+    redis.call('HGETALL', key.batch(batch))}
+end
+
+-- running -> ended, canceled: it is kept for a while from now on.
+local function close_batch(batch, status)
+  local now = now_ms()
+  redis.call('HSET', key.batch(batch), 'status', status, 'completed_at_ms', now)
+  redis.call('ZREM', key.feeding, batch)
+  local tenant, keep_s = unpack(redis.call('HMGET', key.batch(batch), 'tenant', 'keep_s'))
+  tell('batch', batch, tenant)
+  post_end(tenant, {batch = batch}, 'batch.ended', now)
+  for _, name in ipairs({key.batch(batch), key.lines(batch), key.line_jobs(batch)}) do
+    redis.call('EXPIRE', name, keep_s)
+  end
+end
+
+-- A line has become a job.
+local function enter_batch(id, batch, line)
+  redis.call('HSET', key.job(id), 'batch', batch, 'line', line)
+  redis.call('RPUSH', key.line_jobs(batch), id)
+  redis.call('SADD', key.unended(batch), id)
+  if line == redis.call('HGET', key.batch(batch), 'total') then redis.call('ZREM', key.feeding, batch) end
+end
+
+-- A job has ended: its batch counts it, and ends with its last one.
+local function leave_batch(id, batch, status)
+  if redis.call('SREM', key.unended(batch), id) == 0 then return end
+  redis.call('HINCRBY', key.batch(batch), status, 1)
+  local total, stands = unpack(redis.call('HMGET', key.batch(batch), 'total', 'status'))
+  if stands == 'running' and redis.call('SCARD', key.unended(batch)) == 0
+      and redis.call('LLEN', key.line_jobs(batch)) == tonumber(total) then
+    close_batch(batch, 'ended')
+  end
+end
+
+-- End a batch's jobs that have not ended: never more than a gateway lets enter at a time. The last ones first, for whoever
+-- leaves the fair order moves all that stand behind.
+local function cancel_jobs_of(batch)
+  local ids, lines = redis.call('SMEMBERS', key.unended(batch)), {}
+  for _, id in ipairs(ids) do lines[id] = tonumber(field(id, 'line')) end
+  table.sort(ids, function(one, other) return lines[one] > lines[other] end)
+  for _, id in ipairs(ids) do
+    local status = field(id, 'status') -- one may have ended with another that it waited for
+    if status == 'queued' or status == 'running' then close(id, 'canceled') end
+  end
+end
+
+-- running -> canceled, with its unended jobs and the lines that are no jobs yet; one that has ended stays as it is.
+local function cancel_batch(batch)
+  local status, total = unpack(redis.call('HMGET', key.batch(batch), 'status', 'total'))
+  if status ~= 'running' then return end
+  close_batch(batch, 'canceled') -- first, so that its last job's end is not the batch's
+  cancel_jobs_of(batch)
+  redis.call('HINCRBY', key.batch(batch), 'canceled', total - redis.call('LLEN', key.line_jobs(batch)))
+end
+
 -- queued or running -> succeeded, failed, canceled or expired: the end, after which the record is kept for a while.
 function close(id, status)
   local before, tenant, follows, result, keep_s = unpack(redis.call('HMGET', key.job(id),
@@ -179,6 +270,9 @@ function close(id, status)
   redis.call('ZADD', key.expiry, now + keep_s * 1000, id)
   redis.call('HSET', key.job(id), 'completed_at_ms', now)
   move(id, status)
+  post_end(tenant, {job = id}, 'job.' .. status, now)
+  local batch = field(id, 'batch')
+  if batch then leave_batch(id, batch, status) end
   if result and status ~= 'succeeded' and redis.call('GET', key.result(tenant, result)) == id then
     redis.call('DEL', key.result(tenant, result))
   end
@@ -191,8 +285,9 @@ local function forget(id, delay_ms)
   local tenant, result, request, root, pictures, num_images = unpack(redis.call('HMGET', key.job(id),
     'tenant', 'result', 'request', 'pictures_of', 'pictures', 'num_images'))
   redis.call('DEL', key.job(id))
-  tell(id)
+  tell('gone', id, tenant)
   redis.call('ZREM', key.jobs(tenant), id)
+  redis.call('ZREM', key.changed(tenant), id)
   redis.call('ZREM', key.expiry, id)
   redis.call('ZREM', key.set_aside, id)
   if result and redis.call('GET', key.result(tenant, result)) == id then
@@ -214,4 +309,38 @@ local function forget(id, delay_ms)
     redis.call('ZADD', key.trash, at, objects[#objects])
   end
   return objects
+end
+
+-- Forget a job, canceled first if it has not ended. Its objects' keys; they are deleted again after `late_ms`, unless the
+-- job succeeded at its first attempt and so has had all of its uploads.
+local function erase_job(id, late_ms)
+  local status, began, attempt = unpack(redis.call('HMGET', key.job(id), 'status', 'started_at_ms', 'attempt'))
+  if status == 'queued' or status == 'running' then close(id, 'canceled') end
+  local may_come_late = began and (status ~= 'succeeded' or tonumber(attempt) > 1)
+  return forget(id, may_come_late and late_ms or 0)
+end
+
+-- Forget a batch, canceled first if it goes on: from now on nobody sees it, nor its jobs. Of these a page at a time is
+-- forgotten by `forget_batch`: thousands at once would keep Redis from everybody else.
+local function erase_batch(batch, tenant)
+  local MOST_WORDS = 1000 -- of one command: Lua's stack has an end
+  cancel_batch(batch)
+  local ids = redis.call('LRANGE', key.line_jobs(batch), 0, -1)
+  for first = 1, #ids, MOST_WORDS do
+    local last = math.min(first + MOST_WORDS - 1, #ids)
+    for _, list in ipairs({key.jobs(tenant), key.changed(tenant), key.set_aside}) do
+      redis.call('ZREM', list, unpack(ids, first, last))
+    end
+  end
+  if #ids > 0 then
+    redis.call('PERSIST', key.line_jobs(batch))
+    redis.call('ZADD', key.erasing, now_ms(), batch)
+  end
+  local request = redis.call('HGET', key.batch(batch), 'request')
+  if request and redis.call('HGET', key.request(tenant, request), 'batch') == batch then
+    redis.call('DEL', key.request(tenant, request))
+  end
+  redis.call('ZREM', key.batches(tenant), batch)
+  redis.call('UNLINK', key.batch(batch), key.lines(batch), key.unended(batch))
+  tell('batch', batch, tenant)
 end

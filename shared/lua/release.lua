@@ -1,5 +1,5 @@
 -- release: hand a job back, its attempt not charged. A second time the lease is LOST already.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

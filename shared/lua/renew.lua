@@ -1,5 +1,5 @@
 -- renew: hold on to leases.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  lease in ms

@@ -1,5 +1,5 @@
 -- retire: forget jobs that have been kept long enough, and tell which objects are to be deleted.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most jobs, and most objects

@@ -1,5 +1,5 @@
 -- set_aside: list the jobs that were given up because their workers died, latest first: for the operator.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most jobs

@@ -1,5 +1,5 @@
 -- submit: accept a job into its model's queue. A second time it changes nothing.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -24,35 +24,53 @@
 -- ARGV[20]  fingerprint of the request's body
 -- ARGV[21]  seconds to keep the idempotency key
 -- ARGV[22]  digest of what decides the pictures, by which another job's can be taken; '' for none of that
+-- ARGV[23]  the queue of wake-ups for the model's workers
+-- ARGV[24]  the batch whose line this is; '' for none
+-- ARGV[25]  which of its lines, from 1
 --
 -- Replies
---   OK job how    new, known (this very id), repeated (this idempotency key), joined (a job that is under way draws the
---                 same pictures) or reused (one that has ended drew them)
+--   OK job how called workers  new, known (this very id), repeated (this idempotency key), joined (a job that is under
+--                 way draws the same pictures) or reused (one that has ended drew them); how many wake-ups wait, and how
+--                 many workers there are, of all models
 --   MISMATCH      the idempotency key came with another body before; nothing was accepted
 --   FULL waiting  so many wait already; nothing was accepted
 --   TENANT_FULL waiting  so many of the tenant's wait already; nothing was accepted
 --   NOT_YOURS     another tenant has a job of this id
+--   PASSED        this is not the next line of a batch that goes on: it has a job, or will never have one
 --
 -- Moves (nothing) -> queued, succeeded
 
 local id, tenant, model, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local request, result = ARGV[19], ARGV[22]
+local wake_ups, batch, line = ARGV[23], ARGV[24], ARGV[25]
 local MOST_FOLLOWERS = 100
+
+local function accepted(job, how)
+  local called = redis.pcall('LLEN', wake_ups) -- the broker's: what is not as expected there stops no submit
+  return {'OK', describe(job), how, type(called) == 'number' and called or 0, redis.call('ZCARD', key.workers)}
+end
 
 if redis.call('EXISTS', key.job(id)) == 1 then
   if ownership(id, tenant) ~= 'OK' then return {'NOT_YOURS'} end
-  return {'OK', describe(id), 'known'}
+  return accepted(id, 'known')
+end
+
+if batch ~= '' then
+  local owner, stands, total = unpack(redis.call('HMGET', key.batch(batch), 'tenant', 'status', 'total'))
+  local goes_on = owner == tenant and stands == 'running' and tonumber(line) <= tonumber(total)
+  if not goes_on or redis.call('LLEN', key.line_jobs(batch)) ~= line - 1 then return {'PASSED'} end
 end
 
 if request ~= '' then
-  local before, is_same = recalled(tenant, request, ARGV[20])
+  local before, is_same = recalled('job', tenant, request, ARGV[20])
   if before and not is_same then return {'MISMATCH'} end
-  if before then return {'OK', describe(before), 'repeated'} end
+  if before then return accepted(before, 'repeated') end
 end
 
 local source, reuse
 if result ~= '' then
   source = redis.call('GET', key.result(tenant, result))
+  if source and not owner_of(source) then source = nil end
   local status, sources_lane = unpack(redis.call('HMGET', key.job(source or ''), 'status', 'lane'))
   if status == 'succeeded' then
     reuse = 'reused'
@@ -79,6 +97,7 @@ if ARGV[12] ~= '' then
   redis.call('HSET', key.job(id), 'deadline_ms', now + ARGV[12])
   redis.call('ZADD', key.deadlines, now + ARGV[12], id)
 end
+if batch ~= '' then enter_batch(id, batch, line) end
 if ARGV[13] ~= '' then redis.call('HSET', key.job(id), 'retry_of', ARGV[13]) end
 if request ~= '' then
   redis.call('HSET', key.job(id), 'request', request)
@@ -104,4 +123,4 @@ else
   if result ~= '' then redis.call('SET', key.result(tenant, result), id) end
   enqueue(id)
 end
-return {'OK', describe(id), reuse or 'new'}
+return accepted(id, reuse or 'new')

@@ -1,5 +1,5 @@
 -- withdraw: erase a job whose submit was never answered, unless its caller has asked again and was told of it.
--- With: keys, work, fair, record
+-- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -17,8 +17,7 @@
 local id, tenant = ARGV[1], ARGV[2]
 local verdict = ownership(id, tenant)
 if verdict ~= 'OK' then return {verdict} end
-local request, status = unpack(redis.call('HMGET', key.job(id), 'request', 'status'))
+local request = field(id, 'request')
 if request and redis.call('HGET', key.request(tenant, request), 'repeated') then return {'KEPT'} end
-if status == 'queued' or status == 'running' then close(id, 'canceled') end
-forget(id, tonumber(ARGV[3]))
+erase_job(id, tonumber(ARGV[3]))
 return {'OK'}

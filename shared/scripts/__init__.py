@@ -4,12 +4,34 @@
     job = await run_async(redis, read(job.id, job.tenant))
 
 `jobs` has what the gateway asks, `leases` what a worker does, `sweeping` what both do for those that are gone,
-`fleet` who works and how. Every call may be sent twice: the second changes nothing more. Any call may raise
-QueueUnavailable when it is run; a docstring names what else its reply can mean.
+`fleet` who works and how, `changes` what is asked for those who follow jobs, `access` who may ask, `webhooks` who is
+told of ends, `batches` many jobs at once.
+
+Every call may be sent twice: the second changes nothing more, but for `collect`, `feed` and `forget_batch`, which then
+take what is next. Any call may raise QueueUnavailable when it is run; a docstring names what else its reply can mean.
 """
 
 from __future__ import annotations
 
+from shared.scripts.access import admit, issue, keyring, limits_of, revoke, set_limits, tenants
+from shared.scripts.batches import (
+    BatchesPage,
+    Forgotten,
+    Sealed,
+    batch_results,
+    batches,
+    cancel_batch,
+    erase_batch,
+    feed,
+    fill_batch,
+    forget_batch,
+    put_back,
+    read_batch,
+    recall_batch,
+    seal_batch,
+    withdraw_batch,
+)
+from shared.scripts.changes import Change, Changed, Stand, changed, glance
 from shared.scripts.fleet import (
     Fleet,
     Mode,
@@ -26,13 +48,45 @@ from shared.scripts.fleet import (
     outlook,
     overview,
 )
-from shared.scripts.jobs import JobsPage, cancel, erase, page, preview, read, recall, submit, withdraw
+from shared.scripts.jobs import (
+    JobsPage,
+    cancel,
+    erase,
+    page,
+    preview,
+    read,
+    read_each,
+    recall,
+    submit,
+    submit_line,
+    withdraw,
+)
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.sweeping import Retired, Sweep, discard, postpone, reap, retire, set_aside
+from shared.scripts.webhooks import (
+    DeliveriesPage,
+    add_webhook,
+    attend,
+    change_webhook,
+    collect,
+    couriers,
+    deliveries,
+    due,
+    ping,
+    remove_webhook,
+    replay,
+    settle,
+    webhooks,
+)
 
 __all__ = [
+    "BatchesPage",
+    "Change",
+    "Changed",
     "Claimed",
+    "DeliveriesPage",
     "Fleet",
+    "Forgotten",
     "JobsPage",
     "Lease",
     "Mode",
@@ -41,33 +95,70 @@ __all__ = [
     "Overview",
     "Retired",
     "RunningWork",
+    "Sealed",
+    "Stand",
     "Sweep",
     "WaitingWork",
     "add_image",
+    "add_webhook",
+    "admit",
     "announce",
+    "attend",
+    "batch_results",
+    "batches",
     "cancel",
+    "cancel_batch",
+    "change_webhook",
+    "changed",
     "claim",
+    "collect",
+    "couriers",
+    "deliveries",
     "direct",
     "discard",
+    "due",
     "erase",
+    "erase_batch",
     "fail",
+    "feed",
+    "fill_batch",
     "finish",
     "fleet",
+    "forget_batch",
+    "glance",
     "heartbeat",
+    "issue",
+    "keyring",
     "leave",
+    "limits_of",
     "outlook",
     "overview",
     "page",
+    "ping",
     "postpone",
     "preview",
     "progress",
+    "put_back",
     "read",
+    "read_batch",
+    "read_each",
     "reap",
     "recall",
+    "recall_batch",
     "release",
+    "remove_webhook",
     "renew",
+    "replay",
     "retire",
+    "revoke",
+    "seal_batch",
     "set_aside",
+    "set_limits",
+    "settle",
     "submit",
+    "submit_line",
+    "tenants",
+    "webhooks",
     "withdraw",
+    "withdraw_batch",
 ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.call import Call, Reply, call_of, items, number, text
+from shared.batches import Place
+from shared.call import Argument, Call, Reply, call_of, items, number, text
 from shared.errors import FieldError, IdempotencyMismatch, InvalidRequest, JobNotFound, QueueFull, TenantQueueFull
 from shared.jobs import Job, JobId, NewJob, Once, Submission, Submitted, Tenant, Terms, image_keys
-from shared.keys import DEFAULT, Keys
+from shared.keys import DEFAULT, Keys, queue_of
 from shared.record import job_of
 
 FULL_RETRY_AFTER_S: Final = 10
@@ -22,6 +22,9 @@ ONCE_LIFE_S: Final = 24 * 3600
 
 WIDTH_OF_COST: Final = 32
 """Fair tags are whole numbers, finer than costs. Five thousand million large jobs fit below 2 ** 53."""
+
+CURSOR_PATTERN: Final = r"^s[0-9]{1,16}$"
+"""Of a page's place in a tenant's list: the number of the last job's submit."""
 
 LATE_UPLOAD_S: Final = 120.0
 """How long after its lease's end a worker may still be uploading a picture: longer than the store client tries."""
@@ -47,8 +50,28 @@ def submit(
     Raises QueueFull, TenantQueueFull, IdempotencyMismatch if `once` came with another body, and JobNotFound if the id
     is another tenant's.
     """
+    args = (*_submit_args(job, terms, once, result), "", "")
+    return call_of("submit", keys, args, lambda code, rest: _submitted(job, code, rest))
+
+
+def submit_line(
+    job: NewJob, terms: Terms, place: Place, *, result: str | None = None, keys: Keys = DEFAULT
+) -> Call[Submitted | None]:
+    """Accept the job of a batch's line, as `submit` does; None if the line is not the next one of a batch that goes on.
+
+    So of several gateways that offer a line one is heard, and a line that was offered without an answer is safe to be
+    offered again. Raises QueueFull, TenantQueueFull.
+    """
+
+    def parse(code: str, rest: list[Reply]) -> Submitted | None:
+        return None if code == "PASSED" else _submitted(job, code, rest)
+
+    return call_of("submit", keys, (*_submit_args(job, terms, None, result), place.batch, place.line), parse)
+
+
+def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | None) -> tuple[Argument, ...]:
     params = job.params
-    args = (
+    return (
         job.id,
         job.tenant,
         job.model,
@@ -71,20 +94,21 @@ def submit(
         "" if once is None else once.fingerprint,
         ONCE_LIFE_S,
         result or "",
+        queue_of(job.model),
     )
 
-    def parse(code: str, rest: list[Reply]) -> Submitted:
-        match code:
-            case "FULL":
-                raise QueueFull(number(rest[0]), FULL_RETRY_AFTER_S)
-            case "TENANT_FULL":
-                raise TenantQueueFull(number(rest[0]), FULL_RETRY_AFTER_S)
-            case "MISMATCH":
-                raise IdempotencyMismatch
-            case _:
-                return Submitted(_own_job(job.id, code, rest), Submission(text(rest[1])))
 
-    return call_of("submit", keys, args, parse)
+def _submitted(job: NewJob, code: str, rest: list[Reply]) -> Submitted:
+    match code:
+        case "FULL":
+            raise QueueFull(number(rest[0]), FULL_RETRY_AFTER_S)
+        case "TENANT_FULL":
+            raise TenantQueueFull(number(rest[0]), FULL_RETRY_AFTER_S)
+        case "MISMATCH":
+            raise IdempotencyMismatch
+        case _:
+            found, how = _own_job(job.id, code, rest), Submission(text(rest[1]))
+            return Submitted(found, how, all_called=number(rest[2]) >= max(1, number(rest[3])))
 
 
 def recall(tenant: Tenant, once: Once, *, keys: Keys = DEFAULT) -> Call[Job | None]:
@@ -100,17 +124,41 @@ def recall(tenant: Tenant, once: Once, *, keys: Keys = DEFAULT) -> Call[Job | No
 
 def read(job_id: JobId, tenant: Tenant, *, keys: Keys = DEFAULT) -> Call[Job]:
     """Read a job. Raises JobNotFound, also for another tenant's job."""
-    return call_of("read", keys, (job_id, tenant), lambda code, rest: _own_job(job_id, code, rest))
+
+    def parse(_code: str, rest: list[Reply]) -> Job:
+        code, *job = items(items(rest[0])[0])
+        return _own_job(job_id, text(code), job)
+
+    return call_of("read", keys, (job_id, tenant), parse)
+
+
+def read_each(asked: Sequence[tuple[JobId, Tenant]], *, keys: Keys = DEFAULT) -> Call[list[Job | Exception]]:
+    """Read jobs of several tenants, in their order; JobNotFound for one that is not there, or is another tenant's.
+
+    A record that can't be read is the error of that job alone. Redis serves nobody else meanwhile: ask for a few.
+    """
+
+    def found(job_id: JobId, reply: Reply) -> Job | Exception:
+        code, *job = items(reply)
+        try:
+            return job_of(job[0]) if code == b"OK" else JobNotFound(job_id)
+        except (ValueError, LookupError) as error:  # such as one of another version's
+            return error
+
+    def parse(_code: str, rest: list[Reply]) -> list[Job | Exception]:
+        return [found(job_id, reply) for (job_id, _), reply in zip(asked, items(rest[0]), strict=True)]
+
+    return call_of("read", keys, tuple(word for one in asked for word in one), parse)
 
 
 def page(tenant: Tenant, *, cursor: str | None, limit: int, keys: Keys = DEFAULT) -> Call[JobsPage]:
     """List a tenant's jobs, newest first. Raises InvalidRequest, before any I/O, for a cursor that none was."""
-    before = "(" + _sequence_of(cursor) if cursor is not None else "+inf"
+    before = "(" + sequence_of(cursor) if cursor is not None else "+inf"
 
     def parse(_code: str, rest: list[Reply]) -> JobsPage:
         jobs, last = rest
         sequence = text(last)
-        return JobsPage(tuple(job_of(job) for job in items(jobs)), _cursor_of(sequence) if sequence else None)
+        return JobsPage(tuple(job_of(job) for job in items(jobs)), f"s{sequence}" if sequence else None)
 
     return call_of("page", keys, (tenant, before, limit), parse)
 
@@ -166,16 +214,9 @@ def _own_job(job_id: JobId, code: str, rest: list[Reply]) -> Job:
     return job_of(rest[0])
 
 
-def _cursor_of(sequence: str) -> str:
-    return base64.urlsafe_b64encode(f"s{sequence}".encode()).decode().rstrip("=")
-
-
-def _sequence_of(cursor: str) -> str:
-    try:
-        word = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        word = ""
-    if not re.fullmatch(r"s[0-9]{1,16}", word):
+def sequence_of(cursor: str) -> str:
+    """Read the place in a tenant's list that a cursor stands for. Raises InvalidRequest."""
+    if not re.fullmatch(CURSOR_PATTERN, cursor):
         problem = FieldError("cursor", "This is no cursor of ours. Take `next_cursor` of the last page, or none.")
         raise InvalidRequest((problem,))
-    return word[1:]
+    return cursor[1:]

@@ -42,8 +42,13 @@ PHONE: Final = (390, 844)
 SMALL_PHONE: Final = (360, 740)
 
 
+PAGE_KEY: Final = "the-pages-key-of-the-tests"
+
+
 class Darkroom:
     """The running system; `gateway` and `page` may be stopped and started again."""
+
+    page_key = PAGE_KEY
 
     def __init__(self, folder: Path, redis: RedisServer, s3: S3Server) -> None:
         self.gateway_url = f"http://127.0.0.1:{free_port()}"
@@ -56,6 +61,10 @@ class Darkroom:
             "DARKROOM_S3_SECRET_KEY": s3.secret_key,
             "DARKROOM_S3_BUCKET": "e2e",
             "DARKROOM_MODEL": "demo",
+            # As in containers: the gateway asks for keys, and the page has its own.
+            "DARKROOM_REQUIRE_KEYS": "true",
+            "DARKROOM_OPERATOR_KEY": "the-operators-key-of-the-tests",
+            "DARKROOM_PAGE_KEY": PAGE_KEY,
             "DARKROOM_API_URL": self.gateway_url,
             "DARKROOM_API_PORT": self.gateway_url.rpartition(":")[2],
             "DARKROOM_UI_PORT": self.page_url.rpartition(":")[2],

@@ -47,7 +47,7 @@ def test_a_prompt_becomes_a_picture_and_the_gateways_very_file(
 
     name, data = visitor.download(0, tmp_path)
 
-    with Client(darkroom.gateway_url) as client:
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key) as client:
         assert data == client.image(visitor.job_id(), 0)
     assert data.startswith(b"\x89PNG")
     assert RED_CIRCLE.encode() in data, "the parameters are inside"

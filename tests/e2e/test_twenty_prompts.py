@@ -20,7 +20,7 @@ RIGHT = 18
 
 def test_twenty_prompts_that_training_never_saw(darkroom: Darkroom) -> None:
     prompts = single_prompts(PROMPTS)
-    with Client(darkroom.gateway_url) as client:
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key) as client:
         jobs = [
             client.submit(prompt.text, width=prompt.canvas[0], height=prompt.canvas[1], seed=seed)
             for seed, prompt in enumerate(prompts)

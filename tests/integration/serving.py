@@ -13,16 +13,16 @@ from types import TracebackType
 from typing import Final, Self
 
 import httpx2
-import uvicorn
 
 from api.__main__ import Server
 from api.app import create_app
+from api.wire import server_config
 from shared.connection import connect, run
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, ModelCard, Scheduler, Size, SizeRule
 from shared.jobs import Image, JobError, LeaseToken, WorkerId, image_key
 from shared.object_store import ObjectStore
-from shared.scripts import Claimed, add_image, announce, claim, fail, finish, heartbeat, progress
+from shared.scripts import Claimed, add_image, announce, claim, fail, finish, heartbeat, progress, release
 from shared.settings import Settings
 from tests.servers import wait_until
 
@@ -56,8 +56,7 @@ class Serving:
 def serving(settings: Settings) -> Generator[Serving]:
     """Serve the gateway on a free port in a thread; stop it as SIGTERM would."""
     app = create_app(settings)
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, server_header=False)
-    server = Server(config, app)
+    server = Server(server_config(app, port=0), app)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()
     try:
@@ -106,10 +105,13 @@ class Hand:
         run(self.redis, heartbeat(state, life_s=600))
 
     def take(self, *, lease_s: float = LEASE_S) -> Claimed:
-        token = LeaseToken(secrets.token_hex(8))
-        claimed = run(self.redis, claim(self.card.id, self.worker, token, lease_s=lease_s))
+        claimed = self.take_any(lease_s=lease_s)
         assert claimed is not None
         return claimed
+
+    def take_any(self, *, lease_s: float = LEASE_S) -> Claimed | None:
+        """Take a job; None if none waits."""
+        return run(self.redis, claim(self.card.id, self.worker, LeaseToken(secrets.token_hex(8)), lease_s=lease_s))
 
     def show(self, taken: Claimed, step: int, jpeg: bytes) -> None:
         run(self.redis, progress(taken.lease, step, jpeg=jpeg))
@@ -134,3 +136,6 @@ class Hand:
 
     def fail(self, taken: Claimed, code: str, message: str) -> None:
         run(self.redis, fail(taken.lease, JobError(code=code, message=message)))
+
+    def release(self, taken: Claimed) -> None:
+        run(self.redis, release(taken.lease))

@@ -108,7 +108,7 @@ class TestGenerate:
     def test_a_long_outage_tells_which_job_to_wait_for(
         self, gateway: Serving, client: Client, hand: Hand, monkeypatch: pytest.MonkeyPatch, pattern: str
     ) -> None:
-        monkeypatch.setattr("shared.client.client.OUTAGE_S", 0.1)
+        monkeypatch.setattr("shared.client.patience.OUTAGE_S", 0.1)
         drawing = Draws(client, hand)
         drawing.start()
 
@@ -234,7 +234,8 @@ class TestErrors:
         with pytest.raises(ImageNotFound, match="not finished yet"):
             client.image(client.submit("x").id, 0)
 
-    def test_no_model(self, client: Client, hand: Hand) -> None:
+    def test_no_model(self, client: Client, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
         hand.forget_all()
 
         with pytest.raises(NoModel):

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.broker import queue_of
 from shared.contract import JobBody, JobPage, Problem
 from shared.errors import InvalidRequest
 from shared.jobs import new_job_id
-from shared.keys import DEFAULT
+from shared.keys import DEFAULT, queue_of
 from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.integration.serving import CARD, Hand, Serving, serving
@@ -207,7 +206,8 @@ class TestBadBodies:
 
 
 class TestBeforeTheFirstWorker:
-    def test_there_is_no_model_yet(self, gateway: Serving, hand: Hand) -> None:
+    def test_there_is_no_model_yet(self, gateway: Serving, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
         hand.forget_all()
 
         response = gateway.http.post("/v1/jobs", json={"prompt": "x"})

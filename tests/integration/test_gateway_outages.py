@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from shared.batches import BatchId
 from shared.call import Call
 from shared.contract import JobBody, Problem, Readiness
-from shared.jobs import NewJob, Once, Submitted, Terms
+from shared.jobs import NewJob, Once, Submitted, Tenant, Terms
 from shared.keys import DEFAULT
-from shared.scripts import submit
+from shared.scripts import Sealed, seal_batch, submit
 from tests.conftest import settings_for
 from tests.integration.serving import Hand, Serving, serving
 from tests.servers import RedisServer, S3Server, wait_until
@@ -267,3 +268,31 @@ def test_a_wrong_key_is_told_apart_from_an_outage(redis: RedisServer, s3: S3Serv
         store = next(check for check in readiness(gateway).checks if check.name == "object_store")
 
         assert "DARKROOM_S3_SECRET_KEY" in store.message
+
+
+def test_a_batch_whose_acceptance_is_never_answered_is_taken_back(
+    gateway: Serving,
+    hand: Hand,
+    redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    del hand
+    # The script is known from then on: what Redis must be sent again, it does not run when it thaws.
+    gateway.http.post("/v1/batches", json=[{"prompt": "before"}]).raise_for_status()
+
+    def freeze_and_seal(
+        batch: BatchId, tenant: Tenant, *, name: str, total: int, keep_s: int, once: Once | None
+    ) -> Call[Sealed]:
+        redis.signal(signal.SIGSTOP)
+        return seal_batch(batch, tenant, name=name, total=total, keep_s=keep_s, once=once)
+
+    monkeypatch.setattr("api.acceptance.seal_batch", freeze_and_seal)
+    try:
+        answer = gateway.http.post("/v1/batches", json=[{"prompt": "x"}, {"prompt": "y"}])
+    finally:
+        redis.signal(signal.SIGCONT)
+    assert Problem.model_validate_json(answer.content).code == "queue_unavailable"
+    wait_until(lambda: "taken back" in caplog.text, limit_s=30, what="the batch that nobody waits for is gone")
+    assert [batch["counts"]["total"] for batch in gateway.http.get("/v1/batches").json()["data"]] == [1]
+    assert [job["params"]["prompt"] for job in gateway.http.get("/v1/jobs").json()["data"]] == ["before"]

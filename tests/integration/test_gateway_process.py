@@ -14,7 +14,9 @@ from pathlib import Path
 
 import httpx2
 
+from deploy.probe import Gateway
 from shared.settings import Settings
+from tests.integration.keyholders import OPERATOR_KEY, bearer
 from tests.integration.serving import Hand
 from tests.servers import free_port, wait_until
 
@@ -85,6 +87,31 @@ def test_it_does_not_start_on_an_open_network_unasked(settings: Settings, tmp_pa
 
     assert "DARKROOM_ALLOW_OPEN_NETWORK=true" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_on_an_open_network_it_starts_with_an_operators_key_and_asks_for_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "api.log"
+    env = environment(
+        settings,
+        DARKROOM_API_HOST="0.0.0.0",  # noqa: S104 - the thing under test
+        DARKROOM_API_PORT=str(port),
+        DARKROOM_OPERATOR_KEY=OPERATOR_KEY,
+    )
+    with (
+        process(env, log),
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http,
+        Hand(settings),
+    ):
+        wait_until(lambda: is_ready(http), limit_s=120, what="the gateway is ready")
+
+        assert http.get("/v1/jobs").status_code == 401
+        assert http.get("/v1/jobs", headers=bearer(OPERATOR_KEY)).status_code == 200
+        probe = Gateway(f"http://127.0.0.1:{port}", OPERATOR_KEY)
+        assert (probe.is_up(), probe.default_model() is None) == (True, False)
+        assert OPERATOR_KEY not in repr(probe)
+    assert OPERATOR_KEY not in log.read_text()
 
 
 def test_it_names_a_wrong_setting(settings: Settings, tmp_path: Path) -> None:

@@ -15,6 +15,12 @@ from tests.integration.serving import CARD, Hand, Serving, serving
 from tests.servers import wait_until
 
 
+@pytest.fixture(autouse=True)
+def freshly_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each submit knows the revision that is served now, not that of half a second ago, when another test ran."""
+    monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+
+
 def submit(gateway: Serving, **fields: object) -> JobBody:
     response = gateway.http.post("/v1/jobs", json={"prompt": "a red cube", "seed": 7, **fields})
     assert response.status_code == 202, response.text

@@ -121,7 +121,7 @@ class TestHeldAnswers:
     ) -> None:
         del hand
         job = submit(gateway)
-        caplog.set_level(logging.INFO, "api.edge")
+        caplog.set_level(logging.DEBUG, "api.edge")
         with pytest.raises(httpx2.ReadTimeout):
             gateway.http.get(job.urls.get, params={"wait": LONGER_THAN_THE_READER}, timeout=0.5)
         wait_until(lambda: f"GET {job.urls.get}" in caplog.text, limit_s=20, what="the gateway has ended the request")

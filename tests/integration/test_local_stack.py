@@ -20,7 +20,7 @@ from tests.servers import free_port, wait_until
 ROOT: Final = Path(__file__).parents[2]
 UP_LIMIT_S: Final = 240.0
 """Three Pythons, one with torch, on a machine that may be busy."""
-PARTS: Final = {"valkey-server", "rclone", "api", "ui", "worker"}
+PARTS: Final = {"valkey-server", "rclone", "api", "ui", "worker.courier", "worker"}
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -87,7 +87,8 @@ class Stack:
         listing = subprocess.run(["ps", "-ewwo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
         rows = (line.split(None, 3) for line in listing.stdout.splitlines())
         mine = [(int(pid), args) for pid, parent, state, args in rows if int(parent) == self.pid and state[0] != "Z"]
-        names = ((re.search(r"valkey-server|rclone|-m (?:api|ui|worker)$", args), pid) for pid, args in mine)
+        module = r"valkey-server|rclone|-m (?:api|ui|worker(?:\.courier)?)$"
+        names = ((re.search(module, args), pid) for pid, args in mine)
         return {found[0].removeprefix("-m "): pid for found, pid in names if found is not None}
 
     def client(self) -> Client:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
 import redis
 from redis.asyncio import Redis
 
@@ -79,7 +80,10 @@ class TestThroughTheGateway:
         assert (code(paused), paused.time_left) == ("paused", None)
         assert code(read(gateway, job)) == "behind"
 
-    def test_what_was_measured_is_what_is_expected(self, gateway: Serving, hand: Hand) -> None:
+    def test_what_was_measured_is_what_is_expected(
+        self, gateway: Serving, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
         measured = {"width": 64, "height": 64, "guided": True, "step_ms": 20_000, "picture_ms": 20_000}
         one = WorkerState.model_validate(
             {**state(hand.worker).model_dump(), "model": hand.card.id, "speeds": [measured], "pace": 2.0}

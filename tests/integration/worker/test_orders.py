@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared import scripts
-from shared.broker import queue_of
 from shared.jobs import JobStatus, WorkerId
+from shared.keys import queue_of
 from shared.scripts import Mode
 from tests.integration.worker.system import LIMIT_S, System, WorkerProcess
 from tests.servers import wait_until

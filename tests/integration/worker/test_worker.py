@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from shared import scripts
-from shared.broker import queue_of
 from shared.jobs import JobStatus, Reading, TextReading, WeightedPassage
+from shared.keys import queue_of
 from tests.integration.worker.system import LIMIT_S, System
 from tests.servers import wait_until
 from worker.images import read_parameters

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from api.estimate import DELIVERY_MS, NOMINAL_MS, expected_ms, time_left
-from shared.contract import Speed, WorkerState
+from api.estimate import DELIVERY_MS, NOMINAL_MS, Forecast, expected_ms
+from shared.contract import Speed, TimeLeft, WorkerState
 from shared.jobs import Hold, Job, JobStatus
 from shared.lanes import Lane
 from shared.scripts import Fleet, Mode, Outlook, WaitingWork
@@ -21,6 +21,10 @@ from tests.unit.api.waiting import (
     waiting_job,
     worker,
 )
+
+
+def time_left(job: Job, ahead: Outlook, served: Fleet, *, age_ms: float = 0.0) -> TimeLeft | None:
+    return Forecast(ahead, served, job.model).time_left(job, age_ms=age_ms)
 
 
 def seconds(job: Job, ahead: Outlook, served: Fleet, *, age_ms: float = 0.0) -> float:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.terms import room_in_s, terms_of, too_costly
+from api.terms import rate_of, room_in_s, terms_of, too_costly
+from shared.access import NO_LIMITS, Limits
 from shared.generation import GenerationParams, Scheduler
 from shared.jobs import Terms
 from shared.lanes import Lane
@@ -24,9 +25,27 @@ PARAMS = GenerationParams(
 def test_the_operators_settings_are_the_terms() -> None:
     settings = Settings(keep_finished_s=181, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3)
 
-    assert terms_of(settings) == Terms(
+    assert terms_of(settings, NO_LIMITS) == Terms(
         keep_s=181, bulk_percent=7, max_waiting=8, max_tenant_waiting=5, max_tenant_running=3
     )
+
+
+def test_what_was_set_for_a_tenant_beats_the_settings() -> None:
+    settings = Settings(max_tenant_waiting=5, max_tenant_running=3)
+
+    terms = terms_of(settings, Limits(weight=2.5, max_waiting=7, max_running=0))
+
+    assert (terms.weight, terms.max_tenant_waiting, terms.max_tenant_running) == (2.5, 7, 0)
+    assert terms.max_waiting == settings.max_waiting
+
+
+@pytest.mark.parametrize(
+    ("said", "is_limited", "rate"), [(None, True, 100), (None, False, 0), (7, True, 7), (7, False, 7), (0, True, 0)]
+)
+def test_a_rate_is_the_tenants_own_or_the_settings(said: int | None, is_limited: bool, rate: int) -> None:
+    settings = Settings(max_requests_per_minute=100)
+
+    assert rate_of(settings, Limits(requests_per_minute=said), is_limited=is_limited) == rate
 
 
 def test_a_job_may_cost_just_as_much_as_one_may() -> None:

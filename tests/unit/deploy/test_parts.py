@@ -23,15 +23,15 @@ def names(folder: Path, **more: object) -> list[str]:
     return [member.program.name for member in compose(settings(folder, **more)).members]
 
 
-def test_one_command_starts_both_servers_and_the_three_parts(tmp_path: Path) -> None:
-    assert names(tmp_path) == ["valkey", "s3", "gateway", "page", "worker"]
+def test_one_command_starts_both_servers_and_the_four_parts(tmp_path: Path) -> None:
+    assert names(tmp_path) == ["valkey", "s3", "gateway", "page", "courier", "worker"]
 
 
 def test_servers_that_the_operator_has_are_not_started_again(tmp_path: Path) -> None:
     url = SecretStr("redis://example:6379/0")
 
-    assert names(tmp_path, redis_url=url) == ["s3", "gateway", "page", "worker"]
-    assert names(tmp_path, redis_url=url, s3_endpoint="https://s3.example") == ["gateway", "page", "worker"]
+    assert names(tmp_path, redis_url=url) == ["s3", "gateway", "page", "courier", "worker"]
+    assert names(tmp_path, redis_url=url, s3_endpoint="https://s3.example") == ["gateway", "page", "courier", "worker"]
 
 
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.unit.shared.queue_model import WAITING, Entry, QueueModel
 
 Content: TypeAlias = "dict[str, str] | set[str] | str"
 
-KEPT = {"lanes", "models", "tallies", "swept", "sequence", "modes", "used", "claim", "idle"}
+KEPT = {"lanes", "models", "tallies", "swept", "sequence", "change", "modes", "used", "claim", "idle"}
 """What may stay when no job is left: `used` until the clock is past, a claim's answer for a minute."""
 SEEN_OTHERWISE = {
     "job",
@@ -82,8 +82,10 @@ def expected(model: QueueModel) -> dict[str, Content]:
     jobs = list(model.jobs.values())
     for tenant in {entry.tenant for entry in jobs}:
         held[f"jobs:{tenant}"] = {e.id: str(e.sequence) for e in jobs if e.tenant == tenant}
+        held[f"changed:{tenant}"] = {e.id: str(e.change) for e in jobs if e.tenant == tenant}
         held[f"running:{tenant}"] = {e.id for e in jobs if e.tenant == tenant and e.status is JobStatus.RUNNING}
         held[f"parked:{tenant}"] = {f"{lane}:{name}" for who, lane, name in model.parked if who == tenant}
+    held["change"] = str(model.changes or "")
     held["leases"] = {e.id for e in jobs if e.status is JobStatus.RUNNING}
     held["graced"] = {e.id for e in jobs if e.is_graced}
     held["deadlines"] = {e.id for e in jobs if e.has_deadline and e.status in WAITING}

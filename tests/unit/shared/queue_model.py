@@ -63,6 +63,8 @@ class Entry:
     is_graced: bool = False
     is_old: bool = False
     is_set_aside: bool = False
+    change: int = 0
+    """The number of its last move or new picture, of all."""
 
 
 @dataclass
@@ -100,6 +102,7 @@ class QueueModel:
     """Objects to delete, and whether their time has come."""
     modes: dict[str, Mode] = field(default_factory=dict[str, Mode])
     submitted: int = 0
+    changes: int = 0
 
     # --- the order ---
 
@@ -211,6 +214,7 @@ class QueueModel:
         self.submitted += 1
         new.sequence = self.submitted
         self.jobs[new.id] = new
+        self._change(new)
         if new.once:
             self.requests[new.tenant, new.once.key] = (new.id, new.once.fingerprint)
         if source is None:
@@ -333,6 +337,12 @@ class QueueModel:
         self.jobs[job_id].is_graced = False
         return True
 
+    def add_image(self, job_id: JobId, token: str, index: int) -> None:
+        entry = self.held(job_id, token)
+        if index not in entry.images:
+            entry.images.add(index)
+            self._change(entry)
+
     def finish(self, job_id: JobId, token: str) -> None:
         if self.standing(job_id, token) == "ENDED" and self.jobs[job_id].status is JobStatus.SUCCEEDED:
             return
@@ -419,6 +429,11 @@ class QueueModel:
         assert entry.status in WAITING, "an end is the end"
         entry.status = status
         entry.version += 1
+        self._change(entry)
+
+    def _change(self, entry: Entry) -> None:
+        self.changes += 1
+        entry.change = self.changes
 
     def followers(self, job_id: JobId) -> list[Entry]:
         found = [entry for entry in self.jobs.values() if entry.follows == job_id]

@@ -18,8 +18,8 @@ import httpx2
 import pytest
 
 from shared.client import Client, Picture, Result, failure_of
-from shared.client.client import Params
 from shared.client.http import TIMEOUT
+from shared.client.verbs import Params
 from shared.contract import ImageBody, JobBody, JobRequest, job_body
 from shared.errors import (
     DeadlinePassed,
@@ -28,6 +28,7 @@ from shared.errors import (
     InvalidRequest,
     JobCanceled,
     QueueUnavailable,
+    RateLimited,
     UnexpectedAnswer,
     WorkerLost,
 )
@@ -50,8 +51,8 @@ class AnswersOddly(BaseHTTPRequestHandler):
             return
         status, body = step
         self.send_response(status)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            self.send_header("Retry-After", "0")
+        if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+            self.send_header("Retry-After", "0" if status == HTTPStatus.SERVICE_UNAVAILABLE else "7")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -175,13 +176,19 @@ def test_a_key_that_no_header_can_carry_is_told_before_it_is_sent(key: str) -> N
         (200, b"<html>some other service</html>"),
         (200, b'{"data": 5}'),
         (404, b"<html>not here</html>"),
-        (502, b"bad gateway"),
         (500, b'{"title": "x", "status": 500, "detail": "y", "code": "from_the_future", "type": "z"}'),
     ],
 )
 def test_what_is_no_answer_of_ours_is_told_as_that(answer: tuple[int, bytes]) -> None:
     for ask in _ASKS:
         with odd_gateway(answer) as (client, _), pytest.raises(UnexpectedAnswer):
+            ask(client)
+
+
+def test_a_proxys_page_for_a_gateway_that_is_away_is_an_outage() -> None:
+    for ask in _ASKS:
+        answer = (502, b"<html>Bad Gateway</html>")
+        with odd_gateway(answer) as (client, _), pytest.raises(GatewayUnavailable, match=r"A proxy at .* answers 502"):
             ask(client)
 
 
@@ -289,7 +296,7 @@ def test_who_follows_the_progress_looks_at_it_now_and_then_and_hears_of_moves_at
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("shared.client.client.time.sleep", pauses.append)
+    monkeypatch.setattr("shared.client.drivers.time.sleep", pauses.append)
     steps: list[int] = []
     with odd_gateway(running(0), running(1), running(2), ENDED) as (client, asked):
         client.wait(JOB.id, on_progress=lambda job: steps.append(job.progress.step))
@@ -301,7 +308,7 @@ def test_who_follows_the_progress_looks_at_it_now_and_then_and_hears_of_moves_at
 
 def test_a_gateway_that_holds_nothing_is_not_asked_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("shared.client.client.time.sleep", pauses.append)
+    monkeypatch.setattr("shared.client.drivers.time.sleep", pauses.append)
     with odd_gateway(running(0), running(0), running(0), ENDED) as (client, _):
         client.wait(JOB.id)
     assert len(pauses) == 2  # the first look is news
@@ -319,8 +326,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 0.0
-        monkeypatch.setattr("shared.client.client.time.monotonic", lambda: self.now_s)
-        monkeypatch.setattr("shared.client.client.time.sleep", self.sleep)
+        monkeypatch.setattr("shared.client.following.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("shared.client.drivers.time.sleep", self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.now_s += seconds
@@ -343,6 +350,22 @@ def test_an_outage_counts_from_the_first_answer_that_does_not_come(monkeypatch: 
     with odd_gateway(*[None] * 4) as (client, asked), pytest.raises(GatewayUnavailable, match=JOB.id):
         client.wait(JOB.id, poll_s=14)
     assert len(asked) == 4
+
+
+def test_who_waits_bears_a_limit_of_requests_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    limited = (HTTPStatus.TOO_MANY_REQUESTS, problem("rate_limited", HTTPStatus.TOO_MANY_REQUESTS))
+    with odd_gateway(*[limited] * 9, ENDED) as (client, asked):
+        assert client.wait(JOB.id).status is JobStatus.FAILED
+    assert (len(asked), clock.now_s) == (10, 9 * 7)
+
+
+def test_who_submits_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    limited = (HTTPStatus.TOO_MANY_REQUESTS, problem("rate_limited", HTTPStatus.TOO_MANY_REQUESTS))
+    with odd_gateway(limited) as (client, _), pytest.raises(RateLimited) as caught:
+        client.submit("x")
+    assert caught.value.retry_after_s == 7
 
 
 def test_what_may_be_said_beside_the_prompt_is_what_a_request_may_say() -> None:

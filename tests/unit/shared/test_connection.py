@@ -11,15 +11,18 @@ from typing import Any, TypeVar, cast
 
 import pytest
 import redis
+import uvloop
 from pydantic import SecretStr
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from api.together import Together
 from shared import scripts
-from shared.broker import WakeUps, make_app, queue_of
+from shared.broker import WakeUps, make_app
 from shared.call import Call
 from shared.connection import LOOP_CONNECTIONS, connect, connect_async, run, run_async
 from shared.errors import QueueUnavailable
-from shared.keys import DEFAULT
+from shared.keys import DEFAULT, queue_of
 from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.servers import RedisServer
@@ -46,18 +49,29 @@ def run_in_loop(settings: Settings, call: Call[T]) -> T:
     return asyncio.run(main())
 
 
+def run_together(settings: Settings, call: Call[T]) -> T:
+    async def main() -> T:
+        client = connect_async(settings)
+        try:
+            return await Together(client).run(call)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(main())
+
+
 Runner = Callable[[Settings, Call[scripts.Fleet]], scripts.Fleet]
-both_ways = pytest.mark.parametrize("runner", [run_sync, run_in_loop])
+every_way = pytest.mark.parametrize("runner", [run_sync, run_in_loop, run_together])
 
 
-@both_ways
+@every_way
 def test_a_call_runs_on_a_redis_that_has_never_seen_its_script(redis_settings: Settings, runner: Runner) -> None:
     with connect(redis_settings) as client:
         client.script_flush()
     assert runner(redis_settings, scripts.fleet()) == scripts.Fleet((), ())
 
 
-@both_ways
+@every_way
 def test_a_redis_that_is_away_is_told_at_once(own_redis_server: RedisServer, runner: Runner) -> None:
     settings = settings_for(own_redis_server)
     own_redis_server.kill()
@@ -67,7 +81,7 @@ def test_a_redis_that_is_away_is_told_at_once(own_redis_server: RedisServer, run
     assert time.monotonic() - begun < SOON_S
 
 
-@both_ways
+@every_way
 def test_a_redis_that_is_frozen_is_told_soon(own_redis_server: RedisServer, runner: Runner) -> None:
     settings = settings_for(own_redis_server)
     own_redis_server.signal(signal.SIGSTOP)
@@ -95,6 +109,42 @@ def test_connections_of_before_a_restart_are_replaced(own_redis_server: RedisSer
         own_redis_server.kill()
         own_redis_server.start()
         run(client, scripts.fleet())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_was_reset_while_nobody_used_it_is_known_for_lost(
+    own_redis_server: RedisServer, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def ask_on(connection: AbstractConnection) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            await connection.send_command("PING")
+
+    async def main() -> None:
+        client = connect_async(settings_for(own_redis_server))
+        connection = await client.connection_pool.get_connection()
+        own_redis_server.signal(signal.SIGSTOP)
+        await connection.send_command("PING")
+        own_redis_server.kill()  # with a question unread, so that the system resets the connection
+        try:
+            with pytest.raises(redis.ConnectionError):
+                await asyncio.wait_for(ask_on(connection), SOON_S)
+            own_redis_server.start()
+            await connection.connect()
+            await connection.send_command("PING")
+        finally:
+            await client.connection_pool.release(connection)
+            await client.aclose()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("url", ["rediss://redis.example:6380/0", "unix:///run/redis.sock"])
+def test_every_kind_of_connection_tells_of_its_loss(url: str) -> None:
+    pool = connect_async(Settings(redis_url=SecretStr(url))).connection_pool
+    kinds = {kind.__name__ for kind in pool.connection_class.__mro__}
+    assert {"_TellsOfItsLoss", "SSLConnection" if url.startswith("rediss") else "UnixDomainSocketConnection"} <= kinds
 
 
 def test_a_wrong_call_is_not_taken_for_an_outage(queue: redis.Redis) -> None:

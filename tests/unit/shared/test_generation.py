@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from shared.batches import Line
 from shared.errors import InvalidRequest
 from shared.generation import (
     MAX_SEED,
@@ -282,3 +283,11 @@ def test_formats_know_their_types_and_endings() -> None:
         ("image/jpeg", "jpg"),
         ("image/webp", "webp"),
     ]
+
+
+@pytest.mark.parametrize("record", [GenerationParams, Line])
+def test_a_record_that_can_not_be_read_quotes_no_prompt(record: type[GenerationParams | Line]) -> None:
+    with pytest.raises(ValidationError) as error:
+        record.model_validate_json('{"prompt": "a fox", "params": {"prompt": "a fox"}}')
+
+    assert "a fox" not in str(error.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import redis
 from pydantic import SecretStr
 
 from shared import scripts
@@ -12,9 +13,10 @@ from shared.call import Call
 from shared.connection import connect
 from shared.errors import InvalidRequest, JobNotFound, QueueFull
 from shared.jobs import Job, JobStatus, NewJob, Submission, Submitted, new_job_id
+from shared.keys import queue_of
 from shared.scripts import Lease
 from shared.settings import Settings
-from tests.desk import MODEL, OTHER, TENANT, Desk, claim_call, failed, finished, new_job, submit_call
+from tests.desk import MODEL, OTHER, TENANT, Desk, claim_call, failed, finished, new_job, state, submit_call
 
 
 def test_a_submitted_job_reads_back_as_it_was_given(desk: Desk) -> None:
@@ -39,6 +41,35 @@ def test_submitting_the_same_id_again_gives_the_job_that_is_there(desk: Desk) ->
     before = desk.dump()
     assert desk(submit_call(new)) == Submitted(job, Submission.KNOWN)
     assert desk.dump() == before
+
+
+def test_a_submit_tells_when_as_many_wake_ups_wait_as_there_are_workers(desk: Desk, queue: redis.Redis) -> None:
+    told: list[bool] = []
+    for wake_ups, workers in ((0, 0), (1, 0), (1, 1), (1, 2), (2, 2)):
+        queue.delete(queue_of(MODEL))
+        for _ in range(wake_ups):
+            queue.rpush(queue_of(MODEL), "a wake-up")
+        for number in range(workers):
+            desk(scripts.heartbeat(state(f"w{number}"), life_s=60))
+        told.append(desk(submit_call(new_job())).all_called)
+
+    assert told == [False, True, True, False, True]
+
+
+def test_a_broker_that_is_not_as_expected_stops_no_submit(desk: Desk, queue: redis.Redis) -> None:
+    queue.set(queue_of(MODEL), "no list")
+
+    assert not desk(submit_call(new_job())).all_called
+
+
+def test_several_jobs_are_read_in_their_order_each_for_who_asks(desk: Desk) -> None:
+    ours, theirs = desk.submit(), desk.submit(tenant=OTHER)
+    asked = [(theirs.id, OTHER), (ours.id, OTHER), (new_job_id(), TENANT), (ours.id, TENANT)]
+
+    found = desk(scripts.read_each(asked))
+
+    assert [found[0], found[3]] == [desk.read(theirs), desk.read(ours)]
+    assert [type(one) for one in found[1:3]] == [JobNotFound] * 2
 
 
 def test_an_id_of_another_tenant_is_not_given_away(desk: Desk) -> None:

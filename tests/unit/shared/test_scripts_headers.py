@@ -6,19 +6,25 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from shared import jobs, keys, scripts
+from shared.access import NO_LIMITS, KeyId, NewKey, Scope
+from shared.batches import BatchId
 from shared.call import Call, load
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
 from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Notes, Once, Tenant, Terms, WorkerId
 from shared.scripts import Lease
+from shared.webhooks import Attempt, DeliveryId, NewWebhook, Outcome, WebhookChange, WebhookId, WebhookRequest
 
 FOLDER = Path(keys.__file__).with_name("lua")
-PARTS = {"keys", "work", "fair", "record"}
+PARTS = {"keys", "work", "fair", "outbox", "record"}
 VERBS = sorted(file.stem for file in FOLDER.glob("*.lua") if file.stem not in PARTS)
 
 ID, TENANT, WORKER = JobId("job"), Tenant("ann"), WorkerId("worker")
+KEY = KeyId("key")
+BATCH = BatchId("batch")
 LEASE = Lease(ID, LeaseToken("token"))
 SIZE = Size(width=64, height=64)
 PARAMS = GenerationParams(
@@ -35,6 +41,8 @@ CARD = ModelCard(
 )
 STATE = WorkerState(id="w", state="ready", model="m", device="cpu", software_version="0", started_at_ms=0)
 IMAGE = Image(index=0, seed=0, key="k", size=SIZE, output_format=OutputFormat.PNG, num_bytes=1, sha256="00")
+WEBHOOK = WebhookId("hook")
+ATTEMPT = Attempt(tries=1, outcome=Outcome.DELIVERED, at_ms=0, took_ms=1, status=200)
 CALLS: tuple[Call[object], ...] = (
     scripts.submit(NewJob(ID, TENANT, "m", PARAMS, {}), Terms(keep_s=60)),
     scripts.read(ID, TENANT),
@@ -63,6 +71,39 @@ CALLS: tuple[Call[object], ...] = (
     scripts.direct(scripts.Mode.PAUSED),
     scripts.outlook("m"),
     scripts.overview(),
+    scripts.add_webhook(NewWebhook(id=WEBHOOK, tenant=TENANT, asked=WebhookRequest(url="u"), secret=SecretStr("s"))),
+    scripts.change_webhook(WEBHOOK, TENANT, WebhookChange(url="u")),
+    scripts.remove_webhook(WEBHOOK, TENANT),
+    scripts.webhooks(TENANT),
+    scripts.deliveries(WEBHOOK, TENANT, limit=1),
+    scripts.ping(WEBHOOK, TENANT, DeliveryId("d")),
+    scripts.replay(WEBHOOK, TENANT, DeliveryId("d")),
+    scripts.due(),
+    scripts.attend("courier"),
+    scripts.couriers(life_s=1),
+    scripts.collect(most=1, hold_s=1),
+    scripts.settle(WEBHOOK, {DeliveryId("d"): ATTEMPT}, dead_after_s=1),
+    scripts.glance([ID, JobId("other")]),
+    scripts.changed(TENANT, since=1),
+    scripts.fill_batch(BATCH, ["{}", "{}"], before=0),
+    scripts.seal_batch(BATCH, TENANT, name="n", total=1, keep_s=60),
+    scripts.recall_batch(TENANT, Once("k", "f")),
+    scripts.read_batch(BATCH, TENANT),
+    scripts.batches(TENANT, cursor=None, limit=1),
+    scripts.batch_results(BATCH, TENANT, skip=0, limit=1),
+    scripts.cancel_batch(BATCH, TENANT),
+    scripts.erase_batch(BATCH, TENANT),
+    scripts.forget_batch(BATCH, limit=1),
+    scripts.withdraw_batch(BATCH, TENANT),
+    scripts.feed(most=1, most_active=1, hold_s=1, again_s=1),
+    scripts.put_back(BATCH, again_s=1),
+    scripts.issue(NewKey(KEY, "digest", "name", TENANT, frozenset({Scope.READ}))),
+    scripts.admit(KEY),
+    scripts.revoke(KEY),
+    scripts.keyring(),
+    scripts.set_limits(TENANT, NO_LIMITS),
+    scripts.limits_of(TENANT),
+    scripts.tenants(),
 )
 
 
@@ -72,12 +113,12 @@ MOVES = {
     ("queued", "running"): {"claim"},
     ("queued", "succeeded"): {"finish"},
     ("queued", "failed"): {"fail", "reap"},
-    ("queued", "canceled"): {"cancel", "erase", "withdraw"},
+    ("queued", "canceled"): {"cancel", "erase", "withdraw", "cancel_batch", "erase_batch", "withdraw_batch"},
     ("queued", "expired"): {"claim", "reap"},
     ("running", "queued"): {"release", "reap"},
     ("running", "succeeded"): {"finish"},
     ("running", "failed"): {"fail", "reap"},
-    ("running", "canceled"): {"cancel", "erase", "withdraw", "reap"},
+    ("running", "canceled"): {"cancel", "erase", "withdraw", "cancel_batch", "erase_batch", "withdraw_batch", "reap"},
 }
 """The state diagram in shared/jobs.py: which verbs draw each arrow."""
 
@@ -144,7 +185,7 @@ def test_a_header_lists_the_replies_that_the_script_gives(name: str) -> None:
     given = set(re.findall(r"\{'([A-Z_]+)'", body))
     if "standing(" in body:
         given |= {"OK", "MISSING", "CANCELED", "ENDED", "LOST"} if name != "claim" else set()
-    if "{verdict}" in body and "ownership(" in body:
+    if "{verdict}" in body and re.search(r"ownership\(|whose_\w+\(", body):
         given |= {"MISSING", "NOT_YOURS"}
     assert listed - {"JSON", "JPEG"} == given
 

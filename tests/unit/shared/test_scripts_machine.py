@@ -336,7 +336,7 @@ class QueueMachine(RuleBasedStateMachine):
         entry = self.model.jobs.get(lease.job_id)
         index %= entry.num_images if entry else 1
         self.fenced(
-            lambda: self.model.held(lease.job_id, lease.token).images.add(index),
+            lambda: self.model.add_image(lease.job_id, lease.token, index),
             scripts.add_image(lease, picture(lease.job_id, index)),
         )
 
@@ -467,6 +467,18 @@ class QueueMachine(RuleBasedStateMachine):
                 assert (job.id, job.position, job.ahead_jobs, job.ahead_ms) == (entry.id, *place)
                 if job.status.is_terminal:
                     assert self.ends.setdefault(job.id, job) == job
+            self.who_follows_jobs_is_told_the_same(tenant, page.jobs)
+
+    def who_follows_jobs_is_told_the_same(self, tenant: Tenant, jobs: tuple[Job, ...]) -> None:
+        stands = self.desk(scripts.glance([*(job.id for job in jobs), JobId("unknown")]))
+        assert [stand and (stand.version, stand.of(job)) for stand, job in zip(stands, jobs, strict=False)] == [
+            (job.version, job) for job in jobs
+        ]
+        assert stands[len(jobs) :] == (None,)
+        found = self.desk(scripts.changed(tenant, since=0))
+        assert found.number == self.model.changes
+        assert [change.number for change in found.changes] == sorted(self.model.jobs[job.id].change for job in jobs)
+        assert {change.job.id: change.job for change in found.changes} == {job.id: job for job in jobs}
 
     def places(self, model: str) -> dict[JobId, tuple[int, int, int]]:
         """Each waiting job's place; how many of its lane go before it, and their work in ms."""

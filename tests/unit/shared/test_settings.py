@@ -72,6 +72,75 @@ def test_an_open_network_needs_leave_and_the_sentence_says_how_to_give_it(host: 
     assert Settings(allow_open_network=True).open_network_refusal(host, "DARKROOM_UI_HOST") is None
 
 
+OPERATOR, PAGE = "0" * 16, "1" * 16
+
+
+@pytest.mark.parametrize(
+    ("said", "needs_keys", "starts"),
+    [
+        ({}, False, True),
+        ({"api_host": "::1"}, False, True),
+        ({"require_keys": "true"}, True, False),
+        ({"require_keys": "true", "operator_key": OPERATOR}, True, True),
+        ({"api_host": "0.0.0.0"}, True, False),  # noqa: S104
+        ({"api_host": "gpu-box"}, True, False),
+        ({"api_host": "0.0.0.0", "operator_key": ""}, True, False),  # noqa: S104
+        ({"api_host": "0.0.0.0", "operator_key": OPERATOR}, True, True),  # noqa: S104
+        ({"api_host": "0.0.0.0", "page_key": PAGE}, True, True),  # noqa: S104
+        ({"api_host": "0.0.0.0", "allow_open_network": "true"}, False, True),  # noqa: S104
+        ({"api_host": "0.0.0.0", "allow_open_network": "true", "operator_key": OPERATOR}, False, True),  # noqa: S104
+        ({"api_host": "0.0.0.0", "allow_open_network": "true", "require_keys": "true"}, True, False),  # noqa: S104
+        ({"operator_key": "short"}, False, False),
+        ({"page_key": OPERATOR[:-1]}, False, False),
+        ({"operator_key": OPERATOR, "page_key": OPERATOR}, False, False),
+        ({"operator_key": OPERATOR, "page_key": PAGE}, False, True),
+    ],
+)
+def test_a_gateway_asks_for_keys_off_loopback_and_starts_only_with_one_to_begin_with(
+    monkeypatch: pytest.MonkeyPatch, said: dict[str, str], needs_keys: bool, starts: bool
+) -> None:
+    for name, value in said.items():
+        monkeypatch.setenv(f"DARKROOM_{name.upper()}", value)
+    settings = Settings()
+
+    refusal = settings.keyless_refusal()
+
+    assert settings.needs_keys is needs_keys
+    assert (refusal is None) is starts
+    if refusal is not None:
+        assert "DARKROOM_OPERATOR_KEY" in refusal
+        assert "make secrets" in refusal
+        assert not [key for key in said.values() if key.startswith(("short", "0000")) and key in refusal]
+
+
+def test_the_refusal_says_every_way_out() -> None:
+    refusal = Settings(api_host="gpu-box").keyless_refusal()
+
+    assert refusal is not None
+    assert "DARKROOM_API_HOST=gpu-box" in refusal
+    assert "DARKROOM_ALLOW_OPEN_NETWORK=true" in refusal
+
+
+def test_origins_are_listed_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_CORS_ORIGINS", " https://a.example , http://localhost:5173,http://[::1]:8080,")
+
+    assert Settings().allowed_origins == {"https://a.example", "http://localhost:5173", "http://[::1]:8080"}
+    assert Settings(cors_origins="").allowed_origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "a.example", "https://a.example/", "https://A.example", "https://*.example", "ftp://a"]
+)
+def test_what_is_no_origin_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    monkeypatch.setenv("DARKROOM_CORS_ORIGINS", f"https://a.example,{origin}")
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+
+    assert wrong_settings(caught.value).startswith("DARKROOM_CORS_ORIGINS: ")
+    assert origin in wrong_settings(caught.value)
+
+
 def test_each_choice_of_how_a_worker_computes_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {
         "channels_last": "false",

@@ -9,6 +9,7 @@ import httpx2
 
 from shared.client import Client
 from shared.jobs import JobId
+from tests.integration.keyholders import PAGE_KEY, guarded
 from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port, wait_until
 from tests.unit.ui.pressing import form_of
@@ -80,7 +81,7 @@ class TestOutages:
 
     def test_an_answer_of_something_else_is_said_without_its_address(self, first: View) -> None:
         def stumble(_request: httpx2.Request) -> httpx2.Response:
-            return httpx2.Response(502, html="<h1>Bad gateway</h1>")
+            return httpx2.Response(404, html="<h1>Nothing here</h1>")
 
         with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
             away = Handlers(client).look(first, None, {})
@@ -89,6 +90,23 @@ class TestOutages:
         assert "makes no sense here" in away.notices
         assert 'data-code="unexpected_answer"' in refused.problems
         assert "gateway.test" not in away.notices + refused.problems
+
+    def test_a_proxy_whose_gateway_is_away_is_as_if_it_were_away_itself(self, first: View) -> None:
+        def stumble(_request: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(502, html="<h1>Bad gateway</h1>")
+
+        with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
+            away = Handlers(client).look(first, None, {})
+
+        assert "Out of reach" in away.notices
+
+    def test_a_page_whose_key_the_gateway_does_not_know_says_who_can_mend_that(self, gateway: Serving) -> None:
+        with guarded(gateway.settings) as asks_for_keys:
+            for key in (None, "another-than-the-gateways"):
+                with Client(asks_for_keys.url, api_key=key) as client:
+                    assert "DARKROOM_PAGE_KEY" in Handlers(client).look(View(), None, {}).notices
+            with Client(asks_for_keys.url, api_key=PAGE_KEY) as client:
+                assert "DARKROOM_PAGE_KEY" not in Handlers(client).look(View(), None, {}).notices
 
     def test_a_page_opened_before_any_worker_fills_itself_in(self, hand: Hand, handlers: Handlers) -> None:
         hand.forget_all()

@@ -44,7 +44,7 @@ def job(status: JobStatus = JobStatus.RUNNING, **fields: object) -> JobBody:
         "warnings": (),
         "error": None,
         "metrics": Metrics(queue_time=0.2, predict_time=4.0, total_time=4.2),
-        "urls": Urls(get="", cancel="", preview=""),
+        "urls": Urls(get="", cancel="", preview="", events=""),
     }
     return JobBody.model_validate(whole | fields)
 
@@ -128,6 +128,10 @@ def test_a_waiting_job_says_why_it_waits_and_how_long() -> None:
 def test_a_running_job_says_the_time_that_the_gateway_knows() -> None:
     tray = job_tray(job(time_left=TimeLeft(seconds=7, low=6, high=8)))
     assert "about 7 s left." in tray
+
+
+def test_less_than_a_second_is_said_without_about() -> None:
+    assert ", less than a second left." in job_tray(job(time_left=TimeLeft(seconds=0.4, low=0, high=1)))
 
 
 def test_a_reused_picture_is_called_one() -> None:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from shared.generation import MAX_PROMPT_CHARS, GenerationParams, OutputFormat, Scheduler, Size
+from shared.infotext import Infotext, read_infotext, write_infotext
 from worker.images import NotAPicture, Pixels, Provenance, encode_image, encode_preview, read_parameters
-from worker.infotext import Infotext, read_infotext, write_infotext
 
 FORMATS = list(OutputFormat)
 

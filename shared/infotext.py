@@ -5,7 +5,7 @@
     Steps: 25, Sampler: Euler, CFG scale: 9, Seed: 1, Size: 1024x1024, Model hash: ..., Model: ..., Version: ...
 
 The format is stable-diffusion-webui's `modules/infotext_utils.py`. It can't say everything (which resize,
-which format): `worker.images` carries the whole beside it. Names of our own are `Adapter` (the LoRA, with its
+which format): a picture's file carries the whole beside it. Names of our own are `Adapter` (the LoRA, with its
 revision) and `Guided steps`, where guidance ends before the last step.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.generation import Scheduler
+from shared.generation import GenerationParams, Scheduler
 
 SAMPLERS: Final[Mapping[Scheduler, str]] = {
     Scheduler.EULER: "Euler",
@@ -27,6 +27,9 @@ SAMPLERS: Final[Mapping[Scheduler, str]] = {
     Scheduler.DDIM: "DDIM",
     Scheduler.LCM: "LCM",
 }
+
+SHORT_HASH: Final = 10
+"""Characters of a model's revision by which AUTOMATIC1111 knows it."""
 
 _NEGATIVE: Final = "Negative prompt: "
 _PAIR: Final = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
@@ -42,6 +45,25 @@ class Infotext:
     negative_prompt: str
     fields: Mapping[str, str]
     """`Steps`, `Sampler`, `CFG scale`, `Seed`, `Size` and whatever else the writer knew."""
+
+
+def infotext_of(params: GenerationParams, *, model: str, model_revision: str, software: str) -> str:
+    """Write the infotext of a picture that these parameters draw alone."""
+    fields = {
+        "Steps": str(params.num_inference_steps),
+        "Sampler": SAMPLERS[params.scheduler],
+        "CFG scale": f"{params.guidance_scale:g}",
+        "Seed": str(params.seed),
+        "Size": str(params.size),
+        "Model hash": model_revision[:SHORT_HASH],
+        "Model": model,
+    }
+    if params.adapter is not None:
+        fields["Adapter"] = params.adapter
+    if params.is_guided and params.num_guided_steps < params.num_inference_steps:
+        fields["Guided steps"] = str(params.num_guided_steps)
+    fields["Version"] = software
+    return write_infotext(Infotext(params.prompt, params.negative_prompt, fields))
 
 
 def write_infotext(infotext: Infotext) -> str:

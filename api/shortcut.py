@@ -1,0 +1,94 @@
+"""Polls and submits, which are most of what is asked, on a short way past FastAPI's routing and its dependencies.
+
+It asks the same functions as the routes in `api/routes/jobs.py`. Those stay: for the document, and for what is said in
+a less common way, with a query, `Prefer` or a body of unknown length. Both give the same answers; a test holds them to
+it (tests/integration/test_gateway_shortcut.py). Why: docs/decisions/0023.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.acceptance import accept_body, headers_of
+from api.access import Principal
+from api.deps import Gateway, gateway_of, idempotency_key_in, identify, key_in, visitor_in
+from api.errors import darkroom_problem, refusal
+from api.intake import JSON, read_json
+from shared import access
+from shared.contract import IDEMPOTENCY_KEY, VISITOR
+from shared.errors import DarkroomError
+from shared.jobs import ID_PATTERN, JobId
+
+JOBS: Final = "/v1/jobs"
+_ONE_JOB: Final = re.compile(rf"{JOBS}/(?P<id>{ID_PATTERN})")
+
+Headers: TypeAlias = Mapping[bytes, bytes]
+Way: TypeAlias = Callable[[Gateway, Headers, Request], Awaitable[Response]]
+
+
+class Shortcut:
+    """Answers what it knows; the rest goes the usual way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        way = _way(scope, headers) if headers else None
+        if way is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await way(gateway_of(scope["app"]), headers, Request(scope, receive))
+        except DarkroomError as error:
+            answer = darkroom_problem(error)
+        except HTTPException as error:
+            answer = refusal(error)
+        await answer(scope, receive, send)
+
+
+def _way(scope: Scope, headers: Headers) -> Way | None:
+    """Tell how a request is answered here, if it is."""
+    is_plain = not scope["query_string"] and len(headers) == len(scope["headers"])  # said once is said plainly
+    if not is_plain:
+        return None
+    method, path = scope["method"], scope["path"]
+    if method == "GET" and (match := _ONE_JOB.fullmatch(path)):
+        return partial(_read, JobId(match["id"]))
+    if method == "POST" and path == JOBS and b"content-length" in headers and b"prefer" not in headers:
+        return _submit
+    return None
+
+
+async def _read(job_id: JobId, gateway: Gateway, headers: Headers, _request: Request) -> Response:
+    tenant = (await _asker(gateway, headers)).require(access.Scope.READ)
+    body = await gateway.outlooks.body(await gateway.read(job_id, tenant))
+    return Response(body.model_dump_json(), media_type=JSON)
+
+
+async def _submit(gateway: Gateway, headers: Headers, request: Request) -> Response:
+    tenant = (await _asker(gateway, headers)).require(access.Scope.SUBMIT)
+    key = idempotency_key_in(_said(headers, IDEMPOTENCY_KEY))
+    submitted = await accept_body(gateway, tenant, await read_json(request), key)
+    body = await gateway.outlooks.body(submitted.job)
+    return Response(body.model_dump_json(), HTTPStatus.ACCEPTED, headers_of(submitted, body), JSON)
+
+
+async def _asker(gateway: Gateway, headers: Headers) -> Principal:
+    key = key_in(_said(headers, "Authorization"))
+    return await identify(gateway, key, visitor_in(_said(headers, VISITOR)))
+
+
+def _said(headers: Headers, name: str) -> tuple[str, ...]:
+    value = headers.get(name.lower().encode())
+    return () if value is None else (value.decode("latin-1"),)

@@ -1,0 +1,121 @@
+"""What is asked of Redis at once travels at once: calls in one pipeline, reads of jobs in one call.
+
+redis-py takes longer over a call than Redis does: a connection from the pool, a time-out, a wait for its socket. So
+what is asked while others are on their way waits for the next ones to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Generic, TypeVar, cast, final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from shared.call import Call, Reply
+from shared.connection import run_async, translated
+from shared.errors import QueueUnavailable
+from shared.jobs import Job, JobId, Tenant
+from shared.scripts import read_each
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+MOST_CALLS: Final = 64
+"""Of a pipeline: Redis answers them one after the other, and the first waits for the last."""
+MOST_READS: Final = 16
+"""Of a call: Redis serves nobody else meanwhile."""
+MOST_TRIPS: Final = 2
+"""On their way at once: while one waits for a disk, others are answered."""
+
+
+@final
+class Together:
+    """Asks Redis, for one event loop."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._calls = _Trips[Call[Any], Any](self._call, most=MOST_CALLS)
+        self._reads = _Trips[tuple[JobId, Tenant], Job](self._read, most=MOST_READS)
+
+    async def run(self, call: Call[T]) -> T:
+        """Run a call. Raises QueueUnavailable, and what `call.parse` raises."""
+        return await self._calls.ask(call)
+
+    async def read(self, job_id: JobId, tenant: Tenant) -> Job:
+        """Read a job, for a third of what `run(read(...))` takes. Raises JobNotFound, QueueUnavailable."""
+        return await self._reads.ask((job_id, tenant))
+
+    async def _read(self, asked: Sequence[tuple[JobId, Tenant]]) -> Sequence[Job | Exception]:
+        return await run_async(self._redis, read_each(asked))
+
+    async def _call(self, calls: Sequence[Call[Any]]) -> Sequence[object]:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for call in calls:
+                    pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+                replies = cast("list[Reply | Exception]", await pipeline.execute(raise_on_error=False))
+        except RedisError as error:
+            raise translated(error) from error
+        return [await self._answer(call, reply) for call, reply in zip(calls, replies, strict=True)]
+
+    async def _answer(self, call: Call[T], reply: Reply | Exception) -> T | Exception:
+        try:
+            if isinstance(reply, NoScriptError):  # Redis knows it from now on
+                return await run_async(self._redis, call)
+            if isinstance(reply, RedisError):
+                return translated(reply)
+            return call.parse(cast("Reply", reply))
+        except Exception as error:  # noqa: BLE001 it is theirs who asked
+            return error
+
+
+@final
+class _Trips(Generic[Q, A]):
+    """Takes questions to whoever answers, as many on each trip as have come meanwhile."""
+
+    def __init__(self, answer: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]], *, most: int) -> None:
+        self._answer = answer
+        """Answers in their order; an error among them is for who asked, one that is raised for all."""
+        self._most = most
+        self._asked: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def ask(self, question: Q) -> A:
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._asked.append((question, answer))
+        # One that has just ended may still be listed, and takes nobody along any more.
+        if sum(not trips.done() for trips in self._under_way) < MOST_TRIPS:
+            trips = asyncio.create_task(self._go())
+            self._under_way.add(trips)
+            trips.add_done_callback(self._under_way.discard)
+        return await answer
+
+    async def _go(self) -> None:
+        while self._asked:
+            some = [self._asked.popleft() for _ in range(min(self._most, len(self._asked)))]
+            try:
+                answers = await self._answer([question for question, _ in some])
+                for (_, waiting), answer in zip(some, answers, strict=True):
+                    _tell(waiting, answer)
+            except BaseException as error:
+                if isinstance(error, QueueUnavailable) or not isinstance(error, Exception):
+                    # Who asked meanwhile has waited as long: of a frozen Redis all are told now, not trip by trip.
+                    some += self._asked
+                    self._asked.clear()
+                for _, waiting in some:
+                    _tell(waiting, error if isinstance(error, Exception) else QueueUnavailable())
+                if not isinstance(error, Exception):
+                    raise
+
+
+def _tell(waiting: asyncio.Future[A], answer: A | Exception) -> None:
+    if waiting.done():  # who asked has left
+        return
+    if isinstance(answer, Exception):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)

@@ -1,0 +1,17 @@
+-- attend: say that a courier takes calls.
+-- With: keys, work, fair, outbox, record
+--
+-- KEYS[1]  prefix
+-- ARGV[1]  courier id
+--
+-- Replies
+--   OK
+--
+-- Moves nothing
+
+local FORGET_MS = 10 * 60 * 1000
+
+local now = now_ms()
+redis.call('ZADD', key.couriers, now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', key.couriers, '-inf', now - FORGET_MS)
+return {'OK'}

@@ -1,0 +1,12 @@
+-- couriers: list those that take calls.
+-- With: keys, work, fair, outbox, record
+--
+-- KEYS[1]  prefix
+-- ARGV[1]  ms of silence after which one counts as gone
+--
+-- Replies
+--   OK couriers
+--
+-- Moves nothing
+
+return {'OK', redis.call('ZRANGE', key.couriers, now_ms() - ARGV[1], '+inf', 'BYSCORE')}

@@ -1,0 +1,28 @@
+"""`python -m worker.courier`: tell webhooks of jobs' ends until told to stop. Settings come from the environment."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pydantic import ValidationError
+
+from shared.settings import Settings, wrong_settings
+from worker.courier.app import Courier
+from worker.logs import configure_logging
+
+
+def main() -> int:
+    """Run a courier; the process' exit code."""
+    argparse.ArgumentParser(prog="python -m worker.courier", description=__doc__).parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"The courier does not start:\n{wrong_settings(error)}\n")
+        return 2
+    configure_logging(settings.log_level)
+    return Courier(settings).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -269,7 +269,7 @@ class QueueModel:
         entry = self.owned(job_id, tenant)
         if entry.once and (tenant, entry.once.key) in self.repeated:
             return False
-        self._forget(self.cancel(job_id, tenant), is_due=False)
+        self.erase(job_id, tenant)
         return True
 
     # --- a worker's verbs ---

@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Self, final
@@ -25,6 +26,8 @@ _logger = logging.getLogger(__name__)
 
 MOST_ANSWER_BYTES: Final = 64 * 1024
 """What is read of an answer, so that its connection can be used again; its words are of no use to us."""
+MOST_ANSWER_S: Final = 1.0
+"""For how long."""
 MOST_CONNECTIONS: Final = 1024
 
 
@@ -85,8 +88,7 @@ class Sender:
             **headers_of(message_id, int(time.time()), body, secrets),
         }
         try:
-            async with asyncio.timeout(self._timeout_s):
-                status = await self._post(url, headers, body)
+            status = await self._post(url, headers, body)
         except Exception as error:  # noqa: BLE001 a receiver can do anything, and one message must not keep the others
             return None, self._why_unsent(message_id, error, is_plain=urlsplit(url).scheme == "http")
         return status, _why_not_taken(status)
@@ -110,13 +112,23 @@ class Sender:
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
         pool = self._pools[urlsplit(url).scheme]
-        async with pool.stream("POST", url, headers=list(headers.items()), content=body) as response:
-            size = 0
+        async with AsyncExitStack() as answered:
+            asking = pool.stream("POST", url, headers=list(headers.items()), content=body)
+            async with asyncio.timeout(self._timeout_s):
+                response = await answered.enter_async_context(asking)
+            await _read_away(response)
+            return response.status
+
+
+async def _read_away(response: httpcore2.Response) -> None:
+    """Read the words of an answer. The receiver has spoken by its status, whatever becomes of them."""
+    size = 0
+    with suppress(TimeoutError, httpcore2.NetworkError, httpcore2.ProtocolError):
+        async with asyncio.timeout(MOST_ANSWER_S):
             async for chunk in response.aiter_stream():
                 size += len(chunk)
                 if size > MOST_ANSWER_BYTES:
-                    break
-            return response.status
+                    return
 
 
 def _why_not_taken(status: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
@@ -84,9 +85,23 @@ def receiver_that_never_answers() -> Generator[Silent]:
         yield Silent(listening)
 
 
+def _hear_out(connection: socket.socket) -> None:
+    """Read a request whole, if it is one: who goes with words unread takes the answer with him."""
+    heard = b""
+    while b"\r\n\r\n" not in heard:
+        heard += (came := connection.recv(65536))
+        if not came or not heard.startswith(b"POST"):
+            return
+    head, _, body = heard.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    missing = int(length[1]) - len(body) if length else 0
+    while missing > 0 and (came := connection.recv(missing)):
+        missing -= len(came)
+
+
 @contextmanager
-def receiver_that_answers(said: bytes) -> Generator[str]:
-    """One that says these bytes to whoever comes, and goes; its URL."""
+def receiver_that_answers(said: bytes, *, stays: bool = False) -> Generator[str]:
+    """One that hears whoever comes out, says these bytes, and goes, or `stays` until the other goes; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -95,9 +110,11 @@ def receiver_that_answers(said: bytes) -> Generator[str]:
                     connection, _ = listening.accept()
                 except OSError:
                     return
-                with connection:
-                    connection.recv(65536)
+                with connection, suppress(OSError):
+                    _hear_out(connection)
                     connection.sendall(said)
+                    if stays:
+                        connection.recv(1)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

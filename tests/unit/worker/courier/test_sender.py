@@ -88,6 +88,19 @@ def test_an_endless_answer_is_not_read_to_its_end() -> None:
     assert (answer.status, answer.error) == (200, "")
 
 
+def test_an_answer_that_breaks_off_has_said_enough() -> None:
+    with receiver_that_answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx") as url:
+        answer = send(url)
+    assert (answer.status, answer.error) == (200, "")
+
+
+def test_an_answer_that_never_ends_has_said_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.courier.sender.MOST_ANSWER_S", 0.1)
+    with receiver_that_answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", stays=True) as url:
+        answer = send(url)
+    assert (answer.status, answer.error) == (200, "")
+
+
 @pytest.mark.parametrize(
     "url",
     ["https://127.0.0.1/", "https://10.0.0.1/", "https://[::1]/", "https://169.254.169.254/", "http://example.com/"],

@@ -14,6 +14,8 @@ from shared.client import Client
 from shared.contract import JobBody, ModelBody
 from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
 from shared.jobs import JobId, JobStatus
+from ui.cards import card as job_card
+from ui.cards import no_cards
 from ui.form import Control, Form, controls_of, request_of
 from ui.notices import (
     away_notice,
@@ -26,7 +28,6 @@ from ui.notices import (
     served,
 )
 from ui.outage import Outage
-from ui.tray import empty_tray, job_tray
 
 BUSY_POLL_S: Final = 0.3
 """Between two looks while a job waits or runs."""
@@ -53,7 +54,7 @@ class View:
     """The job that was last looked for; `job` is None if there is none such."""
     job: JobBody | None = None
     preview: bytes | None = None
-    tray: str = field(default_factory=empty_tray)
+    tray: str = field(default_factory=no_cards)
 
     @property
     def is_busy(self) -> bool:
@@ -132,18 +133,18 @@ class Handlers:
 
     def _look_at_job(self, seen: View, job_id: str | None) -> View:
         if job_id is None:
-            return replace(seen, job=None, preview=None, tray=empty_tray())
+            return replace(seen, job=None, preview=None, tray=no_cards())
         is_same = seen.job is not None and seen.job.id == job_id
         if is_same and not seen.is_busy:
             return seen
         try:
             job = self._client.job(job_id)
         except JobNotFound:
-            return replace(seen, job=None, preview=None, tray=empty_tray())
+            return replace(seen, job=None, preview=None, tray=no_cards())
         preview = seen.preview if is_same else None
         if job.status is JobStatus.RUNNING and not (is_same and seen.job and seen.job.progress == job.progress):
             preview = self._client.preview(job_id) or preview
-        return replace(seen, job=job, preview=preview, tray=job_tray(job, preview))
+        return replace(seen, job=job, preview=preview, tray=job_card(job))
 
     def _look_at_models(self, seen: View, draft: Form) -> View:
         models = _offered(self._client.models())

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def picture_routes(client: Client) -> APIRouter:
-    """Make the route that `ui.tray.picture_path` names."""
+    """Make the route that `ui.cards.picture_path` names."""
     router = APIRouter()
 
     @router.get("/pictures/{job_id}/{index}.{suffix}")

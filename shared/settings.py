@@ -129,6 +129,8 @@ class Settings(BaseSettings):
     ui_port: int = Field(default=7860, ge=0, le=65535)
     api_url: str = "http://127.0.0.1:8000"
     """The gateway as the page reaches it."""
+    styles_file: Path | None = None
+    """Styles that the page offers in place of its own; `ui/styles.toml` shows the form."""
     allow_open_network: bool = False
     """The word that lets the page, which knows no keys yet, bind another address than loopback, and lets the gateway
     serve without keys there."""

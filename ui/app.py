@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.client import Client
 from shared.settings import LOOPBACK
+from ui import assets
 from ui.handlers import Handlers
 from ui.pictures import picture_routes
 from ui.studio import Studio
@@ -41,7 +42,8 @@ SWEEP_S: Final = 3600
 def create_app(client: Client, *, loopback_only: bool = True) -> FastAPI:
     """Build the page over a gateway; `loopback_only` refuses requests for any other host's name."""
     app = FastAPI(title="Darkroom", openapi_url=None)
-    app.include_router(picture_routes(client))
+    app.include_router(picture_routes(lambda _request: client))
+    app.mount(assets.PATH, assets.scripts())
     if loopback_only:
         # Else a foreign page could rebind its own name to this machine and press Generate here.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*.localhost", "[::1]", *LOOPBACK], www_redirect=False)

@@ -15,11 +15,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.client import Client
 from shared.settings import LOOPBACK
+from ui import assets
 from ui.handlers import Handlers
 from ui.pictures import picture_routes
 from ui.sign_in import sign_in_routes
@@ -50,9 +50,9 @@ def create_app(client: Client, *, secret: str | None = None, loopback_only: bool
     """
     visitors = Visitors(client, secret, is_private=loopback_only)
     app = FastAPI(title="Darkroom", openapi_url=None)
-    app.include_router(picture_routes(client))
+    app.include_router(picture_routes(visitors.client))
     app.include_router(sign_in_routes(visitors))
-    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.mount(assets.PATH, assets.scripts())
     app.add_middleware(Greeting, visitors=visitors)
     if loopback_only:
         # Else a foreign page could rebind its own name to this machine and press Generate here.

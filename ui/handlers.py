@@ -7,6 +7,7 @@ who they are comes with each request, and which jobs are theirs the gateway know
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -25,6 +26,7 @@ from shared.errors import (
     Unavailable,
 )
 from ui.feed import Asked, Feed, look_at_jobs
+from shared.generation import MAX_SEED, VARIATIONS
 from ui.again import again_of, form_of, variation_of
 from ui.choices import Control, controls_of
 from ui.form import Form, Problems, check, placed, request_of
@@ -112,7 +114,7 @@ class Handlers:
         try:
             with self._outage.turn():
                 view = replace(seen, feed=look_at_jobs(person.client, seen.feed, asked))
-                return _with_models(view, person.client.models(), draft)
+                return _with_models(view, person.client.models(), draft, self._styles)
         except (KeyRequired, KeyRefused) as error:
             return _away(seen, key_notice(error, is_signed_in=person.key is not None))
         except DarkroomError as error:
@@ -129,6 +131,25 @@ class Handlers:
             return self._submit(person, request_of(form, self._styles))
         except InvalidRequest as error:
             return Answer(problems=placed(error.errors, form))
+
+    def tenant_of(self, person: Person | None) -> str | None:
+        """Tell whose key somebody signed in with; None for a visitor, and while nobody can tell."""
+        if person is None or person.key is None:
+            return None
+        try:
+            return person.client.me().tenant
+        except KeyRefused:
+            return "a key that is not known"
+        except DarkroomError:
+            return "a key"
+
+    def filled(self, seen: View, form: Form) -> View:
+        """Put settings into the controls, as far as a model that is served takes them."""
+        card = next((model for model in seen.models if model.id == form.get("model")), seen.card)
+        if card is None:
+            return seen
+        said = {**form, "model": card.id}
+        return replace(seen, card=card, controls=controls_of(seen.models, card, said, self._styles))
 
     def check(self, card: ModelBody, form: Form) -> Mapping[str, str]:
         """Find what is wrong with the form before anything is sent; by the slot where it is said."""
@@ -149,11 +170,12 @@ class Handlers:
                     person.client.delete(job_id)
                     return Answer(gone=job_id)
                 case "reuse":
-                    return Answer(form=form_of(job), words="The form has its settings now.")
+                    return Answer(form=form_of(job, self._styles, index), words="The form has its settings now.")
                 case "again":
                     return self._submit(person, again_of(job))
                 case "vary-subtle" | "vary-strong":
-                    return self._submit(person, variation_of(job, index, what.removeprefix("vary-")))
+                    strength, seed = VARIATIONS[what.removeprefix("vary-")], secrets.randbelow(MAX_SEED + 1)
+                    return self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
                 case _:
                     return Answer()
         except JobNotFound:
@@ -181,7 +203,7 @@ class Handlers:
             return Answer(refusal=refusal(error))
 
 
-def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form) -> View:
+def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form, styles: Styles) -> View:
     models = _offered(models)
     if not models:
         return _away(seen, away_notice("No model yet.", str(NoModel())))
@@ -192,7 +214,7 @@ def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form) -> View
         return view
     if seen.card is not None:
         draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
-    return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
+    return replace(view, controls=controls_of(models, card, draft, styles), examples=example_chips(card.example_prompts))
 
 
 def _away(view: View, notices: str) -> View:

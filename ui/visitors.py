@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from shared.access import Scope
 from shared.client import Client
-from shared.errors import DarkroomError, InvalidRequest
+from shared.errors import DarkroomError, InvalidRequest, KeyRequired
 from shared.keyring import Me
 
 VISITOR_COOKIE: Final = "darkroom_visitor"
@@ -65,6 +65,13 @@ class Visitors:
                 return None
         name = self._named(cookies)
         return None if name is None else Person(self._client.acting(visitor=name))
+
+    def client(self, request: HTTPConnection) -> Client:
+        """Give the client that asks as who sends a request. Raises KeyRequired for a browser that nobody knows."""
+        person = self.person(request)
+        if person is None:
+            raise KeyRequired
+        return person.client
 
     def operator(self, request: HTTPConnection) -> Client | None:
         """Give the client of somebody who runs the service; None for everybody else.

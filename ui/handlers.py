@@ -27,8 +27,9 @@ from shared.errors import (
 )
 from ui.feed import Asked, Feed, look_at_jobs
 from shared.generation import MAX_SEED, VARIATIONS
-from ui.again import again_of, form_of, variation_of
+from ui.again import again_of, variation_of
 from ui.choices import Control, controls_of
+from ui.fitting import Fitted, reused
 from ui.form import Form, Problems, check, placed, request_of
 from ui.styles import Styles
 from ui.notices import (
@@ -87,7 +88,7 @@ class Answer:
     """One that is new, or has changed."""
     gone: str | None = None
     """The id of a job that there is no longer."""
-    form: Form | None = None
+    fitted: Fitted | None = None
     """What the form shall say now."""
     problems: Problems = field(default_factory=lambda: Problems({}))
     """What is wrong with the form."""
@@ -143,21 +144,13 @@ class Handlers:
         except DarkroomError:
             return "a key"
 
-    def filled(self, seen: View, form: Form) -> View:
-        """Put settings into the controls, as far as a model that is served takes them."""
-        card = next((model for model in seen.models if model.id == form.get("model")), seen.card)
-        if card is None:
-            return seen
-        said = {**form, "model": card.id}
-        return replace(seen, card=card, controls=controls_of(seen.models, card, said, self._styles))
-
     def check(self, card: ModelBody, form: Form) -> Mapping[str, str]:
         """Find what is wrong with the form before anything is sent; by the slot where it is said."""
         return check(form, card, self._styles)
 
-    def act(self, person: Person | None, seen: Feed, what: str, job_id: str, index: int) -> Answer:
+    def act(self, person: Person | None, seen: View, what: str, job_id: str, index: int) -> Answer:
         """Do what a card's button says. A job that is gone, or has ended meanwhile, is shown as it is."""
-        job = seen.job(job_id)
+        job = seen.feed.job(job_id)
         if person is None or job is None:
             return Answer()
         try:
@@ -170,7 +163,7 @@ class Handlers:
                     person.client.delete(job_id)
                     return Answer(gone=job_id)
                 case "reuse":
-                    return Answer(form=form_of(job, self._styles, index), words="The form has its settings now.")
+                    return self._reused(seen, job, index)
                 case "again":
                     return self._submit(person, again_of(job))
                 case "vary-subtle" | "vary-strong":
@@ -187,6 +180,12 @@ class Handlers:
         except DarkroomError as error:
             _log.warning("%s refused: %s", what, error)
             return Answer(refusal=refusal(error))
+
+    def _reused(self, seen: View, job: JobBody, index: int) -> Answer:
+        if seen.card is None:
+            return Answer(words="There is no model yet that could take the settings.")
+        taken = reused(job, index, seen.models, seen.card, self._styles)
+        return Answer(fitted=taken, words=" ".join(("Its settings are in the form.", *taken.notes)))
 
     def _submit(self, person: Person | None, request: JobRequest) -> Answer:
         if person is None:

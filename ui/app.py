@@ -19,7 +19,9 @@ from shared.client import Client
 from shared.settings import LOOPBACK
 from ui.handlers import Handlers
 from ui.pictures import picture_routes
+from ui.restore import settings_route
 from ui.studio import Studio
+from ui.styles import Styles, read_styles
 from ui.theme import darkroom_theme
 
 HERE: Final = Path(__file__).parent
@@ -38,20 +40,24 @@ SWEEP_S: Final = 3600
 """Gradio's own temporary files are looked through, and dropped, at this age."""
 
 
-def create_app(client: Client, *, loopback_only: bool = True) -> FastAPI:
-    """Build the page over a gateway; `loopback_only` refuses requests for any other host's name."""
+def create_app(client: Client, *, styles: Styles | None = None, loopback_only: bool = True) -> FastAPI:
+    """Build the page over a gateway; `loopback_only` refuses requests for any other host's name.
+
+    `styles`: those that it offers; absent: ours.
+    """
     app = FastAPI(title="Darkroom", openapi_url=None)
     app.include_router(picture_routes(client))
+    app.include_router(settings_route())
     if loopback_only:
         # Else a foreign page could rebind its own name to this machine and press Generate here.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*.localhost", "[::1]", *LOOPBACK], www_redirect=False)
     app.add_middleware(SafeHeaders)
     return gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
         app,
-        _page(client),
+        _page(client, styles or read_styles()),
         path="/",
         theme=darkroom_theme(),
-        css_paths=[HERE / "page.css"],
+        css_paths=[HERE / "page.css", HERE / "form.css"],
         head_paths=[HERE / "page_head.html"],
         favicon_path=str(HERE / "favicon.svg"),
         footer_links=[],
@@ -65,10 +71,10 @@ def create_app(client: Client, *, loopback_only: bool = True) -> FastAPI:
     )
 
 
-def _page(client: Client) -> gr.Blocks:
+def _page(client: Client, styles: Styles) -> gr.Blocks:
     page = gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, SWEEP_S))
     with page:
-        Studio(page, Handlers(client))
+        Studio(page, Handlers(client, styles), styles)
     return page.queue(api_open=False)
 
 

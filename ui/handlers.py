@@ -7,6 +7,7 @@ visitor is kept here: which job is theirs comes from their browser every time.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,7 +15,8 @@ from shared.client import Client
 from shared.contract import JobBody, ModelBody
 from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
 from shared.jobs import JobId, JobStatus
-from ui.form import Control, Form, controls_of, request_of
+from ui.choices import Control, controls_of
+from ui.form import Form, check, placed, request_of
 from ui.notices import (
     away_notice,
     example_chips,
@@ -26,6 +28,7 @@ from ui.notices import (
     served,
 )
 from ui.outage import Outage
+from ui.styles import Styles
 from ui.tray import empty_tray, job_tray
 
 BUSY_POLL_S: Final = 0.3
@@ -77,22 +80,32 @@ class Answer:
 
     job_id: JobId | None = None
     """The job that was accepted; None if none was."""
+    seed: int | None = None
+    """The one that draws its first picture."""
     problems: str = ""
+    """What is wrong that no control is to blame for, as HTML."""
+    by_slot: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is wrong, by control."""
 
 
 class Handlers:
     """The page's events, over one gateway; serves any number of visitors and threads."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, styles: Styles) -> None:
         self._client = client
+        self._styles = styles
         self._outage = Outage()
 
-    def generate(self, form: Form) -> Answer:
-        """Submit the form; what is wrong with it comes back as HTML that names every field."""
+    def generate(self, form: Form, card: ModelBody | None) -> Answer:
+        """Submit the form, unless it is wrong already by the card that the page knows."""
+        if card is not None and (wrong := check(form, card, self._styles)):
+            return Answer(by_slot=wrong)
         try:
-            return Answer(self._client.submit(request_of(form)).id)
+            job = self._client.submit(request_of(form, self._styles))
+            return Answer(job.id, seed=job.params.seed)
         except InvalidRequest as error:
-            return Answer(problems=problem_list(error.errors))
+            found = placed(error.errors, form)
+            return Answer(problems=problem_list(found.rest), by_slot=found.by_slot)
         except GatewayUnavailable as error:
             _log.warning("Submit unanswered: %s", error)
             return Answer(problems=refusal(error, "Your request may have been accepted all the same."))
@@ -160,7 +173,9 @@ class Handlers:
             return view
         if seen.card is not None:
             draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
-        return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
+        return replace(
+            view, controls=controls_of(models, card, draft, self._styles), examples=example_chips(card.example_prompts)
+        )
 
 
 def _away(view: View, notices: str) -> View:

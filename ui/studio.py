@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final, cast
+from dataclasses import replace
+from typing import Any, Final
 
 import gradio as gr
-from gradio.components import Component
 
-from shared.generation import MAX_SEED
-from ui import controls
-from ui.form import FIELDS, PRESET_SETS, Control, Form, values_of_preset
+from ui.ask import DRAFT_JS, QUIET, Ask, Updates
+from ui.fitting import Fitted
+from ui.form import FIELDS, Form
 from ui.handlers import IDLE_POLL_S, Handlers, View
+from ui.styles import Styles
 
 PICK_JS: Final = """
 element.addEventListener("click", (event) => {
@@ -21,13 +21,11 @@ element.addEventListener("click", (event) => {
 """
 """A button in our HTML says which control it fills, and with what."""
 
-DICE_JS: Final = f"() => Math.floor(Math.random() * {MAX_SEED + 1})"
-DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
-
 SHOW_JS: Final = """() => {
   if (window.innerWidth > 760) return;
-  const target = document.querySelector(document.querySelector(".problems") ? "#problems" : "#watch");
-  target.scrollIntoView({ block: "start" });
+  const wrong = document.querySelector(".problem p, .problems");
+  const target = wrong || document.querySelector("#watch");
+  target.scrollIntoView({ block: wrong ? "center" : "start" });
 }"""
 """On a phone the tray is below the form: bring what came of a press into sight."""
 
@@ -39,17 +37,12 @@ AT_ONCE: Final = 16
 """Submits and cancels that run at a time; each is one short request to the gateway."""
 
 
-QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "private"}
-"""No spinner over what the page updates by itself, and no entry in a public API: that is the gateway's."""
-
-Updates = dict[Component, Any]
-
-
 class Studio:
     """The room's components, placed into the Blocks that is being built, and their events."""
 
-    def __init__(self, page: gr.Blocks, handlers: Handlers) -> None:
+    def __init__(self, page: gr.Blocks, handlers: Handlers, styles: Styles) -> None:
         self._handlers = handlers
+        self._ask = Ask(styles)
         self._job_id = gr.BrowserState(None, storage_key="darkroom.job", secret=BROWSER_KEY)
         self._draft = gr.BrowserState({}, storage_key="darkroom.form", secret=BROWSER_KEY)
         self._seen = gr.State(View())
@@ -66,13 +59,13 @@ class Studio:
             with gr.Column(elem_id="settings"):
                 self._place_settings()
         self._reins = [self._generate, self._cancel, self._timer, self._seen]
-        self._form = [self._controls[name] for name in FIELDS]
+        self._form = self._ask.inputs
         self._wire_looks(page)
         self._wire_presses()
         self._wire_form()
 
     def _place_question(self) -> None:
-        self._controls = controls.words()
+        self._ask.place_words()
         with gr.Row(elem_id="actions"):
             self._generate = gr.Button("Generate", variant="primary", interactive=False, elem_id="generate", scale=3)
             self._cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="cancel", scale=1)
@@ -80,13 +73,8 @@ class Studio:
         self._examples = _html("examples")
 
     def _place_settings(self) -> None:
-        self._controls |= controls.model() | controls.picture()
-        with gr.Row(elem_id="seed-row"):
-            self._controls |= controls.seed()
-            self._dice = gr.Button("Dice", elem_id="dice", scale=1, min_width=88)
-        self._controls |= controls.craft()
-        with gr.Accordion("Sampler and file", open=False, elem_id="more"):
-            self._controls |= controls.file()
+        self._ask.place_settings()
+        self._ask.place_restore()
 
     def _wire_looks(self, page: gr.Blocks) -> None:
         """Look when the page opens and whenever time has passed.
@@ -96,7 +84,7 @@ class Studio:
         self._look: dict[str, Any] = {
             "fn": self._on_look,
             "inputs": [self._seen, self._job_id, self._draft],
-            "outputs": [*self._form, self._served, self._notices, self._examples, self._tray, *self._reins],
+            "outputs": [*self._ask.outputs, self._served, self._notices, self._examples, self._tray, *self._reins],
             "queue": False,
             **QUIET,
         }
@@ -106,20 +94,18 @@ class Studio:
     def _wire_presses(self) -> None:
         """Submit and cancel; `preprocess` is off so that the gateway, not Gradio, judges every value."""
         press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, **QUIET}
-        outputs = [self._job_id, self._problems, self._generate]
-        submitted = self._generate.click(self._on_generate, self._form, outputs, **press)
+        outputs = [self._job_id, self._problems, self._generate, *self._ask.outputs]
+        submitted = self._generate.click(self._on_generate, [self._seen, *self._form], outputs, **press)
         submitted.then(**self._look).then(None, None, None, js=SHOW_JS, **QUIET)
         self._cancel.click(self._on_cancel, self._job_id, self._problems, **press).then(**self._look)
 
     def _wire_form(self) -> None:
         """Fill controls at a click, and keep the form in the browser as it changes."""
-        self._dice.click(None, None, self._controls["seed"], js=DICE_JS, **QUIET)
-        self._tray.click(_picked_seed, None, self._controls["seed"], queue=False, **QUIET)
-        self._examples.click(_picked_prompt, None, self._controls["prompt"], queue=False, **QUIET)
-        preset = self._controls["preset"]
-        shown = [self._controls[name] for name in PRESET_SETS]
-        cast("Any", preset).input(self._on_preset, [self._seen, preset], shown, queue=False, preprocess=False, **QUIET)
-        for name, control in self._controls.items():
+        self._ask.wire(self._seen, _for_another)
+        seed, lock = self._ask.controls["seed"], self._ask.controls["seed_locked"]
+        self._tray.click(_picked_seed, None, [seed, lock], queue=False, **QUIET)
+        self._examples.click(_picked_prompt, None, self._ask.controls["prompt"], queue=False, **QUIET)
+        for name, control in self._ask.controls.items():
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
             kept = control.change(None, self._form, self._draft, js=DRAFT_JS, **QUIET)
             if name == "model":
@@ -128,10 +114,8 @@ class Studio:
     def _on_look(self, seen: View, job_id: str | None, draft: Form) -> Updates:
         view = self._handlers.look(seen, job_id, draft)
         updates: Updates = {self._seen: view}
-        if view.controls != seen.controls:
-            updates |= {self._controls[name]: _shown(control) for name, control in view.controls.items()}
-            updates[self._controls["model"]]["visible"] = len(view.models) > 1
-            updates[self._controls["preset"]]["visible"] = view.card is not None and len(view.card.presets) > 1
+        if view.card is not None and view.controls != seen.controls:
+            updates |= self._ask.show(view.card, view.controls)
         for component, before, now in (
             (self._served, seen.served, view.served),
             (self._notices, seen.notices, view.notices),
@@ -148,30 +132,21 @@ class Studio:
             updates[self._timer] = gr.update(value=view.poll_s)
         return updates
 
-    def _on_preset(self, seen: View, preset: object) -> Updates:
-        values = {} if seen.card is None else values_of_preset(seen.card, preset)
-        return {self._controls[name]: value for name, value in values.items()}
-
-    def _on_generate(self, *values: object) -> Updates:
-        answer = self._handlers.generate(dict(zip(FIELDS, values, strict=True)))
-        updates: Updates = {self._problems: answer.problems}
+    def _on_generate(self, seen: View, *values: object) -> Updates:
+        answer = self._handlers.generate(dict(zip(FIELDS, values, strict=True)), seen.card)
+        updates: Updates = {self._problems: answer.problems, **self._ask.show_problems(answer.by_slot)}
         if answer.job_id is not None:
             updates[self._job_id] = answer.job_id
             updates[self._generate] = gr.update(interactive=False)  # at once: a second press would be a second job
+            updates[self._ask.controls["seed"]] = answer.seed
         return updates
 
     def _on_cancel(self, job_id: str | None) -> str:
         return self._handlers.cancel(job_id).problems
 
 
-def _shown(control: Control) -> dict[str, Any]:
-    """Say to Gradio what a control shows."""
-    update: dict[str, Any] = gr.update(value=control.value)
-    if control.choices is not None:
-        update["choices"] = list(control.choices)
-    if control.maximum is not None:
-        update |= {"minimum": control.minimum, "maximum": control.maximum}
-    return update
+def _for_another(seen: View, taken: Fitted) -> View:
+    return replace(seen, card=taken.card, controls=dict(taken.controls))
 
 
 def _html(elem_id: str, value: str = "") -> gr.HTML:
@@ -179,8 +154,8 @@ def _html(elem_id: str, value: str = "") -> gr.HTML:
     return gr.HTML(value, elem_id=elem_id, js_on_load=PICK_JS, apply_default_css=False)
 
 
-def _picked_seed(event: gr.EventData) -> int:
-    return int(event.value)
+def _picked_seed(event: gr.EventData) -> tuple[int, bool]:
+    return int(event.value), True
 
 
 def _picked_prompt(event: gr.EventData) -> str:

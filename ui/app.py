@@ -22,8 +22,8 @@ from shared.settings import LOOPBACK
 from ui import assets
 from ui.page import build_page
 from ui.pictures import picture_routes
-from ui.sign_in import sign_in_routes
 from ui.restore import settings_route
+from ui.sign_in import sign_in_routes
 from ui.styles import Styles, read_styles
 from ui.theme import darkroom_theme
 from ui.visitors import Visitors
@@ -40,13 +40,14 @@ CONTENT_POLICY: Final = (
 )
 """Nothing comes from, or goes to, another host."""
 
+
 def create_app(
     client: Client, *, styles: Styles | None = None, secret: str | None = None, loopback_only: bool = True
 ) -> FastAPI:
     """Build the page over a gateway.
 
-    `styles` are offered in the form, ours if none are said; `secret` signs the visitors' cookies; `loopback_only` refuses
-    requests for any other host's name.
+    `styles` are offered in the form, ours if none are said; `secret` signs the visitors' cookies; `loopback_only`
+    refuses requests for any other host's name.
     """
     visitors = Visitors(client, secret, is_private=loopback_only)
     app = FastAPI(title="Darkroom", openapi_url=None)
@@ -64,7 +65,7 @@ def create_app(
         build_page(visitors, styles or read_styles()),
         path="/",
         theme=darkroom_theme(),
-        css_paths=[HERE / "page.css"],
+        css_paths=[HERE / "page.css", HERE / "form.css"],
         head_paths=[HERE / "page_head.html"],
         favicon_path=str(HERE / "favicon.svg"),
         footer_links=[],

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 import gradio as gr
-
 from starlette.requests import HTTPConnection
 
 from ui.ask import QUIET, Ask, Updates
@@ -124,7 +123,7 @@ class Studio:
 
     def _wire_form(self) -> None:
         """Fill the prompt at a click, and keep the form in the browser as it changes."""
-        self._ask.wire(self._seen, lambda seen: seen.card, lambda seen: seen.models, _with_fitted)
+        self._ask.wire(self._seen, _with_fitted)
         self._examples.click(_picked_prompt, None, self._ask.controls["prompt"], queue=False, **QUIET)
         for name, control in self._ask.controls.items():
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
@@ -149,7 +148,7 @@ class Studio:
         return updates | self._told(seen, view)
 
     def _on_generate(self, seen: View, *values: object, request: gr.Request) -> Updates:
-        form = dict(zip(FIELDS, values, strict=True))
+        form: dict[str, object] = dict(zip(FIELDS, values, strict=True))
         answer = self._handlers.generate(self._person(request), seen.card, form)
         updates = self._ask.show_problems(answer.problems.by_slot)
         updates[self._refusal] = answer.refusal or problem_list(answer.problems.rest)
@@ -213,7 +212,8 @@ def _with_fitted(seen: View, fitted: Fitted) -> View:
 
 
 def _index(event: gr.EventData) -> int:
-    index = event._data.get("index")  # pyright: ignore[reportPrivateUsage]: what is not there can't be asked for
+    said: dict[str, object] = event._data  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]: it may have no index
+    index = said.get("index")
     return index if isinstance(index, int) and index >= 0 else 0
 
 

@@ -2,7 +2,7 @@
 // What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
 //
 // `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(news)` brings the
-// feed up to date, `restore(fields)` hands settings on to the form.
+// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`.
 
 import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";
@@ -128,7 +128,9 @@ window.darkroom = {
 		if (isNext(news)) apply(news);
 		else tell({ do: "resend" }); // something got lost or overtaken on the way
 	},
-	restore: (fields) => trigger?.("upload", { fields }),
+	restore: (settings) => {
+		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
+	},
 };
 for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);
 

@@ -76,6 +76,11 @@ class Provenance(BaseModel):
         alone = params.alone(index).model_copy(update={"preset": None, "deterministic": False})
         return cls(model=model, model_revision=model_revision, software=software, params=alone)
 
+    def json_text(self) -> str:
+        """Say it in our own way; of variations only if it is one, so that the bytes of others are those of before."""
+        silent = None if self.params.is_variation else {"params": {"variation_seed", "variation_strength"}}
+        return self.model_dump_json(exclude=silent)
+
     def infotext(self) -> str:
         """Say it in AUTOMATIC1111's way."""
         return infotext_of(self.params, model=self.model, model_revision=self.model_revision, software=self.software)
@@ -155,7 +160,7 @@ def _saved(pixels: Pixels, provenance: Provenance, name: str, **options: object)
 def _png_texts(provenance: Provenance) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_text(_INFOTEXT_KEY, provenance.infotext())  # tEXt, or iTXt where Latin-1 doesn't reach
-    info.add_itxt(_OWN_KEY, provenance.model_dump_json())
+    info.add_itxt(_OWN_KEY, provenance.json_text())
     return info
 
 
@@ -166,7 +171,7 @@ def _exif(provenance: Provenance) -> bytes:
 
 
 def _xmp(provenance: Provenance) -> bytes:
-    return _XMP.format(namespace=_NAMESPACE, json=escape(provenance.model_dump_json())).encode()
+    return _XMP.format(namespace=_NAMESPACE, json=escape(provenance.json_text())).encode()
 
 
 def _texts_of(image: Image.Image) -> tuple[str | None, str | None]:

@@ -111,9 +111,9 @@ window.darkroom = {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: fields }));
 	},
 };
-for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);
-
 watchTheme();
 watchFavourites();
 watchDrops();
 watchLinks();
+
+for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);

@@ -12,13 +12,14 @@ from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import CARD, Hand
 from tests.unit.ui.pressing import form_of
 from ui.handlers import Handlers, View
+from ui.styles import read_styles
 
 __all__ = ["client", "gateway", "hand", "worker"]
 
 
 @pytest.fixture
 def handlers(client: Client) -> Handlers:
-    return Handlers(client)
+    return Handlers(client, read_styles())
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def first(hand: Hand, handlers: Handlers) -> View:
 @pytest.fixture
 def generate(first: View, handlers: Handlers) -> Callable[..., JobId]:
     def press(**said: object) -> JobId:
-        answer = handlers.generate(form_of(first, **{"prompt": "a red cube", **said}))
-        assert answer.problems == ""
+        answer = handlers.generate(form_of(first, **{"prompt": "a red cube", **said}), first.card)
+        assert (answer.problems, answer.by_slot) == ("", {})
         assert answer.job_id is not None
         return answer.job_id
 

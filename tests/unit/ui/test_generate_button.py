@@ -13,6 +13,7 @@ from tests.integration.serving import Hand
 from ui.form import FIELDS
 from ui.handlers import Handlers, View
 from ui.studio import Studio
+from ui.styles import read_styles
 
 
 class Room:
@@ -21,7 +22,7 @@ class Room:
     def __init__(self, handlers: Handlers) -> None:
         self._page = gr.Blocks()
         with self._page:
-            Studio(self._page, handlers)
+            Studio(self._page, handlers, read_styles())
 
     def component(self, elem_id: str) -> Component:
         return next(found for found in self._components() if found.elem_id == elem_id)
@@ -52,7 +53,7 @@ def test_generate_is_off_from_the_answer_to_the_jobs_end_even_if_no_look_saw_it_
     first = handlers.look(View(), None, {})
     form = {name: control.value for name, control in first.controls.items()} | {"prompt": "a red cube"}
 
-    sent = room.on(generate, "click")(*(form[name] for name in FIELDS))
+    sent = room.on(generate, "click")(first, *(form[name] for name in FIELDS))
     taken = hand.take()
     if has_ended:
         hand.fail(taken, "model_error", "It broke.")
@@ -67,6 +68,6 @@ def test_a_refused_form_can_be_sent_again(room: Room, hand: Hand, handlers: Hand
     first = handlers.look(View(), None, {})
     form = {name: control.value for name, control in first.controls.items()} | {"prompt": " "}
 
-    sent = room.on(room.component("generate"), "click")(*(form[name] for name in FIELDS))
+    sent = room.on(room.component("generate"), "click")(first, *(form[name] for name in FIELDS))
 
     assert room.component("generate") not in sent

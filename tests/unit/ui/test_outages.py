@@ -14,6 +14,7 @@ from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port, wait_until
 from tests.unit.ui.pressing import form_of
 from ui.handlers import Handlers, View
+from ui.styles import read_styles
 
 JPEG = b"\xff\xd8 a preview"
 
@@ -41,9 +42,9 @@ class TestOutages:
         job_id = generate()
         waiting = handlers.look(first, job_id, {})
         with Client(f"http://127.0.0.1:{free_port()}") as nobody:
-            away = Handlers(nobody).look(waiting, job_id, {})
-            refused = Handlers(nobody).generate(form_of(first, prompt="x"))
-            not_canceled = Handlers(nobody).cancel(job_id)
+            away = Handlers(nobody, read_styles()).look(waiting, job_id, {})
+            refused = Handlers(nobody, read_styles()).generate(form_of(first, prompt="x"), first.card)
+            not_canceled = Handlers(nobody, read_styles()).cancel(job_id)
         back = handlers.look(away, job_id, {})
 
         assert "The gateway does not answer." in away.notices
@@ -62,7 +63,7 @@ class TestOutages:
     def test_a_gateway_that_hangs_holds_one_look_up_and_not_every_visitors(self, first: View, gateway: Serving) -> None:
         freezer = Freezer()
         with Client(gateway.url, transport=freezer) as client:
-            handlers = Handlers(client)
+            handlers = Handlers(client, read_styles())
             handlers.look(first, None, {})
             freezer.wait_s = 60
             held = threading.Thread(target=handlers.look, args=(first, None, {}))
@@ -84,8 +85,8 @@ class TestOutages:
             return httpx2.Response(404, html="<h1>Nothing here</h1>")
 
         with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
-            away = Handlers(client).look(first, None, {})
-            refused = Handlers(client).generate(form_of(first, prompt="x"))
+            away = Handlers(client, read_styles()).look(first, None, {})
+            refused = Handlers(client, read_styles()).generate(form_of(first, prompt="x"), first.card)
 
         assert "makes no sense here" in away.notices
         assert 'data-code="unexpected_answer"' in refused.problems
@@ -96,7 +97,7 @@ class TestOutages:
             return httpx2.Response(502, html="<h1>Bad gateway</h1>")
 
         with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
-            away = Handlers(client).look(first, None, {})
+            away = Handlers(client, read_styles()).look(first, None, {})
 
         assert "Out of reach" in away.notices
 
@@ -104,9 +105,9 @@ class TestOutages:
         with guarded(gateway.settings) as asks_for_keys:
             for key in (None, "another-than-the-gateways"):
                 with Client(asks_for_keys.url, api_key=key) as client:
-                    assert "DARKROOM_PAGE_KEY" in Handlers(client).look(View(), None, {}).notices
+                    assert "DARKROOM_PAGE_KEY" in Handlers(client, read_styles()).look(View(), None, {}).notices
             with Client(asks_for_keys.url, api_key=PAGE_KEY) as client:
-                assert "DARKROOM_PAGE_KEY" not in Handlers(client).look(View(), None, {}).notices
+                assert "DARKROOM_PAGE_KEY" not in Handlers(client, read_styles()).look(View(), None, {}).notices
 
     def test_a_page_opened_before_any_worker_fills_itself_in(self, hand: Hand, handlers: Handlers) -> None:
         hand.forget_all()
@@ -138,7 +139,7 @@ class TestOutages:
         hand.show(taken, 3, JPEG)
         seen = handlers.look(first, job_id, {})
         with Client(f"http://127.0.0.1:{free_port()}") as nobody:
-            away = Handlers(nobody).look(seen, job_id, {})
+            away = Handlers(nobody, read_styles()).look(seen, job_id, {})
 
         assert away.preview == JPEG
         assert away.tray == seen.tray

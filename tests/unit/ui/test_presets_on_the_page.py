@@ -5,8 +5,10 @@ from __future__ import annotations
 from shared.generation import ModelCard, Preset, Scheduler
 from tests.integration.serving import CARD, Hand, Serving
 from tests.unit.ui.pressing import form_of
-from ui.form import PRESET_SETS, request_of, values_of_preset
+from ui.choices import PRESET_SETS, values_of_preset
+from ui.form import request_of
 from ui.handlers import Handlers, View
+from ui.styles import read_styles
 
 QUALITY = Preset(
     name="quality",
@@ -69,8 +71,8 @@ def test_choosing_one_fills_the_controls_and_they_beat_it(hand: Hand, gateway: S
     assert values_of_preset(card, "best") == {}
 
     form = form_of(view, prompt="a fox", preset="fast", **values)
-    plain = request_of(form).resolve(PRESETTED, drawn_seed=1)
-    more = request_of({**form, "num_inference_steps": 7}).resolve(PRESETTED, drawn_seed=1)
+    plain = request_of(form, read_styles()).resolve(PRESETTED, drawn_seed=1)
+    more = request_of({**form, "num_inference_steps": 7}, read_styles()).resolve(PRESETTED, drawn_seed=1)
 
     assert (plain.num_inference_steps, plain.scheduler, plain.negative_prompt) == (3, Scheduler.LCM, "")
     assert (plain.adapter, plain.guidance_cutoff) == ("some/lora@1", 0.5)
@@ -78,8 +80,7 @@ def test_choosing_one_fills_the_controls_and_they_beat_it(hand: Hand, gateway: S
 
 
 def test_the_gateway_says_which_presets_there_are(first: View, handlers: Handlers) -> None:
-    answer = handlers.generate(form_of(first, prompt="a fox", preset="fast"))
+    answer = handlers.generate(form_of(first, prompt="a fox", preset="fast"), None)
 
     assert answer.job_id is None
-    assert "<strong>Preset</strong>" in answer.problems
-    assert "Tiny has none" in answer.problems
+    assert answer.by_slot == {"preset": "Tiny has none."}

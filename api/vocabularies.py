@@ -20,9 +20,9 @@ from shared.vocabulary import Vocabulary
 T = TypeVar("T")
 
 MOST_KEPT: Final = 2
-"""Parsed, SDXL's takes 80 MB; its fine-tunes share it."""
-THREADS: Final = 2
-"""Reading is Python's work for the most part: with more threads the event loop would get the less of it."""
+"""Parsed, SDXL's takes 35 MB; its fine-tunes share it."""
+THREADS: Final = 1
+"""Reading is Python's work for the most part: more threads read no faster, and leave the event loop the less."""
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ def vocabulary_of(tokenizers: Sequence[CLIPTokenizer]) -> Vocabulary:
     """Write down the tokenizers of a model's encoders."""
     written = [json.loads(cast("Any", tokenizer).backend_tokenizer.to_str()) for tokenizer in tokenizers]
     window = min(map(length_of, tokenizers)) - MARKERS
-    return Vocabulary.pack([json.dumps(one | _UNTOUCHED) for one in written], window=window)
+    return Vocabulary.pack([one | _UNTOUCHED for one in written], window=window)
 
 
 def length_of(tokenizer: CLIPTokenizer) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from shared.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 WEIGHTS: Final = Path(__file__).parents[1] / "worker" / "demo_model" / "weights"
 
@@ -28,12 +31,16 @@ TEXTS: Final = {
 """By what is in them."""
 
 
+def demo_tokenizers() -> list[CLIPTokenizer]:
+    """The demo model's tokenizers, as its worker loads them."""
+    from transformers import CLIPTokenizer  # noqa: PLC0415 - takes a second
+
+    return [cast("Any", CLIPTokenizer).from_pretrained(WEIGHTS / name) for name in ("tokenizer", "tokenizer_2")]
+
+
 @cache
 def demo_vocabulary() -> Vocabulary:
     """What the demo model reads by."""
-    from transformers import CLIPTokenizer  # noqa: PLC0415 - takes a second
+    from worker.engine.vocabulary import vocabulary_of  # noqa: PLC0415 - so does this
 
-    from worker.engine.vocabulary import vocabulary_of  # noqa: PLC0415
-
-    folders = (WEIGHTS / "tokenizer", WEIGHTS / "tokenizer_2")
-    return vocabulary_of([CLIPTokenizer.from_pretrained(folder) for folder in folders])
+    return vocabulary_of(demo_tokenizers())

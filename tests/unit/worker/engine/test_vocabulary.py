@@ -11,15 +11,13 @@ from transformers import CLIPTokenizer
 from shared.reading import TextReader
 from shared.vocabulary import Vocabulary
 from shared.weights import read_weights
-from tests.vocabulary import TEXTS, WEIGHTS, demo_vocabulary
+from tests.vocabulary import TEXTS, demo_tokenizers, demo_vocabulary
 from worker.engine.vocabulary import vocabulary_of
-
-NAMES = ("tokenizer", "tokenizer_2")
 
 
 @pytest.fixture(scope="module")
 def tokenizers() -> list[CLIPTokenizer]:
-    return [CLIPTokenizer.from_pretrained(WEIGHTS / name) for name in NAMES]
+    return demo_tokenizers()
 
 
 @pytest.fixture(scope="module")

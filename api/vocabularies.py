@@ -20,7 +20,7 @@ from shared.vocabulary import Vocabulary
 T = TypeVar("T")
 
 MOST_KEPT: Final = 2
-"""Parsed, SDXL's takes 35 MB; its fine-tunes share it."""
+"""Parsed, SDXL's takes some 40 MB; its fine-tunes share it."""
 THREADS: Final = 1
 """Reading is Python's work for the most part: more threads read no faster, and leave the event loop the less."""
 

@@ -82,7 +82,7 @@ _PARAMS: Final = GenerationParams(
 )
 
 _READING: Final = Reading(
-    prompt=TextReading(tokens=10, window=75, windows=1, weights=(WeightedPassage(text="lighthouse", weight=1.2),)),
+    prompt=TextReading(tokens=8, window=75, windows=1, weights=(WeightedPassage(text="lighthouse", weight=1.2),)),
     negative_prompt=TextReading(tokens=3, window=75, windows=1),
 )
 

@@ -34,6 +34,7 @@ from api.routes import (
     models,
     openai_images,
     operators,
+    tokens,
     webhooks,
 )
 from api.shortcut import Shortcut
@@ -42,8 +43,10 @@ from api.storage import Storage
 from api.streams import Streams
 from api.together import Together
 from api.upkeep import Unanswered, Upkeep, Waker
+from api.vocabularies import Vocabularies
 from shared.broker import WakeUps
 from shared.connection import connect_async
+from shared.contract import TokensRequest
 from shared.events import EVENTS
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
@@ -86,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
             Rates(redis),
             Stays(settings, access),
             together,
+            Vocabularies(together),
         )
         rounds = Upkeep(
             settings,
@@ -129,13 +133,21 @@ def create_app(settings: Settings) -> FastAPI:
     api.errors.install(app)
     # The size on the routes, inside of Edge: around the application its answer would be no Problem.
     app.include_router(health.router, max_body_size=MAX_BODY_BYTES)
-    ours = (jobs, events, images, models, webhooks, operators, keys)
+    ours = (jobs, events, images, models, tokens, webhooks, operators, keys)
     dialects = (openai_images, automatic1111, generate_image)
     for routes in (*ours, *dialects):
         # Whoever asks passes here, so that no route forgets to look.
         app.include_router(routes.router, max_body_size=MAX_BODY_BYTES, dependencies=[Depends(principal)])
     app.include_router(batches.router, max_body_size=MAX_BATCH_BYTES, dependencies=[Depends(principal)])
-    asked = (WebhookRequest, WebhookChange, ImagesRequest, Txt2ImgRequest, OptionsRequest, generate_image.TextRequest)
+    asked = (
+        TokensRequest,
+        WebhookRequest,
+        WebhookChange,
+        ImagesRequest,
+        Txt2ImgRequest,
+        OptionsRequest,
+        generate_image.TextRequest,
+    )
     told = (*EVENTS.values(), *OPENAI_EVENTS.values())
     app.openapi = document(app, asked, told, EXAMPLES)
     return app

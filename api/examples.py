@@ -33,6 +33,7 @@ from shared.contract import (
     Reason,
     Speed,
     TimeLeft,
+    TokensBody,
     job_body,
 )
 from shared.generation import AspectRatio, Defaults, GenerationParams, OutputFormat, Preset, Scheduler, Size
@@ -80,6 +81,11 @@ _PARAMS: Final = GenerationParams(
     deterministic=True,
 )
 
+_READING: Final = Reading(
+    prompt=TextReading(tokens=8, window=75, windows=1, weights=(WeightedPassage(text="lighthouse", weight=1.2),)),
+    negative_prompt=TextReading(tokens=3, window=75, windows=1),
+)
+
 _ENDED: Final = Job(
     id=JobId("5r0z9k2m4c7q8x1t6w3v0h2j9n"),
     tenant=Tenant("local"),
@@ -109,10 +115,7 @@ _ENDED: Final = Job(
     warnings=(),
     error=None,
     position=None,
-    reading=Reading(
-        prompt=TextReading(tokens=10, window=75, windows=1, weights=(WeightedPassage(text="lighthouse", weight=1.2),)),
-        negative_prompt=TextReading(tokens=3, window=75, windows=1),
-    ),
+    reading=_READING,
 )
 
 _TUNING: Final = TuningInEffect(
@@ -290,6 +293,7 @@ EXAMPLES: Final[Mapping[type[BaseModel], BaseModel]] = {
             ),
         )
     ),
+    TokensBody: TokensBody(model=_MODEL, max_windows=4, reading=_READING, warnings=()),
     WorkerList: WorkerList(mode="work", data=(_WORKER,)),
     WorkerBody: _WORKER,
     QueueBody: QueueBody(

@@ -204,6 +204,11 @@ class NewJob:
     retry_of: JobId | None = None
     """The ended job that this one tries again."""
 
+    @property
+    def steps(self) -> int:
+        """Denoising steps in all."""
+        return self.params.num_inference_steps * self.params.num_images
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:

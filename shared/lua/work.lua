@@ -31,11 +31,23 @@ local function add_to_node(work, level, node, ms)
 end
 
 local function add_work(work, tag, ms)
-  local node = math.floor(tag / LEAF)
+  local names, node = {}, math.floor(tag / LEAF)
   for level = 0, LEVELS - 1 do
-    add_to_node(work, level, node, ms)
+    names[#names + 1] = level .. ':' .. node
     node = math.floor(node / RADIX)
   end
+  local sums, emptied = {}, {}
+  for at, before in ipairs(redis.call('HMGET', work, unpack(names))) do
+    local sum = (before or 0) + ms
+    if sum == 0 then
+      emptied[#emptied + 1] = names[at]
+    else
+      sums[#sums + 1] = names[at]
+      sums[#sums + 1] = sum
+    end
+  end
+  if sums[1] then redis.call('HSET', work, unpack(sums)) end
+  if emptied[1] then redis.call('HDEL', work, unpack(emptied)) end
 end
 
 -- From one tag to another: the nodes above both stay as they are.

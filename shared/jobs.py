@@ -79,7 +79,10 @@ class JobStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """True once nothing can change the job any more."""
-        return self not in {JobStatus.QUEUED, JobStatus.RUNNING}
+        return self not in _UNDER_WAY
+
+
+_UNDER_WAY: Final = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 class Hold(StrEnum):

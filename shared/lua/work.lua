@@ -10,7 +10,7 @@ local LEAF = 256
 local RADIX = 16
 local LEVELS = 12 -- LEAF * RADIX ^ LEVELS = 2 ^ 56: further than a score counts one by one
 local MOST_READ = 1000
-local MOST_NEAR = 16 -- jobs that are read rather than looked up in the tree, which takes as long as some ten
+local MOST_NEAR = 8 -- jobs that are read rather than looked up in the tree
 
 -- A job's name in the order: equal tags go by arrival, and its work can be read without its record.
 local function member_of(sequence, id, work_ms)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp
 
 import api.errors
 from api.access import Access
@@ -59,6 +62,19 @@ Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch it
 has the same body (`application/problem+json`) with a stable `code`; a wrong request is told all that is
 wrong with it at once. `503` and `429` come with `Retry-After`, and nothing was accepted.
 """
+
+
+class Application(FastAPI):
+    """FastAPI with the edge and the short way around its own layers, which only the rest has to pass."""
+
+    def __init__(self, *, edge: Callable[[ASGIApp], ASGIApp], **said: Any) -> None:  # noqa: ANN401 (FastAPI's own)
+        super().__init__(**said)
+        self._edge = edge
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put them around all layers but the outermost, whose work the edge does: to answer what nobody else could."""
+        outermost = cast("ServerErrorMiddleware", super().build_middleware_stack())
+        return self._edge(Shortcut(outermost.app))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -115,7 +131,8 @@ def create_app(settings: Settings) -> FastAPI:
             store.close()
             await redis.aclose()
 
-    app = FastAPI(
+    app = Application(
+        edge=partial(Edge, loopback_only=settings.api_host in LOOPBACK, origins=settings.allowed_origins),
         title="Darkroom",
         summary="Text to image, on your own machines.",
         description=DESCRIPTION,
@@ -128,8 +145,6 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(Shortcut)
-    app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK, origins=settings.allowed_origins)
     api.errors.install(app)
     # The size on the routes, inside of Edge: around the application its answer would be no Problem.
     app.include_router(health.router, max_body_size=MAX_BODY_BYTES)

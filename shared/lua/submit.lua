@@ -98,7 +98,10 @@ if ARGV[12] ~= '' then
   redis.call('ZADD', key.deadlines, now + ARGV[12], id)
 end
 if batch ~= '' then enter_batch(id, batch, line) end
-if ARGV[13] ~= '' then redis.call('HSET', key.job(id), 'retry_of', ARGV[13]) end
+if ARGV[13] ~= '' then
+  redis.call('HSET', key.job(id), 'retry_of', ARGV[13])
+  if redis.call('EXISTS', key.job(ARGV[13])) == 1 then redis.call('HSET', key.job(ARGV[13]), 'retried_as', id) end
+end
 if request ~= '' then
   redis.call('HSET', key.job(id), 'request', request)
   redis.call('DEL', key.request(tenant, request))

@@ -30,13 +30,17 @@ class Keys:
     redis_password: str = field(default_factory=new_key, repr=False)
     s3_access_key: str = field(default_factory=lambda: new_key(10), repr=False)
     s3_secret_key: str = field(default_factory=new_key, repr=False)
+    visitor_secret: str = field(default_factory=new_key, repr=False)
+    """Signs the cookies by which the page knows its visitors again."""
 
 
 def kept_keys(path: Path) -> Keys:
-    """Read the keys in this file; make them the first time."""
-    if not path.exists():
-        write_private(path, json.dumps(asdict(Keys()), indent=2) + "\n")
-    return Keys(**json.loads(path.read_text()))
+    """Read the keys in this file; make those that it has not."""
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    keys = Keys(**kept)
+    if asdict(keys) != kept:
+        write_private(path, json.dumps(asdict(keys), indent=2) + "\n")
+    return keys
 
 
 def write_private(path: Path, text: str) -> None:
@@ -51,7 +55,8 @@ def write_private(path: Path, text: str) -> None:
 
 def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str) -> str:
     """Fill in the keys that `.env.example` leaves empty."""
-    named = {**asdict(keys), "operator_key": operator_key, "page_key": page_key}
+    own = ("redis_password", "s3_access_key", "s3_secret_key")
+    named = {**{name: getattr(keys, name) for name in own}, "operator_key": operator_key, "page_key": page_key}
     values = {f"DARKROOM_{name.upper()}=": value for name, value in named.items()}
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
 

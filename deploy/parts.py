@@ -20,7 +20,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, SecretStr
 
 from deploy.embedded import S3, Valkey, free_port, port_trouble
-from deploy.keys import kept_keys, write_private
+from deploy.keys import Keys, kept_keys, write_private
 from deploy.probe import Gateway, answers, has_warmed_up
 from deploy.process import Program, StackError
 from deploy.supervisor import Member
@@ -70,7 +70,8 @@ def compose(settings: LocalSettings) -> Stack:
     """
     api_port = _usable_port("DARKROOM_API_PORT", settings.api_host, settings.api_port)
     ui_port = _usable_port("DARKROOM_UI_PORT", settings.ui_host, settings.ui_port)
-    servers, connection = _servers(settings)
+    keys = kept_keys(settings.data / "keys.json")
+    servers, connection = _servers(settings, keys)
     if "DARKROOM_REDIS_URL" in connection:
         settings = settings.model_copy(update={"redis_url": SecretStr(connection["DARKROOM_REDIS_URL"])})
     key = settings.page_key or settings.operator_key
@@ -109,7 +110,8 @@ def compose(settings: LocalSettings) -> Stack:
         part("worker", f"worker-{number}" if number else "worker", WORKER_GRACE_S, 1, **device)
         for number, device in enumerate(_devices(settings))
     )
-    pages = (part("api", "gateway", SERVER_GRACE_S, 2), part("ui", "page", SERVER_GRACE_S, 2))
+    kept = {} if settings.cookie_secret else {"DARKROOM_VISITOR_SECRET": keys.visitor_secret}
+    pages = (part("api", "gateway", SERVER_GRACE_S, 2), part("ui", "page", SERVER_GRACE_S, 2, **kept))
     courier = part("worker.courier", "courier", COURIER_GRACE_S, 2)
     return Stack((*servers, *pages, courier, *workers), gateway, page_url, attach_file)
 
@@ -132,12 +134,11 @@ def _usable_port(setting: str, host: str, port: int) -> int:
     raise StackError(f"{host}:{port} can't be served: {trouble.strerror}. Choose others with {setting} and its host.")
 
 
-def _servers(settings: LocalSettings) -> tuple[list[Member], dict[str, str]]:
+def _servers(settings: LocalSettings, keys: Keys) -> tuple[list[Member], dict[str, str]]:
     """The embedded servers that the settings leave to us, and how the other programs reach them."""
     members: list[Member] = []
-    connection: dict[str, str] = {}
     data, logs = settings.data, settings.data / "logs"
-    keys = kept_keys(data / "keys.json")
+    connection: dict[str, str] = {}
     ports = _kept_ports(data / "ports.json")
     if "redis_url" not in settings.model_fields_set:
         valkey = Valkey(data / "valkey", ports["valkey"], keys.redis_password, log=logs / "valkey.log")

@@ -18,6 +18,7 @@ from shared.lanes import Lane
 from shared.tuning import TuningInEffect
 
 MAX_METADATA_PAIRS: Final = 16
+MAX_METADATA_CHARS: Final = 512
 MAX_CANCEL_AFTER_S: Final = 7 * 24 * 3600
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -30,7 +31,7 @@ KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 """Of an idempotency key: visible ASCII characters."""
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+MetadataValue = Annotated[str, StringConstraints(max_length=MAX_METADATA_CHARS)]
 
 
 class JobRequest(GenerationRequest):

@@ -32,7 +32,8 @@ SHORT_HASH: Final = 10
 """Characters of a model's revision by which AUTOMATIC1111 knows it."""
 
 _NEGATIVE: Final = "Negative prompt: "
-_PAIR: Final = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_PAIR: Final = re.compile(r'(?:^|(?<=,))\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+"""Only after a comma, unlike its model: tried at every character, a long prompt would take a quadratic time."""
 _FEWEST_PAIRS: Final = 3
 """With fewer, the last line is taken for a part of the prompt."""
 

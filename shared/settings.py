@@ -5,6 +5,8 @@ settings = Settings()          # raises pydantic.ValidationError, one line a wro
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
 from difflib import get_close_matches
@@ -127,6 +129,8 @@ class Settings(BaseSettings):
     ui_port: int = Field(default=7860, ge=0, le=65535)
     api_url: str = "http://127.0.0.1:8000"
     """The gateway as the page reaches it."""
+    styles_file: Path | None = None
+    """Styles that the page offers in place of its own; `ui/styles.toml` shows the form."""
     allow_open_network: bool = False
     """The word that lets the page, which knows no keys yet, bind another address than loopback, and lets the gateway
     serve without keys there."""
@@ -177,6 +181,8 @@ class Settings(BaseSettings):
     """A key with every scope, by which the first keys are made. Empty: none."""
     page_key: SecretStr | None = None
     """The page's key, the same for gateway and page: it asks for pictures, for itself and its visitors. Empty: none."""
+    visitor_secret: SecretStr | None = None
+    """Signs the cookies by which the page knows its visitors again. Empty: the page's key does, with a word of its own."""
 
     webhook_networks: Annotated[str, AfterValidator(_networks)] = ""
     """Networks to which webhooks may be sent beside public addresses, such as `10.1.0.0/16,fd00:1::/64`; there also by
@@ -208,6 +214,14 @@ class Settings(BaseSettings):
     def needs_keys(self) -> bool:
         """True if the gateway serves nobody without a key."""
         return self.require_keys or not (self.api_host in LOOPBACK or self.allow_open_network)
+
+    @property
+    def cookie_secret(self) -> str | None:
+        """What signs the cookies of the page's visitors; None if nothing is kept that could."""
+        if secret := _said(self.visitor_secret):
+            return secret
+        key = _said(self.page_key)
+        return hmac.new(key.encode(), b"visitors", hashlib.sha256).hexdigest() if key else None
 
     def keyless_refusal(self) -> str | None:
         """Say why the gateway must not start with the keys that it has; None if it may."""

@@ -35,7 +35,7 @@ def main() -> None:
     key = settings.page_key.get_secret_value() if settings.page_key else None
     with Client(settings.api_url, api_key=key, timeout=GATEWAY_TIMEOUT) as client:
         uvicorn.run(
-            create_app(client, loopback_only=settings.ui_host in LOOPBACK),
+            create_app(client, secret=settings.cookie_secret, loopback_only=settings.ui_host in LOOPBACK),
             host=settings.ui_host,
             port=settings.ui_port,
             log_config=None,

@@ -13,14 +13,19 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.client import Client
 from shared.settings import LOOPBACK
+from ui import assets
 from ui.handlers import Handlers
 from ui.pictures import picture_routes
+from ui.sign_in import sign_in_routes
 from ui.studio import Studio
 from ui.theme import darkroom_theme
+from ui.visitors import Visitors
 
 HERE: Final = Path(__file__).parent
 
@@ -38,17 +43,24 @@ SWEEP_S: Final = 3600
 """Gradio's own temporary files are looked through, and dropped, at this age."""
 
 
-def create_app(client: Client, *, loopback_only: bool = True) -> FastAPI:
-    """Build the page over a gateway; `loopback_only` refuses requests for any other host's name."""
+def create_app(client: Client, *, secret: str | None = None, loopback_only: bool = True) -> FastAPI:
+    """Build the page over a gateway.
+
+    `secret` signs the visitors' cookies; `loopback_only` refuses requests for any other host's name.
+    """
+    visitors = Visitors(client, secret, is_private=loopback_only)
     app = FastAPI(title="Darkroom", openapi_url=None)
-    app.include_router(picture_routes(client))
+    app.include_router(picture_routes(visitors.client))
+    app.include_router(sign_in_routes(visitors))
+    app.mount(assets.PATH, assets.scripts())
+    app.add_middleware(Greeting, visitors=visitors)
     if loopback_only:
         # Else a foreign page could rebind its own name to this machine and press Generate here.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*.localhost", "[::1]", *LOOPBACK], www_redirect=False)
     app.add_middleware(SafeHeaders)
     return gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
         app,
-        _page(client),
+        _page(visitors),
         path="/",
         theme=darkroom_theme(),
         css_paths=[HERE / "page.css"],
@@ -65,11 +77,37 @@ def create_app(client: Client, *, loopback_only: bool = True) -> FastAPI:
     )
 
 
-def _page(client: Client) -> gr.Blocks:
+def _page(visitors: Visitors) -> gr.Blocks:
     page = gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, SWEEP_S))
     with page:
-        Studio(page, Handlers(client))
+        Studio(page, Handlers(), visitors)
     return page.queue(api_open=False)
+
+
+class Greeting:
+    """ASGI middleware that makes whoever opens the page a visitor whom it knows again."""
+
+    def __init__(self, app: ASGIApp, visitors: Visitors) -> None:
+        self._app = app
+        self._visitors = visitors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the visitor's cookie with the page itself, and with nothing else."""
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or scope["method"] != "GET" or path not in ("", "/"):
+            await self._app(scope, receive, send)
+            return
+        greeting = Response()
+        self._visitors.greet(HTTPConnection(scope), greeting)
+        cookies = greeting.headers.getlist("Set-Cookie")
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                for cookie in cookies:
+                    MutableHeaders(scope=message).append("Set-Cookie", cookie)
+            await send(message)
+
+        await self._app(scope, receive, send_with_cookie)
 
 
 class SafeHeaders:
@@ -86,7 +124,8 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["Content-Security-Policy"] = CONTENT_POLICY
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
+                # A form's `Origin` is `null` under a stricter one.
+                headers["Referrer-Policy"] = "same-origin"
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

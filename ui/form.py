@@ -1,39 +1,41 @@
-"""The form between a person and a request: what its controls say, and what a model's card lets them say.
+"""The form between a person and a request: what its controls say, what is asked for, and what is wrong with it.
 
-Knows neither Gradio nor HTTP. A control is named by its field.
+Knows neither Gradio nor HTTP. A control is named by its field. What a model lets the controls say is in `ui.choices`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import ValidationError
 
-from shared.contract import JobRequest, ModelBody
-from shared.errors import FieldError, InvalidRequest
-from shared.generation import Scheduler, Size
+from shared.contract import MAX_METADATA_CHARS, JobRequest
+from shared.errors import FieldError, InvalidRequest, field_errors
+from shared.generation import ModelCard, Size
+from ui.styles import Styles
 
 Form = Mapping[str, object]
 """Values by field, raw as the browser sent them."""
-
-Choices = tuple[tuple[str, str], ...]
-"""What people read, and the value behind it."""
 
 FIELDS: Final = (
     "model",
     "prompt",
     "negative_prompt",
+    "style",
     "size",
     "preset",
     "num_inference_steps",
     "guidance_scale",
     "seed",
+    "seed_locked",
     "num_images",
     "scheduler",
+    "exact",
+    "width",
+    "height",
     "output_format",
     "output_size",
 )
@@ -43,129 +45,163 @@ LABELS: Final = {
     "model": "Model",
     "prompt": "Prompt",
     "negative_prompt": "Negative prompt",
+    "style": "Style",
     "size": "Shape",
-    "width": "Shape",
-    "height": "Shape",
+    "exact": "Exact size",
+    "width": "Width",
+    "height": "Height",
     "preset": "Preset",
     "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
     "seed": "Seed",
+    "seed_locked": "Lock",
     "num_images": "Pictures",
     "scheduler": "Sampler",
     "output_format": "File format",
     "output_size": "Resize",
 }
-"""What people read for a field; the API's `width` and `height` are one control here."""
+"""What people read for a field."""
 
-TIMES: Final = "\N{MULTIPLICATION SIGN}"
-FORMATS: Final = (("PNG", "png"), ("JPEG", "jpeg"), ("WebP", "webp"))
-OUTPUT_SIZES: Final = (("As drawn", ""), (f"512 {TIMES} 512", "512x512"))
+SLOTS: Final = (
+    "model",
+    "prompt",
+    "negative_prompt",
+    "style",
+    "size",
+    "exact",
+    "preset",
+    "num_inference_steps",
+    "guidance_scale",
+    "seed",
+    "num_images",
+    "scheduler",
+    "output_format",
+    "output_size",
+)
+"""The fields with a place under their control where what is wrong with them is said."""
 
-SAMPLERS: Final = {
-    Scheduler.EULER: "Euler",
-    Scheduler.EULER_ANCESTRAL: "Euler ancestral",
-    Scheduler.DPMPP_2M_KARRAS: "DPM++ 2M Karras",
-    Scheduler.UNIPC: "UniPC",
-    Scheduler.DDIM: "DDIM",
-    Scheduler.LCM: "LCM",
-}
+DESCRIBED: Final = {**{field: (field,) for field in SLOTS}, "exact": ("width", "height")}
+"""Which controls a slot speaks of."""
 
-PRESET_SETS: Final = ("negative_prompt", "num_inference_steps", "guidance_scale", "scheduler")
-"""The controls that show what a preset stands for; what is then said in them beats the preset."""
+SEED_IS_RANDOM: Final = -1
+"""In other programs it asks for a new seed each time; people type it here too."""
 
-_MODELS_OWN: Final = frozenset({*PRESET_SETS, "preset", "size"})
-"""Fields whose values mean nothing to another model: there they start from its defaults."""
+_PLAIN: Final = ("num_inference_steps", "guidance_scale", "num_images", "scheduler", "output_format")
+"""Fields that travel as they are, where the form has them."""
 
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """What a control says, and what it may say: one of the choices, or a number within bounds."""
+class Problems:
+    """What is wrong: by slot what stands under a control, and the rest, which no control is to blame for."""
 
-    value: str | float | None
-    choices: Choices | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    by_slot: Mapping[str, str]
+    rest: tuple[FieldError, ...] = ()
 
-    def with_value(self, value: object) -> Control:
-        """Say this instead, if the control may say it."""
-        if self.choices is not None:
-            fits = any(value == choice for _, choice in self.choices)
-        elif self.minimum is not None and self.maximum is not None:
-            fits = isinstance(value, int | float) and self.minimum <= value <= self.maximum
-        elif isinstance(self.value, str):
-            fits = isinstance(value, str)
-        else:
-            fits = value is None or isinstance(value, int)
-        return replace(self, value=value) if fits else self
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is wrong."""
+        return not self.by_slot and not self.rest
 
 
-def request_of(form: Form) -> JobRequest:
+def request_of(form: Form, styles: Styles) -> JobRequest:
     """Say the form as a request; whether it can be drawn is the gateway's to judge.
 
-    Raises InvalidRequest where a value is not even of the right kind, such as a seed of 1.5.
+    In a style the metadata carries the style and, where they fit in there, the texts as typed.
+
+    Raises InvalidRequest where a value is not even of the right kind, such as a seed of 1.5, or a style is gone.
     """
-    size = _size(form.get("size"))
-    asked: dict[str, object] = {
-        "model": form.get("model") or None,
-        "prompt": form.get("prompt") or "",
-        "negative_prompt": form.get("negative_prompt") or "",
-        "width": size and size.width,
-        "height": size and size.height,
-        "preset": form.get("preset") or None,
-        "seed": None if form.get("seed") in (None, "", -1) else form["seed"],
-        "output_size": _size(form.get("output_size")),
-    }
-    for field in ("num_inference_steps", "guidance_scale", "num_images", "scheduler", "output_format"):
-        if form.get(field) is not None:
-            asked[field] = form[field]
     try:
-        return JobRequest.model_validate(asked)
+        return JobRequest.model_validate(_asked(form, styles))
     except ValidationError as error:
-        wrong = (FieldError(str(item["loc"][0]), f"{item['msg']}.") for item in error.errors())
-        raise InvalidRequest(tuple(wrong)) from error
+        raise InvalidRequest(field_errors(error.errors())) from error
 
 
-def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form) -> dict[str, Control]:
-    """Make every control fit the card, with the draft's values where this model takes them."""
-    defaults = card.defaults
-    sizes = (
-        (f"{ratio.name}\n{ratio.size.width} {TIMES} {ratio.size.height}", ratio.size) for ratio in card.aspect_ratios
-    )
-    # A preset may bring a sampler that is good with its adapter alone.
-    schedulers = dict.fromkeys((*card.schedulers, *(preset.scheduler for preset in card.presets)))
-    controls = {
-        "model": Control(card.id, tuple((model.title, model.id) for model in models)),
-        "prompt": Control(""),
-        "negative_prompt": Control(defaults.negative_prompt),
-        "size": Control(str(defaults.size), tuple((words, str(size)) for words, size in sizes)),
-        "preset": Control(defaults.preset, tuple((preset.title, preset.name) for preset in card.presets)),
-        "num_inference_steps": Control(defaults.num_inference_steps, minimum=1, maximum=card.max_steps),
-        "guidance_scale": Control(defaults.guidance_scale, minimum=0, maximum=card.max_guidance),
-        "seed": Control(None),
-        "num_images": Control(1, minimum=1, maximum=card.max_images),
-        "scheduler": Control(defaults.scheduler, tuple((SAMPLERS[name], name.value) for name in schedulers)),
-        "output_format": Control("png", FORMATS),
-        "output_size": Control("", OUTPUT_SIZES),
-    }
-    kept = _kept(draft, card)
-    return {name: control.with_value(draft[name]) if name in kept else control for name, control in controls.items()}
+def check(form: Form, card: ModelCard, styles: Styles) -> Mapping[str, str]:
+    """Find what is wrong with the form as the gateway would, by its own models and the model's card; by slot."""
+    found: list[FieldError] = []
+    try:
+        asked = _asked(form, styles)
+    except InvalidRequest as error:
+        found += error.errors
+        asked = _asked({**form, "style": ""}, styles)
+    try:
+        request = JobRequest.model_validate(asked)
+    except ValidationError as error:
+        found += field_errors(error.errors())
+        unread = {one.field.partition(".")[0] for one in found}
+        whole = {"prompt": "", **{field: value for field, value in asked.items() if field not in unread}}
+        request = JobRequest.model_validate(whole)  # so that the other fields are judged too
+    try:
+        request.resolve(card, drawn_seed=0)
+    except InvalidRequest as error:
+        found += error.errors
+    return placed(found, form).by_slot
 
 
-def values_of_preset(card: ModelBody, name: object) -> dict[str, object]:
-    """Say what the controls of `PRESET_SETS` show once a preset is chosen; empty if the card has none such."""
-    preset = next((preset for preset in card.presets if preset.name == name), None)
-    return {} if preset is None else {field: getattr(preset, field) for field in PRESET_SETS}
+def placed(errors: Sequence[FieldError], form: Form) -> Problems:
+    """Put each finding where its control is; the first one of a slot is said."""
+    by_slot: dict[str, str] = {}
+    rest: list[FieldError] = []
+    for error in errors:
+        slot = _slot(error.field.partition(".")[0], form)
+        if slot is None:
+            rest.append(error)
+        else:
+            which = f"{LABELS[error.field]}: " if slot == "exact" and error.field != "size" else ""
+            by_slot.setdefault(slot, f"{which}{error.message}")
+    return Problems(by_slot, tuple(rest))
 
 
-def _kept(draft: Form, card: ModelBody) -> AbstractSet[str]:
-    """Say which of the draft's fields mean something to this model."""
-    if not draft.get("model"):
-        return draft.keys() & {"prompt"}  # it was written before there was a model: the rest are placeholders
-    return draft.keys() if draft["model"] == card.id else draft.keys() - _MODELS_OWN
-
-
-def _size(text: object) -> Size | None:
+def size_of(text: object) -> Size | None:
+    """Read a size such as `1024x768`; None for anything else."""
     found = _SIZE.fullmatch(text) if isinstance(text, str) else None
     return None if found is None else Size(width=int(found[1]), height=int(found[2]))
+
+
+def _asked(form: Form, styles: Styles) -> dict[str, object]:
+    prompt, negative = _text(form, "prompt"), _text(form, "negative_prompt")
+    style = _text(form, "style")
+    drawn_prompt, drawn_negative = styles.applied(style, prompt, negative)
+    size = size_of(form.get("size"))
+    asked: dict[str, object] = {
+        "model": form.get("model") or None,
+        "prompt": drawn_prompt,
+        "negative_prompt": drawn_negative,
+        "preset": form.get("preset") or None,
+        "seed": _seed(form),
+        "output_size": size_of(form.get("output_size")),
+        "metadata": _metadata(style, prompt, negative) if style else {},
+        "width": size and size.width,
+        "height": size and size.height,
+    }
+    if form.get("exact"):
+        # An empty number is a mistake here, and not the model's own size.
+        asked |= {side: form.get(side) or 0 for side in ("width", "height")}
+    return asked | {field: form[field] for field in _PLAIN if form.get(field) is not None}
+
+
+def _metadata(style: str, prompt: str, negative: str) -> dict[str, str]:
+    """Remember what was typed: what is too long for a metadata's value is left out.
+
+    `ui.again` takes the style's words away instead.
+    """
+    typed = {"style": style, "prompt": prompt, "negative_prompt": negative}
+    return {name: text for name, text in typed.items() if len(text) <= MAX_METADATA_CHARS}
+
+
+def _seed(form: Form) -> object:
+    seed = form.get("seed")
+    return seed if form.get("seed_locked") and seed not in (None, "", SEED_IS_RANDOM) else None
+
+
+def _text(form: Form, field: str) -> str:
+    value = form.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def _slot(field: str, form: Form) -> str | None:
+    if field in {"width", "height"} or (field == "size" and form.get("exact")):
+        return "exact" if form.get("exact") else "size"
+    return field if field in SLOTS else None

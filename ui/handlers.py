@@ -1,37 +1,54 @@
 """What happens when a visitor does something or time passes. Knows the gateway's client, not Gradio.
 
-What a visitor sees is a `View`; `Handlers.look` makes the next one from the last. Nothing about a
-visitor is kept here: which job is theirs comes from their browser every time.
+What a visitor sees is a `View`; `Handlers.look` makes the next one from the last. Nothing about a visitor is kept here:
+who they are comes with each request, and which jobs are theirs the gateway knows.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shared.client import Client
-from shared.contract import JobBody, ModelBody
-from shared.errors import DarkroomError, GatewayUnavailable, InvalidRequest, JobNotFound, NoModel
-from shared.jobs import JobId, JobStatus
-from ui.form import Control, Form, controls_of, request_of
+from shared.contract import JobBody, JobRequest, ModelBody
+from shared.errors import (
+    DarkroomError,
+    GatewayUnavailable,
+    InvalidRequest,
+    JobNotFound,
+    KeyRefused,
+    KeyRequired,
+    NoModel,
+    NotRetryable,
+    Unavailable,
+)
+from ui.feed import Asked, Feed, look_at_jobs
+from shared.generation import MAX_SEED, VARIATIONS
+from ui.again import again_of, form_of, variation_of
+from ui.choices import Control, controls_of
+from ui.form import Form, Problems, check, placed, request_of
+from ui.styles import Styles
 from ui.notices import (
     away_notice,
+    cookie_notice,
     example_chips,
+    key_notice,
     model_notices,
     nothing_served,
     plain_words,
-    problem_list,
     refusal,
     served,
 )
 from ui.outage import Outage
-from ui.tray import empty_tray, job_tray
+from ui.visitors import Person
 
-BUSY_POLL_S: Final = 0.3
+BUSY_POLL_S: Final = 0.5
 """Between two looks while a job waits or runs."""
 IDLE_POLL_S: Final = 3.0
-"""Between two looks otherwise: is the gateway there, does the model change?"""
+"""Between two looks otherwise: is the gateway there, does the model change, has another tab asked for something?"""
 
 _log = logging.getLogger(__name__)
 
@@ -49,118 +66,155 @@ class View:
     served: str = field(default_factory=nothing_served)
     notices: str = ""
     examples: str = ""
-    job_id: str | None = None
-    """The job that was last looked for; `job` is None if there is none such."""
-    job: JobBody | None = None
-    preview: bytes | None = None
-    tray: str = field(default_factory=empty_tray)
-
-    @property
-    def is_busy(self) -> bool:
-        """True while a job of this visitor waits or runs."""
-        return self.job is not None and not self.job.status.is_terminal
+    feed: Feed = field(default_factory=Feed)
 
     @property
     def can_generate(self) -> bool:
-        """True once there is a model, and no job of this visitor under way."""
-        return self.card is not None and not self.is_busy
+        """True once there is a model."""
+        return self.card is not None
 
     @property
     def poll_s(self) -> float:
         """When to look again."""
-        return BUSY_POLL_S if self.is_busy else IDLE_POLL_S
+        return BUSY_POLL_S if self.feed.is_busy and not self.is_away else IDLE_POLL_S
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a press on Generate or Cancel."""
+    """What came of a press."""
 
-    job_id: JobId | None = None
-    """The job that was accepted; None if none was."""
-    problems: str = ""
+    job: JobBody | None = None
+    """One that is new, or has changed."""
+    gone: str | None = None
+    """The id of a job that there is no longer."""
+    form: Form | None = None
+    """What the form shall say now."""
+    problems: Problems = field(default_factory=lambda: Problems({}))
+    """What is wrong with the form."""
+    refusal: str = ""
+    """HTML that says why it was not done though nothing in the form is wrong."""
+    words: str = ""
+    """A line that says what was done, where the page doesn't show it."""
 
 
 class Handlers:
     """The page's events, over one gateway; serves any number of visitors and threads."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, styles: Styles) -> None:
+        self._styles = styles
         self._outage = Outage()
 
-    def generate(self, form: Form) -> Answer:
-        """Submit the form; what is wrong with it comes back as HTML that names every field."""
-        try:
-            return Answer(self._client.submit(request_of(form)).id)
-        except InvalidRequest as error:
-            return Answer(problems=problem_list(error.errors))
-        except GatewayUnavailable as error:
-            _log.warning("Submit unanswered: %s", error)
-            return Answer(problems=refusal(error, "Your request may have been accepted all the same."))
-        except DarkroomError as error:
-            _log.warning("Submit refused: %s", error)
-            return Answer(problems=refusal(error))
-
-    def cancel(self, job_id: str | None) -> Answer:
-        """Cancel the visitor's job; one that has ended meanwhile stays as it is."""
-        try:
-            if job_id:
-                self._client.cancel(job_id)
-        except JobNotFound:
-            pass  # it is gone, as asked
-        except DarkroomError as error:
-            _log.warning("Cancel refused: %s", error)
-            return Answer(problems=refusal(error))
-        return Answer()
-
-    def look(self, seen: View, job_id: str | None, draft: Form) -> View:
-        """Look at the visitor's job and at the models, and say what the page shows now.
+    def look(self, person: Person | None, seen: View, asked: Asked, draft: Form) -> View:
+        """Look at a visitor's jobs and at the models, and say what the page shows now.
 
         `draft` is the form as this browser last had it: values that the model takes are put back.
         """
-        view = seen
+        if person is None:
+            return _away(seen, cookie_notice())
         try:
             with self._outage.turn():
-                view = replace(self._look_at_job(view, job_id), job_id=job_id)
-                if view.job is None or view.job.status is not JobStatus.RUNNING or view.is_away:
-                    view = self._look_at_models(view, draft)
+                view = replace(seen, feed=look_at_jobs(person.client, seen.feed, asked))
+                return _with_models(view, person.client.models(), draft, self._styles)
+        except (KeyRequired, KeyRefused) as error:
+            return _away(seen, key_notice(error, is_signed_in=person.key is not None))
         except DarkroomError as error:
-            away = _away(view, away_notice("Out of reach.", plain_words(error)))
+            away = _away(seen, away_notice("Out of reach.", plain_words(error)))
             if away.notices != seen.notices:  # once an outage, not once a look
                 _log.warning("%s", error)
             return away
-        return view
 
-    def _look_at_job(self, seen: View, job_id: str | None) -> View:
-        if job_id is None:
-            return replace(seen, job=None, preview=None, tray=empty_tray())
-        is_same = seen.job is not None and seen.job.id == job_id
-        if is_same and not seen.is_busy:
-            return seen
+    def generate(self, person: Person | None, card: ModelBody | None, form: Form) -> Answer:
+        """Submit the form, if nothing in it is wrong."""
+        if card is not None and (wrong := self.check(card, form)):
+            return Answer(problems=Problems(wrong))
         try:
-            job = self._client.job(job_id)
-        except JobNotFound:
-            return replace(seen, job=None, preview=None, tray=empty_tray())
-        preview = seen.preview if is_same else None
-        if job.status is JobStatus.RUNNING and not (is_same and seen.job and seen.job.progress == job.progress):
-            preview = self._client.preview(job_id) or preview
-        return replace(seen, job=job, preview=preview, tray=job_tray(job, preview))
+            return self._submit(person, request_of(form, self._styles))
+        except InvalidRequest as error:
+            return Answer(problems=placed(error.errors, form))
 
-    def _look_at_models(self, seen: View, draft: Form) -> View:
-        models = _offered(self._client.models())
-        if not models:
-            return _away(seen, away_notice("No model yet.", str(NoModel())))
-        by_choice = sorted(models, key=lambda model: (model.id != draft.get("model"), not model.is_default))
-        card = by_choice[0]
-        view = replace(seen, is_away=False, models=models, card=card, served=served(card), notices=model_notices(card))
-        if (
-            seen.card is not None
-            and seen.card.id == card.id
-            and _without_workers(seen.models) == _without_workers(models)
-        ):
-            return view
-        if seen.card is not None:
-            draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
-        return replace(view, controls=controls_of(models, card, draft), examples=example_chips(card.example_prompts))
+    def tenant_of(self, person: Person | None) -> str | None:
+        """Tell whose key somebody signed in with; None for a visitor, and while nobody can tell."""
+        if person is None or person.key is None:
+            return None
+        try:
+            return person.client.me().tenant
+        except KeyRefused:
+            return "a key that is not known"
+        except DarkroomError:
+            return "a key"
+
+    def filled(self, seen: View, form: Form) -> View:
+        """Put settings into the controls, as far as a model that is served takes them."""
+        card = next((model for model in seen.models if model.id == form.get("model")), seen.card)
+        if card is None:
+            return seen
+        said = {**form, "model": card.id}
+        return replace(seen, card=card, controls=controls_of(seen.models, card, said, self._styles))
+
+    def check(self, card: ModelBody, form: Form) -> Mapping[str, str]:
+        """Find what is wrong with the form before anything is sent; by the slot where it is said."""
+        return check(form, card, self._styles)
+
+    def act(self, person: Person | None, seen: Feed, what: str, job_id: str, index: int) -> Answer:
+        """Do what a card's button says. A job that is gone, or has ended meanwhile, is shown as it is."""
+        job = seen.job(job_id)
+        if person is None or job is None:
+            return Answer()
+        try:
+            match what:
+                case "cancel":
+                    return Answer(job=person.client.cancel(job_id))
+                case "retry":
+                    return Answer(job=person.client.retry(job_id))
+                case "delete":
+                    person.client.delete(job_id)
+                    return Answer(gone=job_id)
+                case "reuse":
+                    return Answer(form=form_of(job, self._styles, index), words="The form has its settings now.")
+                case "again":
+                    return self._submit(person, again_of(job))
+                case "vary-subtle" | "vary-strong":
+                    strength, seed = VARIATIONS[what.removeprefix("vary-")], secrets.randbelow(MAX_SEED + 1)
+                    return self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
+                case _:
+                    return Answer()
+        except JobNotFound:
+            return Answer(gone=job_id)
+        except NotRetryable:
+            return Answer(job=person.client.job(job_id))
+        except InvalidRequest as error:
+            return Answer(refusal=refusal(error))
+        except DarkroomError as error:
+            _log.warning("%s refused: %s", what, error)
+            return Answer(refusal=refusal(error))
+
+    def _submit(self, person: Person | None, request: JobRequest) -> Answer:
+        if person is None:
+            return Answer(refusal=cookie_notice())
+        try:
+            return Answer(job=person.client.submit(request))
+        except InvalidRequest:
+            raise
+        except GatewayUnavailable as error:
+            _log.warning("Submit unanswered: %s", error)
+            return Answer(refusal=refusal(error, "Your request may have been accepted all the same."))
+        except DarkroomError as error:
+            _log.warning("Submit refused: %s", error)
+            return Answer(refusal=refusal(error))
+
+
+def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form, styles: Styles) -> View:
+    models = _offered(models)
+    if not models:
+        return _away(seen, away_notice("No model yet.", str(NoModel())))
+    by_choice = sorted(models, key=lambda model: (model.id != draft.get("model"), not model.is_default))
+    card = by_choice[0]
+    view = replace(seen, is_away=False, models=models, card=card, served=served(card), notices=model_notices(card))
+    if seen.card is not None and seen.card.id == card.id and _without_workers(seen.models) == _without_workers(models):
+        return view
+    if seen.card is not None:
+        draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
+    return replace(view, controls=controls_of(models, card, draft, styles), examples=example_chips(card.example_prompts))
 
 
 def _away(view: View, notices: str) -> View:

@@ -52,6 +52,46 @@ def away_notice(headline: str, message: str) -> str:
     return _notice("wait", headline, f"{message} This page tries again by itself.")
 
 
+def cookie_notice() -> str:
+    """Say that a visitor can't be told from others."""
+    return _notice(
+        "wait",
+        "This page needs a cookie",
+        "to know which pictures are yours. Allow cookies for this site, then load the page again.",
+    )
+
+
+def key_notice(error: KeyRequired | KeyRefused, *, is_signed_in: bool) -> str:
+    """Say that a key is needed, or that the one at hand is not good any longer."""
+    if is_signed_in:
+        return _notice("wait", "Your key is not known any longer.", "Sign out, and in again with another one.")
+    if isinstance(error, KeyRequired):
+        return _notice("wait", "Sign in to draw.", "This service asks for a key; whoever runs it makes you one.")
+    return _notice("wait", "Out of reach.", plain_words(error))
+
+
+def identity(tenant: str | None) -> str:
+    """Say who is signed in, and offer the way out; to a visitor the way in."""
+    if tenant is not None:
+        return (
+            f'<span class="who" title="Your pictures are those of this key">{escape(tenant)}</span>'
+            '<form method="post" action="sign-out"><button type="submit" class="tool">Sign out</button></form>'
+        )
+    return (
+        '<button type="button" class="tool" data-do="sign-in" aria-haspopup="dialog">Sign in</button>'
+        '<dialog id="sign-in" aria-labelledby="sign-in-title"><form method="post" action="sign-in">'
+        '<h2 id="sign-in-title">Sign in with a key</h2>'
+        "<p>Without one you are a visitor: this browser knows your pictures again, and no other does."
+        " With a key they are the same wherever you sign in.</p>"
+        '<label for="sign-in-key">Key</label>'
+        '<input id="sign-in-key" name="key" type="password" autocomplete="current-password" required'
+        ' spellcheck="false" placeholder="darkroom_..." maxlength="512">'
+        '<p class="problem" role="alert" hidden>The gateway does not know this key.</p>'
+        '<div class="buttons"><button type="submit" class="act main">Sign in</button>'
+        '<button type="button" class="act" data-do="close">Not now</button></div></form></dialog>'
+    )
+
+
 def problem_list(errors: Sequence[FieldError]) -> str:
     """List every wrong field, named as its control is; the style marks the controls by `data-field`."""
     items = "".join(

@@ -23,11 +23,12 @@ from shared.connection import run
 from shared.errors import GenerationFailed, LeaseLost, QueueUnavailable, StoreUnavailable
 from shared.jobs import NO_NOTES, Image, Job, JobError, Notes, image_key
 from shared.object_store import is_refusal
+from shared.provenance import Provenance
 from shared.scripts import Lease, add_image, fail, finish
 from worker.backlog import Backlog, PictureLost, Waiting
 from worker.duty import Duty
 from worker.engine.events import DeviceLost, Picture
-from worker.images import Provenance, encode_image
+from worker.images import encode_image
 from worker.news import Broken, Ended, EngineLost, Lost, News, StoreAway
 from worker.storage import Storage
 

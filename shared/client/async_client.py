@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
+from copy import copy
 from pathlib import Path
 from typing import Self, Unpack
 
@@ -14,7 +15,7 @@ from shared.batches import BatchBody, BatchPage, ResultBody
 from shared.client import batches, http, verbs, webhooks
 from shared.client.batches import COUNTS_S
 from shared.client.client import DEFAULT_URL
-from shared.client.drivers import AsyncDriver, options
+from shared.client.drivers import AsyncDriver
 from shared.client.following import POLL_S
 from shared.client.http import TIMEOUT
 from shared.client.result import Result
@@ -39,8 +40,11 @@ class AsyncClient:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout = timeout
-        self._driver = AsyncDriver(options(base_url, api_key=api_key, visitor=visitor, timeout=timeout), transport)
-        self._run = self._driver.run
+        self._ask_through(AsyncDriver.to(base_url, timeout, transport).asking_as(api_key, visitor))
+
+    def _ask_through(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+        self._run = driver.run
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,6 +55,12 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._driver.close()
+
+    def acting(self, *, api_key: str | None = None, visitor: str | None = None) -> Self:
+        """As `Client.acting`."""
+        other = copy(self)
+        other._ask_through(self._driver.asking_as(api_key, visitor))  # noqa: SLF001 one of us
+        return other
 
     async def submit(
         self, prompt: str | JobRequest, *, idempotency_key: str | None = None, **params: Unpack[Params]

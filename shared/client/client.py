@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from copy import copy
 from pathlib import Path
 from typing import Final, Self, Unpack
 
@@ -12,7 +13,7 @@ from shared.access import Scope
 from shared.batches import BatchBody, BatchPage, ResultBody
 from shared.client import batches, http, verbs, webhooks
 from shared.client.batches import COUNTS_S
-from shared.client.drivers import Driver, options
+from shared.client.drivers import Driver
 from shared.client.following import POLL_S
 from shared.client.http import TIMEOUT
 from shared.client.result import Result
@@ -43,8 +44,11 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._timeout = timeout
-        self._driver = Driver(options(base_url, api_key=api_key, visitor=visitor, timeout=timeout), transport)
-        self._run = self._driver.run
+        self._ask_through(Driver.to(base_url, timeout, transport).asking_as(api_key, visitor))
+
+    def _ask_through(self, driver: Driver) -> None:
+        self._driver = driver
+        self._run = driver.run
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +59,16 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._driver.close()
+
+    def acting(self, *, api_key: str | None = None, visitor: str | None = None) -> Self:
+        """Give a client over the same connections that asks with another key, or for a visitor of this one's owner.
+
+        So a web application acts for each of its own people. Closing either client closes both. Raises InvalidRequest
+        for what no header can hold.
+        """
+        other = copy(self)
+        other._ask_through(self._driver.asking_as(api_key, visitor))  # noqa: SLF001 one of us
+        return other
 
     def submit(
         self, prompt: str | JobRequest, *, idempotency_key: str | None = None, **params: Unpack[Params]

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, 
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Self, TypedDict, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -28,21 +28,18 @@ T = TypeVar("T")
 _PRINTABLE = re.compile(r"[ -~]+")
 
 
-class ClientOptions(TypedDict):
+class _Options(TypedDict):
     """What both of httpx2's clients are made with."""
 
     base_url: str
-    headers: Mapping[str, str]
     timeout: httpx2.Timeout
     follow_redirects: bool
     trust_env: bool
 
 
-def options(base_url: str, *, api_key: str | None, visitor: str | None, timeout: httpx2.Timeout) -> ClientOptions:
-    """Say where the gateway is and who asks. Raises InvalidRequest for what no header can hold."""
+def _options(base_url: str, timeout: httpx2.Timeout) -> _Options:
     return {
         "base_url": base_url,
-        "headers": _identity(api_key, visitor),
         "timeout": timeout,
         "follow_redirects": True,
         # A proxy from the environment can't reach a gateway on this machine.
@@ -53,8 +50,18 @@ def options(base_url: str, *, api_key: str | None, visitor: str | None, timeout:
 class Driver:
     """Takes steps by blocking. Serves many threads."""
 
-    def __init__(self, options: ClientOptions, transport: httpx2.BaseTransport | None) -> None:
-        self._http = httpx2.Client(**options, transport=transport)
+    def __init__(self, http: httpx2.Client, identity: Mapping[str, str]) -> None:
+        self._http = http
+        self._identity = identity
+
+    @classmethod
+    def to(cls, base_url: str, timeout: httpx2.Timeout, transport: httpx2.BaseTransport | None) -> Self:
+        """Make one for a gateway, as nobody."""
+        return cls(httpx2.Client(**_options(base_url, timeout), transport=transport), {})
+
+    def asking_as(self, api_key: str | None, visitor: str | None) -> Self:
+        """Give one over the same connections that says who asks. Raises InvalidRequest for what no header can hold."""
+        return type(self)(self._http, {**self._identity, **_identity(api_key, visitor)})
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,7 +88,7 @@ class Driver:
         return path
 
     def _emitted(self, course: Course) -> Generator[Any]:
-        with _Stream(self._http) as stream:
+        with _Stream(self._http, self._identity) as stream:
             while (step := course.step) is not None:
                 if isinstance(step, Emit):
                     yield step.value
@@ -97,7 +104,7 @@ class Driver:
     def _take(self, step: Step, stream: _Stream) -> Answer:
         match step:
             case Send():
-                return self._http.send(_request(self._http, step))
+                return self._http.send(_request(self._http, step, self._identity))
             case Open():
                 return stream.open(step)
             case Next():
@@ -110,8 +117,18 @@ class Driver:
 class AsyncDriver:
     """Takes steps by awaiting, in one event loop."""
 
-    def __init__(self, options: ClientOptions, transport: httpx2.AsyncBaseTransport | None) -> None:
-        self._http = httpx2.AsyncClient(**options, transport=transport)
+    def __init__(self, http: httpx2.AsyncClient, identity: Mapping[str, str]) -> None:
+        self._http = http
+        self._identity = identity
+
+    @classmethod
+    def to(cls, base_url: str, timeout: httpx2.Timeout, transport: httpx2.AsyncBaseTransport | None) -> Self:
+        """Make one for a gateway, as nobody."""
+        return cls(httpx2.AsyncClient(**_options(base_url, timeout), transport=transport), {})
+
+    def asking_as(self, api_key: str | None, visitor: str | None) -> Self:
+        """Give one over the same connections that says who asks. Raises InvalidRequest for what no header can hold."""
+        return type(self)(self._http, {**self._identity, **_identity(api_key, visitor)})
 
     async def close(self) -> None:
         """Close the connections."""
@@ -139,7 +156,7 @@ class AsyncDriver:
         return path
 
     async def _emitted(self, course: Course) -> AsyncGenerator[Any]:
-        async with _AsyncStream(self._http) as stream:
+        async with _AsyncStream(self._http, self._identity) as stream:
             while (step := course.step) is not None:
                 if isinstance(step, Emit):
                     yield step.value
@@ -155,7 +172,7 @@ class AsyncDriver:
     async def _take(self, step: Step, stream: _AsyncStream) -> Answer:
         match step:
             case Send():
-                return await self._http.send(_request(self._http, step))
+                return await self._http.send(_request(self._http, step, self._identity))
             case Open():
                 return await stream.open(step)
             case Next():
@@ -168,14 +185,15 @@ class AsyncDriver:
 class _Stream(ExitStack):
     """The stream that is open now, if one is."""
 
-    def __init__(self, http: httpx2.Client) -> None:
+    def __init__(self, http: httpx2.Client, identity: Mapping[str, str]) -> None:
         super().__init__()
         self._http = http
+        self._identity = identity
         self._parts: Iterator[httpx2.ServerSentEvent | bytes] = iter(())
 
     def open(self, step: Open) -> httpx2.Response:
         self.close()
-        response = self._http.send(_request(self._http, step), stream=True)
+        response = self._http.send(_request(self._http, step, self._identity), stream=True)
         self.callback(response.close)
         if response.status_code != HTTPStatus.OK:
             response.read()
@@ -190,14 +208,15 @@ class _Stream(ExitStack):
 class _AsyncStream(AsyncExitStack):
     """The stream that is open now, if one is."""
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient, identity: Mapping[str, str]) -> None:
         super().__init__()
         self._http = http
+        self._identity = identity
         self._parts: AsyncIterator[httpx2.ServerSentEvent | bytes] | None = None
 
     async def open(self, step: Open) -> httpx2.Response:
         await self.aclose()
-        response = await self._http.send(_request(self._http, step), stream=True)
+        response = await self._http.send(_request(self._http, step, self._identity), stream=True)
         self.push_async_callback(response.aclose)
         if response.status_code != HTTPStatus.OK:
             await response.aread()
@@ -227,10 +246,11 @@ def _identity(api_key: str | None, visitor: str | None) -> dict[str, str]:
     return headers
 
 
-def _request(http: httpx2.Client | httpx2.AsyncClient, step: Send | Open) -> httpx2.Request:
+def _request(
+    http: httpx2.Client | httpx2.AsyncClient, step: Send | Open, identity: Mapping[str, str]
+) -> httpx2.Request:
     said: dict[str, Any] = {} if step.timeout is None else {"timeout": step.timeout}
+    headers = {**identity, **step.headers}
     if isinstance(step, Open):
-        return http.build_request("GET", step.path, params=step.query, headers=step.headers, **said)
-    return http.build_request(
-        step.method, step.path, params=step.query, content=step.content, headers=step.headers, **said
-    )
+        return http.build_request("GET", step.path, params=step.query, headers=headers, **said)
+    return http.build_request(step.method, step.path, params=step.query, content=step.content, headers=headers, **said)

@@ -27,7 +27,7 @@ LEFT_OUT: Final = {
 }
 """What has no verb, and why."""
 
-WITHOUT_A_REQUEST: Final = {"close": "sends none", "result": "sends what `image` sends"}
+WITHOUT_A_REQUEST: Final = {"acting": "sends none", "close": "sends none", "result": "sends what `image` sends"}
 
 CALLS: Final[dict[str, Callable[[Client], object]]] = {
     "submit": lambda client: client.submit("a fox"),

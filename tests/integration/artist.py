@@ -17,10 +17,11 @@ from shared.connection import run
 from shared.errors import LeaseLost
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, Preset, Scheduler, Size, SizeRule
 from shared.jobs import LeaseToken
+from shared.provenance import Provenance
 from shared.scripts import Claimed, claim
 from shared.version import VERSION
 from tests.integration.serving import LEASE_S, Hand
-from worker.images import Provenance, encode_image
+from worker.images import encode_image
 
 SQUARE: Final = Size(width=64, height=64)
 

@@ -9,9 +9,9 @@ import pytest
 from shared import scripts
 from shared.jobs import JobStatus, Reading, TextReading, WeightedPassage
 from shared.keys import queue_of
+from shared.provenance import read_parameters
 from tests.integration.worker.system import LIMIT_S, System
 from tests.servers import wait_until
-from worker.images import read_parameters
 
 pytestmark = pytest.mark.timeout(900)  # a worker imports torch for seconds, on a busy machine for a minute
 

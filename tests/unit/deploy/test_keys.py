@@ -22,9 +22,20 @@ def test_keys_are_made_once_and_readable_to_their_owner_only(tmp_path: Path) -> 
     first, second = kept_keys(path), kept_keys(path)
 
     assert first == second
-    assert len(set(astuple(first))) == 3
+    assert len(set(astuple(first))) == 4
     assert all(len(key) >= LONG_ENOUGH for key in astuple(first))
     assert mode(path) == 0o600
+
+
+def test_a_key_that_was_not_needed_before_is_made_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text('{"redis_password": "r", "s3_access_key": "a", "s3_secret_key": "s"}')
+
+    first, second = kept_keys(path), kept_keys(path)
+
+    assert first == second
+    assert astuple(first)[:3] == ("r", "a", "s")
+    assert len(first.visitor_secret) >= LONG_ENOUGH
 
 
 def test_keys_are_no_part_of_a_listing() -> None:

@@ -33,6 +33,21 @@ def test_a_key_and_a_visitor_go_with_each_request() -> None:
     assert headers["Darkroom-Visitor"] == "v-7"
 
 
+def test_one_client_acts_for_many_over_its_connections() -> None:
+    seen: list[tuple[str | None, str | None]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append((request.headers.get("Authorization"), request.headers.get("Darkroom-Visitor")))
+        return httpx2.Response(200, content=MODELS)
+
+    with Client("http://gateway.test", api_key="k", transport=httpx2.MockTransport(answer)) as client:
+        client.acting(visitor="v-7").models()
+        client.acting(api_key="own").models()
+        client.models()
+
+    assert seen == [("Bearer k", "v-7"), ("Bearer own", None), ("Bearer k", None)]
+
+
 def test_who_has_none_says_nothing() -> None:
     headers = sent_by(api_key="")
 

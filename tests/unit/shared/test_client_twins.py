@@ -41,7 +41,7 @@ def test_a_verb_takes_and_gives_the_same_in_both(verb: str) -> None:
         assert event == same
     else:
         assert one.return_annotation == other.return_annotation
-        assert inspect.iscoroutinefunction(getattr(AsyncClient, verb))
+        assert inspect.iscoroutinefunction(getattr(AsyncClient, verb)) == (verb != "acting")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from PIL import Image
 
 from shared.generation import MAX_PROMPT_CHARS, GenerationParams, OutputFormat, Scheduler, Size
 from shared.infotext import Infotext, read_infotext, write_infotext
-from worker.images import NotAPicture, Pixels, Provenance, encode_image, encode_preview, read_parameters
+from shared.provenance import NotAPicture, Provenance, read_parameters
+from worker.images import Pixels, encode_image, encode_preview
 
 FORMATS = list(OutputFormat)
 

@@ -1,0 +1,159 @@
+"""Which of a visitor's jobs their page shows, and what of that the browser is told; from a real gateway."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from shared.client import Client
+from tests.integration.conftest import client, gateway, hand, worker
+from tests.integration.serving import Hand
+from ui.feed import FIRST, Asked, Feed, job_ids_of, look_at_jobs, news
+
+__all__ = ["client", "gateway", "hand", "worker"]
+
+MANY = FIRST + 6
+
+
+@pytest.fixture
+def visitor(client: Client, hand: Hand) -> Client:
+    """Somebody who has never been here."""
+    assert hand.card
+    return client.acting(visitor=uuid4().hex)
+
+
+def submit_many(visitor: Client, number: int) -> list[str]:
+    """Their ids, newest first."""
+    return [visitor.submit(f"cube {at}", seed=1000 + at).id for at in range(number)][::-1]
+
+
+def opened(visitor: Client, asked: Asked | None = None) -> Feed:
+    """The feed of a page that has just been opened and told all."""
+    return news(Feed(), look_at_jobs(visitor, Feed(), asked or Asked()))[0]
+
+
+class TestWhatIsShown:
+    def test_is_the_latest_first_and_more_when_asked(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MANY)
+
+        first = opened(visitor)
+        second = look_at_jobs(visitor, first, replace(first.asked, number=2 * FIRST))
+
+        assert (list(first.cards), first.has_more) == (jobs[:FIRST], True)
+        assert (list(second.cards), second.has_more) == (jobs, False)
+
+    def test_is_nothing_of_another_visitor(self, client: Client, visitor: Client) -> None:
+        submit_many(client.acting(visitor="another"), 2)
+
+        assert opened(visitor).cards == {}
+
+    def test_stays_whole_when_new_jobs_come_and_old_ones_are_deleted(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MANY)
+        feed = look_at_jobs(visitor, opened(visitor), Asked(number=2 * FIRST))
+        new = visitor.submit("one more").id
+        visitor.delete(jobs[3])
+        visitor.delete(jobs[FIRST - 2])
+
+        now = look_at_jobs(visitor, feed, feed.asked)
+
+        assert list(now.cards) == [job for job in [new, *jobs] if job not in {jobs[3], jobs[FIRST - 2]}]
+
+    def test_is_read_anew_when_all_that_was_known_is_far_behind(self, visitor: Client) -> None:
+        submit_many(visitor, 3)
+        feed = opened(visitor)
+        jobs = submit_many(visitor, MANY)
+
+        assert list(look_at_jobs(visitor, feed, feed.asked).cards) == jobs[:FIRST]
+
+    def test_follows_a_job_that_is_far_behind_to_its_end(self, visitor: Client, hand: Hand) -> None:
+        jobs = submit_many(visitor, MANY)
+        asked = Asked(number=2 * FIRST)
+        feed = opened(visitor, asked)
+        taken = hand.take()
+        assert taken.job.id == jobs[-1]
+
+        running = look_at_jobs(visitor, feed, asked)
+        hand.fail(taken, "model_error", "It broke.")
+        failed = look_at_jobs(visitor, running, asked)
+
+        assert "Starting" in running.cards[jobs[-1]]
+        assert "It broke." in failed.cards[jobs[-1]]
+
+    @pytest.mark.parametrize(
+        ("search", "found"), [("CUBE", 3), ("cube 2", 1), ("2 cube", 1), ("sphere", 0), ("typed", 1), ("777", 1), ("77", 0)]
+    )
+    def test_is_what_was_searched_for_in_any_order_of_words(self, visitor: Client, search: str, found: int) -> None:
+        submit_many(visitor, 3)
+        visitor.submit("around what was said", metadata={"prompt": "what I typed"}, seed=777)
+
+        assert len(opened(visitor, Asked(search=search)).cards) == found
+
+    def test_is_found_among_old_ones_too(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MANY)
+        feed = opened(visitor)
+
+        found = look_at_jobs(visitor, feed, replace(feed.asked, search="cube 1000"))
+
+        assert list(found.cards) == [jobs[-1]]
+
+    def test_is_the_favourites_however_old_and_without_those_that_are_gone(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MANY)
+        feed = opened(visitor)
+        visitor.delete(jobs[-2])
+        favourites = job_ids_of([f"{jobs[-1]}/0", f"{jobs[-2]}/1", f"{jobs[2]}/3", f"{jobs[2]}/0", "nonsense"])
+
+        shown = look_at_jobs(visitor, feed, replace(feed.asked, favourites=favourites))
+        again = look_at_jobs(visitor, shown, shown.asked)
+
+        assert list(shown.cards) == [jobs[2], jobs[-1]]
+        assert list(again.cards) == list(shown.cards)
+
+
+class TestNews:
+    def test_is_all_at_first_and_then_what_changes(self, visitor: Client, hand: Hand) -> None:
+        older, newer = submit_many(visitor, 2)[::-1]
+
+        feed, first = news(Feed(), look_at_jobs(visitor, Feed(), Asked()))
+        taken = hand.take()
+        after, second = news(feed, look_at_jobs(visitor, feed, feed.asked))
+        hand.release(taken)
+
+        assert first is not None
+        assert (first["base"], first["order"], set(first["cards"])) == (None, [newer, older], {newer, older})
+        assert second is not None
+        assert (second["base"], second["number"], second["order"]) == (first["number"], 2, [newer, older])
+        assert older in second["cards"]
+        assert after.number == 2
+
+    def test_is_none_where_nothing_changed(self, visitor: Client, hand: Hand) -> None:
+        visitor.cancel(visitor.submit("a cube").id)
+        assert hand.take_any() is None
+        feed = opened(visitor)
+
+        assert news(feed, look_at_jobs(visitor, feed, feed.asked)) == (feed, None)
+
+    def test_tells_of_a_page_without_jobs_too(self, visitor: Client) -> None:
+        _, first = news(Feed(), look_at_jobs(visitor, Feed(), Asked()))
+
+        assert first is not None
+        assert (first["order"], first["filtered"]) == ([], False)
+
+    def test_of_a_new_job_needs_no_look(self, visitor: Client) -> None:
+        feed = opened(visitor)
+        job = visitor.submit("a cube")
+
+        _, told = news(feed, feed.with_job(job))
+
+        assert told is not None
+        assert (told["order"], set(told["cards"])) == ([job.id], {job.id})
+
+    def test_of_a_job_that_is_gone_takes_its_card_away(self, visitor: Client) -> None:
+        older, newer = submit_many(visitor, 2)[::-1]
+        feed = opened(visitor)
+
+        _, told = news(feed, feed.without(newer))
+
+        assert told is not None
+        assert (told["order"], told["cards"]) == ([older], {})

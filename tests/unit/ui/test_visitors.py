@@ -1,0 +1,172 @@
+"""Who a browser belongs to: cookies that can't be made up, keys that open what they open, and nothing of another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from shared.client import Client
+from tests.integration.conftest import client, gateway, guarded, hand, worker
+from tests.integration.keyholders import OPERATOR_KEY, PAGE_KEY, make_key
+from tests.integration.serving import Hand, Serving
+from ui.app import create_app
+from ui.visitors import KEPT_S, KEY_COOKIE, VISITOR_COOKIE
+
+__all__ = ["client", "gateway", "guarded", "hand", "worker"]
+
+HOME = "http://127.0.0.1:7860"
+PICTURE = b"\x89PNG\r\n not a picture, but these very bytes"
+
+Browsers = Callable[[], TestClient]
+
+
+@pytest.fixture
+def page(guarded: Serving) -> Iterator[Client]:
+    """What the page asks with."""
+    with Client(guarded.url, api_key=PAGE_KEY) as one:
+        yield one
+
+
+@pytest.fixture
+def new_browser(page: Client) -> Browsers:
+    app = create_app(page, secret="a secret of the page's")
+
+    def come() -> TestClient:
+        browser = TestClient(app, base_url=HOME, headers={"Origin": HOME}, follow_redirects=False)
+        browser.get("/")
+        return browser
+
+    return come
+
+
+def name_of(browser: TestClient) -> str:
+    """The visitor whom this browser's cookie names."""
+    return browser.cookies[VISITOR_COOKIE].partition(".")[0]
+
+
+def draw_for(asker: Client, hand: Hand) -> str:
+    """Have a picture drawn; its path on the page."""
+    job = asker.submit("a cube")
+    hand.draw(hand.take(), 0, PICTURE)
+    return f"/pictures/{job.id}/0.png"
+
+
+def test_a_browser_gets_a_name_with_the_page_and_keeps_it(new_browser: Browsers) -> None:
+    browser = new_browser()
+    first = name_of(browser)
+
+    again = browser.get("/")
+
+    assert name_of(browser) == first
+    assert name_of(new_browser()) != first
+    cookie = again.headers["Set-Cookie"]
+    assert f"Max-Age={KEPT_S}" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+
+
+def test_only_the_page_itself_brings_a_name(page: Client) -> None:
+    browser = TestClient(create_app(page, secret="s"), base_url=HOME)
+
+    assert "Set-Cookie" not in browser.get("/theme.css").headers
+
+
+def test_a_name_outlives_the_page(page: Client, new_browser: Browsers, hand: Hand) -> None:
+    browser = new_browser()
+    path = draw_for(page.acting(visitor=name_of(browser)), hand)
+    restarted = TestClient(
+        create_app(page, secret="a secret of the page's"), base_url=HOME, cookies=dict(browser.cookies)
+    )
+
+    assert restarted.get(path).content == PICTURE
+
+
+def test_a_picture_is_its_visitors_alone(page: Client, new_browser: Browsers, hand: Hand) -> None:
+    one, other = new_browser(), new_browser()
+    path = draw_for(page.acting(visitor=name_of(one)), hand)
+
+    assert one.get(path).content == PICTURE
+    assert other.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("forged", ["{name}", "{name}.", "{name}.00", "{name}.{signature}0", ".{signature}", "\u00e4"])
+def test_a_name_that_was_made_up_opens_nothing(page: Client, new_browser: Browsers, hand: Hand, forged: str) -> None:
+    browser = new_browser()
+    path = draw_for(page.acting(visitor=name_of(browser)), hand)
+    name, _, signature = browser.cookies[VISITOR_COOKIE].partition(".")
+    stranger = TestClient(create_app(page, secret="a secret of the page's"), base_url=HOME)
+
+    cookie = f"{VISITOR_COOKIE}={forged.format(name=name, signature=signature)}"
+    answer = stranger.get(path, headers={"Cookie": cookie.encode()})
+
+    assert answer.status_code == 404
+
+
+def test_another_pages_signature_is_none(page: Client, new_browser: Browsers, hand: Hand) -> None:
+    browser = new_browser()
+    path = draw_for(page.acting(visitor=name_of(browser)), hand)
+    other = TestClient(create_app(page, secret="another"), base_url=HOME, cookies=dict(browser.cookies))
+
+    assert other.get(path).status_code == 404
+
+
+class TestSigningIn:
+    def test_with_a_key_shows_that_keys_pictures_and_out_again_ones_own(
+        self, guarded: Serving, page: Client, new_browser: Browsers, hand: Hand
+    ) -> None:
+        key = make_key(guarded, "ann").key
+        browser = new_browser()
+        with Client(guarded.url, api_key=key) as ann:
+            anns = draw_for(ann, hand)
+        own = draw_for(page.acting(visitor=name_of(browser)), hand)
+
+        entered = browser.post("/sign-in", data={"key": f" {key} "})
+        signed_in = [browser.get(path).status_code for path in (anns, own)]
+        left = browser.post("/sign-out")
+        signed_out = [browser.get(path).status_code for path in (anns, own)]
+
+        assert (entered.status_code, entered.headers["Location"]) == (303, "/")
+        assert "HttpOnly" in entered.headers["Set-Cookie"]
+        assert left.status_code == 303
+        assert (signed_in, signed_out) == ([200, 404], [404, 200])
+
+    def test_with_a_wrong_key_is_refused_and_says_so(self, new_browser: Browsers) -> None:
+        browser = new_browser()
+
+        answer = browser.post("/sign-in", data={"key": "darkroom_nobody_knows"})
+
+        assert answer.headers["Location"] == "/?key-refused"
+        assert KEY_COOKIE not in browser.cookies
+
+    @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+    @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
+    def test_is_no_other_sites_business(
+        self, guarded: Serving, new_browser: Browsers, path: str, origin: str | None
+    ) -> None:
+        browser = new_browser()
+        del browser.headers["Origin"]
+        headers = {} if origin is None else {"Origin": origin}
+
+        answer = browser.post(path, data={"key": make_key(guarded, "ann").key}, headers=headers)
+
+        assert answer.status_code == 403
+        assert KEY_COOKIE not in browser.cookies
+
+    def test_with_a_key_that_was_revoked_later_shows_nothing(
+        self, guarded: Serving, new_browser: Browsers, hand: Hand
+    ) -> None:
+        made = make_key(guarded, "ann")
+        browser = new_browser()
+        with Client(guarded.url, api_key=made.key) as ann:
+            path = draw_for(ann, hand)
+        browser.post("/sign-in", data={"key": made.key})
+        with Client(guarded.url, api_key=OPERATOR_KEY) as operator:
+            operator.revoke_key(made.id)
+
+        assert browser.get(path).status_code != 200
+
+    @pytest.mark.parametrize("key", ["", "x" * 600])
+    def test_with_what_can_be_no_key_is_refused(self, new_browser: Browsers, key: str) -> None:
+        assert new_browser().post("/sign-in", data={"key": key}).status_code == 422

@@ -1,0 +1,181 @@
+"""A visitor's jobs as their page shows them: which, in what order, and what of that is news to the browser.
+
+Reads jobs through the gateway's client, has `ui.cards` word each, and knows nothing of Gradio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypedDict
+
+from shared.client import Client
+from shared.contract import JobBody
+from shared.errors import JobNotFound
+from shared.jobs import JobId
+from ui.cards import card
+
+FIRST: Final = 24
+"""Jobs that a page shows at first, and by which it grows."""
+MOST_SEARCHED: Final = 1000
+"""A search looks through so many of the latest jobs."""
+MOST_FAVOURITES: Final = 200
+_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which of their jobs a visitor wants to see."""
+
+    number: int = FIRST
+    search: str = ""
+    """Words that must all stand in what the job was asked for, or be a seed or an id."""
+    favourites: frozenset[str] | None = None
+    """Only these jobs; None: all."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is searched for, without regard to capitals."""
+        return tuple(self.search.casefold().split())
+
+
+class News(TypedDict):
+    """What the browser is told; `ui/static/feed.js` puts it into the page."""
+
+    base: int | None
+    """The number of the news that this continues; null: forget what you show."""
+    number: int
+    order: list[str]
+    """All jobs that are shown, newest first."""
+    cards: dict[str, str]
+    """HTML by job, of those that have changed."""
+    more: bool
+    """True if there are older ones."""
+    filtered: bool
+    """True if not all jobs are wanted: if none is shown, there may be some all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a page shows of a visitor's jobs."""
+
+    asked: Asked = Asked()
+    loaded: tuple[JobBody, ...] = ()
+    """Newest first; what is shown is among these."""
+    cursor: str | None = None
+    """Where those begin that are not loaded; None if all are, or none is yet."""
+    cards: Mapping[str, str] = field(default_factory=dict[str, str])
+    """HTML by job, of what is shown, in order."""
+    has_more: bool = False
+    number: int = 0
+    """How often there was news."""
+
+    @property
+    def is_busy(self) -> bool:
+        """True while one of the jobs waits or runs."""
+        return any(not job.status.is_terminal for job in self.loaded)
+
+    def job(self, job_id: str) -> JobBody | None:
+        """Find a job that was loaded."""
+        return next((job for job in self.loaded if job.id == job_id), None)
+
+    def without(self, job_id: str) -> Feed:
+        """Leave out a job that is gone."""
+        return _shown(replace(self, loaded=tuple(job for job in self.loaded if job.id != job_id)))
+
+    def with_job(self, job: JobBody) -> Feed:
+        """Put in a job that is new, or has changed."""
+        return _shown(replace(self, loaded=_in_order([job, *(one for one in self.loaded if one.id != job.id)])))
+
+
+def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
+    """See how a visitor's jobs stand. Raises what the client's verbs raise."""
+    head = client.jobs(limit=FIRST)
+    known = _still_there(client, feed.loaded, head.data, reaches_the_end=head.next_cursor is None)
+    if not known and feed.loaded:
+        feed = replace(feed, loaded=())  # all has changed: what lies between the latest and what was known is not
+    cursor = feed.cursor if feed.loaded else head.next_cursor
+    loaded = {job.id: job for job in (*head.data, *known)}
+    wanted = MOST_SEARCHED if asked.words else 0 if asked.favourites is not None else asked.number
+    while cursor is not None and len(loaded) < wanted:
+        page = client.jobs(cursor=cursor, limit=min(_PAGE, wanted))
+        loaded = {job.id: job for job in page.data} | loaded
+        cursor = page.next_cursor
+    if asked.favourites is not None:
+        missing = sorted(asked.favourites - loaded.keys())[:MOST_FAVOURITES]
+        if asked != feed.asked:
+            loaded |= {job.id: job for job in _found(client, missing)}
+    return _shown(replace(feed, asked=asked, loaded=_in_order(loaded.values()), cursor=cursor))
+
+
+def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
+    """Tell what has changed, and the feed that counts it; None if nothing has."""
+    changed = {job_id: html for job_id, html in now.cards.items() if seen.cards.get(job_id) != html}
+    order = list(now.cards)
+    is_same = seen.number > 0 and not changed and order == list(seen.cards) and seen.has_more == now.has_more
+    if is_same and seen.asked == now.asked:
+        return replace(now, number=seen.number), None
+    now = replace(now, number=seen.number + 1)
+    return now, {
+        "base": seen.number or None,
+        "number": now.number,
+        "order": order,
+        "cards": changed,
+        "more": now.has_more,
+        "filtered": bool(now.asked.words) or now.asked.favourites is not None,
+    }
+
+
+def _still_there(
+    client: Client, loaded: Iterable[JobBody], head: tuple[JobBody, ...], *, reaches_the_end: bool
+) -> list[JobBody]:
+    """Of the jobs that were known, those older than the latest ones that were just read; the others of them are gone."""
+    fresh = {job.id for job in head}
+    if reaches_the_end or not head:
+        return []
+    oldest = head[-1].created_at
+    known = list(loaded)
+    older = [job for job in known if job.id not in fresh and job.created_at <= oldest]
+    if known and not older and not any(job.id in fresh for job in known):
+        return []
+    ended = [job for job in older if job.status.is_terminal]
+    return ended + _found(client, [job.id for job in older if not job.status.is_terminal])
+
+
+def _found(client: Client, job_ids: Iterable[str]) -> list[JobBody]:
+    jobs: list[JobBody] = []
+    for job_id in job_ids:
+        try:
+            jobs.append(client.job(job_id))
+        except JobNotFound:
+            continue
+    return jobs
+
+
+def _in_order(jobs: Iterable[JobBody]) -> tuple[JobBody, ...]:
+    return tuple(sorted(jobs, key=lambda job: (job.created_at, job.id), reverse=True))
+
+
+def _shown(feed: Feed) -> Feed:
+    """Choose what is shown of what is loaded, and word it."""
+    asked = feed.asked
+    fitting = [job for job in feed.loaded if _fits(job, asked)]
+    cards = {job.id: card(job) for job in fitting[: asked.number]}
+    is_cut = len(fitting) > asked.number
+    reaches_back = asked.favourites is None and len(feed.loaded) < MOST_SEARCHED
+    return replace(feed, cards=cards, has_more=is_cut or (feed.cursor is not None and reaches_back and not asked.words))
+
+
+def _fits(job: JobBody, asked: Asked) -> bool:
+    if asked.favourites is not None and job.id not in asked.favourites:
+        return False
+    if not asked.words:
+        return True
+    text = " ".join((job.params.prompt, job.params.negative_prompt, *job.metadata.values())).casefold()
+    names = {job.id, str(job.params.seed), *(str(image.seed) for image in job.images)}
+    return all(word in text or word in names for word in asked.words)
+
+
+def job_ids_of(favourites: Iterable[object]) -> frozenset[str]:
+    """Read favourites as the browser keeps them, `JOB/INDEX` each."""
+    return frozenset(str(JobId(str(one).partition("/")[0])) for one in favourites)

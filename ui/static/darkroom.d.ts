@@ -1,0 +1,13 @@
+/** What `page_head.html` begins and `studio.js` completes; see there. */
+interface Darkroom {
+	/** Calls that came before the modules: name and arguments. */
+	waiting: [string, any[]][];
+	connect(element: Element, trigger: (event: string, detail: object) => void): void;
+	apply(news: { order: string[]; cards: Record<string, string> }): void;
+	restore(fields: Record<string, unknown>): void;
+	[verb: string]: any;
+}
+
+interface Window {
+	darkroom: Darkroom;
+}

@@ -1,0 +1,73 @@
+// @ts-check
+// Favourites: kept in this browser, as a list of "JOB/INDEX".
+
+import { search } from "./feed.js";
+import { kept, keep } from "./keep.js";
+import { say } from "./toast.js";
+
+const STORE = "darkroom.favourites";
+
+/** @returns {Set<string>} */
+function favourites() {
+	const list = kept(STORE, []);
+	return new Set(Array.isArray(list) ? list : []);
+}
+
+/** @param {import("./pictures.js").Picture} picture */
+export function isFavourite(picture) {
+	return favourites().has(picture.key);
+}
+
+/** @param {import("./pictures.js").Picture} picture */
+export function toggleFavourite(picture) {
+	const all = favourites();
+	const isNow = !all.delete(picture.key);
+	if (isNow) all.add(picture.key);
+	keep(STORE, [...all]);
+	markFavourites();
+	say(isNow ? "Added to favourites." : "Removed from favourites.");
+}
+
+/**
+ * Forget the favourites of a job that is deleted.
+ * @param {string} job
+ */
+export function forget(job) {
+	keep(
+		STORE,
+		[...favourites()].filter((key) => !key.startsWith(`${job}/`)),
+	);
+}
+
+/** Mark what the feed shows, and the full view's star. */
+export function markFavourites() {
+	const all = favourites();
+	for (const card of document.querySelectorAll("#feed > .card")) {
+		let any = false;
+		for (const figure of /** @type {NodeListOf<HTMLElement>} */ (card.querySelectorAll("figure.done"))) {
+			const is = all.has(`${figure.dataset.job}/${figure.dataset.index}`);
+			any ||= is;
+			figure.toggleAttribute("data-favourite", is);
+			figure.querySelector('[data-do="favourite"]')?.setAttribute("aria-pressed", String(is));
+		}
+		card.toggleAttribute("data-favourite", any);
+	}
+	const star = /** @type {HTMLElement | null} */ (document.querySelector('dialog [data-do="favourite"]'));
+	star?.setAttribute("aria-pressed", String(all.has(`${star.dataset.job}/${star.dataset.index}`)));
+}
+
+/** @param {HTMLElement} button */
+export function showOnlyFavourites(button) {
+	const feed = document.getElementById("feed");
+	const only = feed?.classList.toggle("only-favourites") ?? false;
+	button.setAttribute("aria-pressed", String(only));
+	const field = /** @type {HTMLInputElement | null} */ (document.querySelector('input[data-do="search"]'));
+	search(field?.value ?? "");
+}
+
+/** Follow what other tabs of this browser do. */
+export function watchFavourites() {
+	window.addEventListener("storage", ({ key }) => {
+		if (key === STORE) markFavourites();
+	});
+}

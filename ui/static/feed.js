@@ -1,0 +1,133 @@
+// @ts-check
+// The feed: brought up to date with what Python says, searched, and told to those who can't see it.
+
+import { markFavourites } from "./favourites.js";
+import { patch } from "./patch.js";
+import { say, toast } from "./toast.js";
+
+const ENDED = new Set(["succeeded", "failed", "canceled", "expired"]);
+
+let words = "";
+
+/** @returns {HTMLOListElement | null} */
+const theFeed = () => document.querySelector("ol#feed");
+
+/**
+ * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
+ * @param {{order: string[], cards: Record<string, string>} | null | undefined} news
+ */
+export function apply(news) {
+	const feed = theFeed();
+	if (!feed || !news || !Array.isArray(news.order)) return;
+	const isFirst = !feed.hasAttribute("data-known");
+	const focused = document.activeElement?.closest(".card");
+	for (const card of [...feed.children]) {
+		if (!news.order.includes(/** @type {HTMLElement} */ (card).dataset.job ?? "")) leave(card);
+	}
+	/** @type {Element | null} */
+	let at = feed.firstElementChild;
+	for (const id of news.order) {
+		const known = /** @type {HTMLElement | null} */ (feed.querySelector(`:scope > [data-job="${CSS.escape(id)}"]`));
+		const html = news.cards?.[id];
+		const card = html ? update(known, parsed(html), isFirst) : known;
+		if (!card) continue;
+		if (card === at) at = at.nextElementSibling;
+		else feed.insertBefore(card, at);
+		if (!known && !isFirst) welcome(card);
+	}
+	if (focused?.isConnected && !focused.contains(document.activeElement)) refocus(focused);
+	feed.setAttribute("data-known", "");
+	markFavourites();
+	search(words);
+	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst } }));
+}
+
+/**
+ * Show only the cards that have all of these words in them, in their prompts, settings or seeds.
+ * @param {string} text
+ */
+export function search(text) {
+	words = text;
+	const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+	const feed = theFeed();
+	if (!feed) return;
+	for (const card of /** @type {NodeListOf<HTMLElement>} */ (feed.querySelectorAll(":scope > .card"))) {
+		const said = wanted.length ? (card.textContent ?? "").toLowerCase() : "";
+		card.hidden = !wanted.every((word) => said.includes(word));
+	}
+	const none = /** @type {HTMLElement | null} */ (document.querySelector(".no-match"));
+	const hasCards = feed.children.length > 0;
+	const hidden = feed.classList.contains("only-favourites") ? ":not([hidden])[data-favourite]" : ":not([hidden])";
+	if (none) none.hidden = !hasCards || feed.querySelector(`:scope > .card${hidden}`) !== null;
+}
+
+/** @param {string} html */
+function parsed(html) {
+	const template = document.createElement("template");
+	template.innerHTML = html;
+	const card = /** @type {HTMLElement} */ (template.content.firstElementChild);
+	for (const time of card.querySelectorAll("time")) {
+		const at = new Date(time.dateTime);
+		const isToday = at.toDateString() === new Date().toDateString();
+		time.textContent = at.toLocaleString([], isToday ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+		time.title = at.toLocaleString();
+	}
+	return card;
+}
+
+/**
+ * @param {HTMLElement | null} known
+ * @param {HTMLElement} card
+ * @param {boolean} isFirst
+ */
+function update(known, card, isFirst) {
+	if (!known) {
+		if (!isFirst) card.toggleAttribute("data-watched", true);
+		return card;
+	}
+	const hasEnded = !ENDED.has(known.dataset.status ?? "") && ENDED.has(card.dataset.status ?? "");
+	if (hasEnded) known.toggleAttribute("data-watched", true); // it keeps its height: what is below must not jump
+	patch(known, card);
+	if (hasEnded) say(`${known.querySelector(".headline span:not(.dot)")?.textContent}: ${promptIn(known)}`);
+	return known;
+}
+
+/** @param {Element} card */
+function promptIn(card) {
+	return card.querySelector(".prompt")?.textContent ?? "";
+}
+
+/**
+ * Tell of a job that came while one looks elsewhere.
+ * @param {Element} card
+ */
+function welcome(card) {
+	const { bottom, top } = card.getBoundingClientRect();
+	if (bottom < 0 || top > innerHeight) toast(`In your pictures: ${promptIn(card)}`);
+	else say(`Accepted: ${promptIn(card)}`);
+}
+
+/** @param {Element} card */
+function leave(card) {
+	const next = card.nextElementSibling ?? card.previousElementSibling;
+	const hadFocus = card.contains(document.activeElement);
+	card.remove();
+	if (hadFocus && next) refocus(next);
+}
+
+/** @param {Element} card */
+function refocus(card) {
+	/** @type {HTMLElement | null} */ (card.querySelector(".actions :is(button, a)"))?.focus({ preventScroll: true });
+}
+
+// A preview shows once it has come; before, or if there is none, its paper is blank.
+for (const event of ["load", "error"]) {
+	document.addEventListener(
+		event,
+		({ target }) => {
+			if (!(target instanceof HTMLImageElement) || !target.matches("#feed img")) return;
+			if (event === "load" || !target.matches(".preview")) target.toggleAttribute("data-seen", event === "load");
+		},
+		true,
+	);
+}

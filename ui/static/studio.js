@@ -1,0 +1,119 @@
+// @ts-check
+// What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
+//
+// `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(news)` brings the
+// feed up to date, `restore(fields)` hands settings on as the event `darkroom:restore`.
+
+import { pickForCompare, stopComparing } from "./compare.js";
+import { confirmed } from "./confirm.js";
+import { copy } from "./copy.js";
+import { watchDrops, chooseFile } from "./drop.js";
+import { forget, watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
+import { apply, search } from "./feed.js";
+import { pictureOf, linkTo } from "./pictures.js";
+import { watchTheme, switchTheme } from "./theme.js";
+import { open, watchLinks } from "./view.js";
+
+/** @typedef {(event: string, detail: object) => void} Trigger */
+
+/** @type {Trigger | undefined} */
+let trigger;
+
+/**
+ * What a press on `data-do` does. Any other word goes to Python.
+ * @type {Record<string, (button: HTMLElement) => unknown>}
+ */
+const HERE = {
+	open: (button) => withPicture(button, (picture) => pickForCompare(picture, false) || open(picture)),
+	compare: (button) => withPicture(button, (picture) => pickForCompare(picture, true)),
+	favourite: (button) => withPicture(button, toggleFavourite),
+	"copy-seed": (button) => withPicture(button, (picture) => copy(picture.seed, `Seed ${picture.seed} copied.`)),
+	"copy-link": (button) => withPicture(button, (picture) => copy(linkTo(picture), "Link copied.")),
+	"only-favourites": showOnlyFavourites,
+	theme: switchTheme,
+	"choose-settings": chooseFile,
+	"stop-comparing": stopComparing,
+};
+
+/**
+ * @param {HTMLElement} button
+ * @param {(picture: import("./pictures.js").Picture) => unknown} verb
+ */
+function withPicture(button, verb) {
+	const picture = pictureOf(button);
+	if (picture) verb(picture);
+}
+
+/** @param {HTMLElement} button */
+async function askPython(button) {
+	const { do: verb, job, index } = button.dataset;
+	if (!verb || !job) return;
+	if (verb === "delete") {
+		if (!(await confirmed(job))) return;
+		forget(job);
+	}
+	trigger?.("select", { do: verb, job, ...(index === undefined ? {} : { index: Number(index) }) });
+}
+
+document.addEventListener("click", (event) => {
+	const target = /** @type {Element} */ (event.target);
+	closeMenus(target);
+	const button = /** @type {HTMLElement | null} */ (target.closest("[data-do]"));
+	const verb = button?.dataset.do;
+	if (!button || !verb || verb === "download" || verb === "search") return;
+	if (button instanceof HTMLAnchorElement) {
+		if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab of its own, as for any link
+		event.preventDefault();
+	}
+	if (verb in HERE) HERE[verb](button);
+	else void askPython(button);
+});
+
+document.addEventListener("input", (event) => {
+	const target = /** @type {HTMLElement} */ (event.target);
+	if (target instanceof HTMLInputElement && target.dataset.do === "search") search(target.value);
+});
+
+document.addEventListener("keydown", (event) => {
+	if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+		const menu = /** @type {HTMLDetailsElement | null} */ (document.querySelector("details.menu[open]"));
+		if (menu) {
+			menu.open = false;
+			menu.querySelector("summary")?.focus();
+		} else stopComparing();
+	}
+	if (event.key !== "Enter" || event.repeat || !(event.ctrlKey || event.metaKey)) return;
+	const button = /** @type {HTMLButtonElement | null} */ (document.querySelector("#generate"));
+	if (button && !button.disabled) {
+		event.preventDefault();
+		button.click();
+	}
+});
+
+/**
+ * Close every open menu but the one that was pressed in; a press on what it offers closes it too.
+ * @param {Element} target
+ */
+function closeMenus(target) {
+	for (const menu of /** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu[open]"))) {
+		if (!menu.contains(target) || target.closest("[data-do]")) menu.open = false;
+	}
+}
+
+const early = window.darkroom;
+window.darkroom = {
+	waiting: [],
+	connect: (_element, itsTrigger) => {
+		trigger = itsTrigger;
+	},
+	apply,
+	restore: (fields) => {
+		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: fields }));
+	},
+};
+for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);
+
+watchTheme();
+watchFavourites();
+watchDrops();
+watchLinks();

@@ -1,0 +1,195 @@
+// @ts-check
+// The full view: one picture as large as the window, with everything that can be done with it.
+
+import { newDialog, part } from "./dialog.js";
+import { isFavourite } from "./favourites.js";
+import { find, linked, linkTo, shown } from "./pictures.js";
+import { toast } from "./toast.js";
+
+/** @typedef {import("./pictures.js").Picture} Picture */
+
+const SWIPE_PX = 50;
+
+/** @type {HTMLDialogElement | undefined} */
+let dialog;
+/** @type {Picture | undefined} */
+let now;
+
+const HTML = `
+<div class="stage" tabindex="-1">
+	<div class="easel"><img class="large" alt="" draggable="false"></div>
+	<button type="button" class="turn icon-back" data-turn="-1" aria-label="The picture before"></button>
+	<button type="button" class="turn icon-on" data-turn="1" aria-label="The next picture"></button>
+</div>
+<aside>
+	<header><p class="place" aria-live="polite"></p>
+		<button type="button" class="icon icon-zoom" data-zoom aria-pressed="false" title="Original size (Z)"
+			aria-label="Original size"></button>
+		<button type="button" class="icon icon-close" data-close autofocus title="Close (Escape)" aria-label="Close"></button>
+	</header>
+	<h2 class="prompt"></h2>
+	<div class="actions">
+		<a class="act main icon-download" data-do="download" download>Download</a>
+		<button type="button" class="act icon-star" data-do="favourite" aria-pressed="false">Favourite</button>
+		<button type="button" class="act icon-vary" data-do="vary-subtle">Vary a little</button>
+		<button type="button" class="act icon-vary" data-do="vary-strong">Vary a lot</button>
+		<button type="button" class="act icon-again" data-do="again">Draw again</button>
+		<button type="button" class="act icon-reuse" data-do="reuse">Reuse settings</button>
+		<button type="button" class="act icon-compare" data-do="compare" data-leaves>Compare</button>
+		<button type="button" class="act icon-copy" data-do="copy-seed">Copy seed</button>
+		<button type="button" class="act icon-link" data-do="copy-link">Copy link</button>
+		<button type="button" class="act icon-delete" data-do="delete">Delete</button>
+	</div>
+	<dl class="parameters"></dl>
+</aside>`;
+
+/** @param {Picture} picture */
+export function open(picture) {
+	const view = (dialog ??= place());
+	if (!view.open) {
+		if (!linked(location.hash)) history.pushState({ darkroom: "view" }, "", linkTo(picture)); // "Back" closes it
+		view.showModal();
+	}
+	show(picture);
+}
+
+/** Open what the address names, now and whenever it changes; "Back" closes the view. */
+export function watchLinks() {
+	window.addEventListener("darkroom:applied", (event) => {
+		if (/** @type {CustomEvent} */ (event).detail.isFirst) follow();
+		if (!dialog?.open || !now) return;
+		const { job, index } = now;
+		const same = find(job, index);
+		if (same) now = same;
+		else turnAfterLoss();
+	});
+	window.addEventListener("popstate", () => follow(true));
+}
+
+/** @param {boolean} [isBack] */
+function follow(isBack) {
+	const named = linked(location.hash);
+	if (!named) return dialog?.close();
+	const picture = find(named.job, named.index) ?? find(named.job, 0);
+	if (picture) return open(picture);
+	const card = document.getElementById(`job-${named.job}`);
+	if (card) card.scrollIntoView({ block: "center" });
+	else if (!isBack) toast("The picture of this link is not among yours. It may have been deleted.");
+}
+
+function place() {
+	const view = newDialog("view", "Picture in full", HTML);
+	view.addEventListener("click", ({ target }) => {
+		const button = /** @type {Element} */ (target).closest("button, .large");
+		if (!(button instanceof HTMLElement)) return;
+		if (button.dataset.turn) turn(Number(button.dataset.turn));
+		else if (button.matches("[data-zoom], .large")) zoom();
+		else if (button.matches("[data-leaves], [data-do^='vary'], [data-do='again'], [data-do='reuse']")) view.close();
+	});
+	view.addEventListener("keydown", (event) => {
+		if (event.ctrlKey || event.metaKey || event.altKey) return;
+		const all = shown().length;
+		const turns = { ArrowLeft: -1, ArrowRight: 1, Home: -all, End: all }[event.key];
+		if (turns !== undefined && !view.matches(".original")) turn(turns);
+		else if (event.key.toLowerCase() === "z") zoom();
+		else return;
+		event.preventDefault();
+	});
+	view.addEventListener("close", () => {
+		zoom(false);
+		if (linked(location.hash)) {
+			if (history.state?.darkroom === "view") history.back();
+			else history.replaceState(null, "", location.pathname + location.search);
+		}
+		const link = /** @type {HTMLElement | null} */ (now?.figure.querySelector("a.sheet"));
+		link?.focus({ preventScroll: true });
+		now?.figure.scrollIntoView({ block: "nearest" });
+	});
+	watchSwipes(view);
+	return view;
+}
+
+/** @param {Picture} picture */
+function show(picture) {
+	const view = dialog;
+	if (!view) return;
+	now = picture;
+	zoom(false);
+	const card = picture.figure.closest(".card");
+	const large = /** @type {HTMLImageElement} */ (part(view, ".large"));
+	const easel = part(view, ".easel");
+	easel.style.setProperty("--ratio", `${picture.width} / ${picture.height}`);
+	easel.style.setProperty("--width", `${picture.width}px`);
+	easel.style.backgroundImage = `url("${picture.thumbnail}")`; // until the original has come
+	large.width = picture.width;
+	large.height = picture.height;
+	large.alt = picture.alt;
+	if (large.getAttribute("src") !== picture.file) {
+		large.removeAttribute("src"); // else the last picture stays until this one has come
+		large.src = picture.file;
+	}
+	const all = shown();
+	const at = all.findIndex(({ key }) => key === picture.key);
+	part(view, ".place").textContent = `${at + 1} of ${all.length}`;
+	part(view, ".prompt").textContent = card?.querySelector(".prompt")?.textContent ?? "";
+	part(view, ".parameters").innerHTML = card?.querySelector(".parameters")?.innerHTML ?? "";
+	const rows = [...part(view, ".parameters").querySelectorAll("div")];
+	const seed = rows.find((row) => row.querySelector("dt")?.textContent === "Seed")?.querySelector("dd");
+	if (seed) seed.textContent = picture.seed;
+	for (const button of /** @type {NodeListOf<HTMLElement>} */ (view.querySelectorAll("[data-do]"))) {
+		button.dataset.job = picture.job;
+		button.dataset.index = String(picture.index);
+	}
+	part(view, '[data-do="favourite"]').setAttribute("aria-pressed", String(isFavourite(picture)));
+	const download = /** @type {HTMLAnchorElement} */ (part(view, '[data-do="download"]'));
+	download.href = picture.file;
+	download.download = picture.name;
+	for (const [step, near] of [[-1, all[at - 1]], [1, all[at + 1]]]) {
+		/** @type {HTMLButtonElement} */ (part(view, `[data-turn="${step}"]`)).disabled = !near;
+		if (near) new Image().src = /** @type {Picture} */ (near).file; // it is there at once when turned to
+	}
+	history.replaceState(history.state, "", linkTo(picture));
+}
+
+/** @param {number} steps */
+function turn(steps) {
+	const all = shown();
+	const at = all.findIndex(({ key }) => key === now?.key);
+	const next = all[Math.min(Math.max(at + steps, 0), all.length - 1)];
+	if (next && next.key !== now?.key) show(next);
+}
+
+/** The picture is gone: show one that is left, or none. */
+function turnAfterLoss() {
+	const [first] = shown();
+	if (first) show(first);
+	else dialog?.close();
+}
+
+/** @param {boolean} [isWanted] */
+function zoom(isWanted) {
+	const isOriginal = dialog?.classList.toggle("original", isWanted === false ? false : undefined) ?? false;
+	dialog?.querySelector("[data-zoom]")?.setAttribute("aria-pressed", String(isOriginal));
+	const stage = dialog?.querySelector(".stage");
+	if (isOriginal && stage) {
+		stage.scrollLeft = (stage.scrollWidth - stage.clientWidth) / 2;
+		stage.scrollTop = (stage.scrollHeight - stage.clientHeight) / 2;
+	}
+}
+
+/** @param {HTMLDialogElement} view */
+function watchSwipes(view) {
+	/** @type {Touch | undefined} */
+	let start;
+	const stage = part(view, ".stage");
+	stage.addEventListener("touchstart", ({ touches }) => (start = touches.length === 1 ? touches[0] : undefined), {
+		passive: true,
+	});
+	stage.addEventListener("touchend", ({ changedTouches }) => {
+		if (!start || view.matches(".original")) return;
+		const x = changedTouches[0].clientX - start.clientX;
+		const y = changedTouches[0].clientY - start.clientY;
+		if (Math.abs(x) > SWIPE_PX && Math.abs(x) > 2 * Math.abs(y)) turn(x < 0 ? 1 : -1);
+		else if (y > 2 * SWIPE_PX && y > 2 * Math.abs(x)) view.close();
+	});
+}

@@ -1,0 +1,127 @@
+"""Who asks: the visitor whom a browser's cookie names, or the key with which somebody signed in.
+
+Each visitor is a tenant of their own at the gateway, so what keeps one from another's jobs is the gateway's work; this
+module keeps one from another's cookie. Knows nothing of Gradio and of jobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from shared.access import Scope
+from shared.client import Client
+from shared.errors import DarkroomError, InvalidRequest, KeyRequired
+from shared.keyring import Me
+
+VISITOR_COOKIE: Final = "darkroom_visitor"
+KEY_COOKIE: Final = "darkroom_key"
+KEPT_S: Final = 400 * 24 * 3600
+"""As long as browsers keep a cookie at most; each visit begins it anew."""
+
+_NAME_BYTES: Final = 12
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who sits at a browser."""
+
+    client: Client
+    """Asks the gateway as them."""
+    key: str | None = field(default=None, repr=False)
+    """The one that they signed in with."""
+
+
+class Visitors:
+    """Tells the people at a page apart. Serves many threads."""
+
+    def __init__(self, client: Client, secret: str | None, *, is_private: bool = True) -> None:
+        """`client` asks as the page. Without a secret one is drawn: its cookies are worth nothing after a restart.
+
+        `is_private` is True if only this machine reaches the page.
+        """
+        self._client = client
+        self._secret = (secret or secrets.token_hex(32)).encode()
+        self._is_private = is_private
+        if not secret:
+            _log.warning("no DARKROOM_VISITOR_SECRET and no DARKROOM_PAGE_KEY: visitors are unknown after a restart")
+
+    def person(self, request: HTTPConnection) -> Person | None:
+        """Tell who sends a request; None for a browser that the page has not met, or that keeps no cookies."""
+        cookies = request.cookies
+        if key := cookies.get(KEY_COOKIE):
+            try:
+                return Person(self._client.acting(api_key=key), key)
+            except InvalidRequest:
+                return None
+        name = self._named(cookies)
+        return None if name is None else Person(self._client.acting(visitor=name))
+
+    def client(self, request: HTTPConnection) -> Client:
+        """Give the client that asks as who sends a request. Raises KeyRequired for a browser that nobody knows."""
+        person = self.person(request)
+        if person is None:
+            raise KeyRequired
+        return person.client
+
+    def operator(self, request: HTTPConnection) -> Client | None:
+        """Give the client of somebody who runs the service; None for everybody else.
+
+        That is who signed in with a key that has the scope `admin`. At a gateway that needs no key and takes everybody on
+        this machine for an operator, it is whoever sits at a page that only this machine reaches.
+        """
+        person = self.person(request)
+        client = person.client if person and person.key else self._client if self._is_private else None
+        try:
+            return client if client and Scope.ADMIN in client.me().scopes else None
+        except DarkroomError:
+            return None
+
+    def greet(self, request: HTTPConnection, response: Response) -> None:
+        """Have the browser keep the visitor's name for as long as it will; give a new visitor one."""
+        name = self._named(request.cookies) or secrets.token_hex(_NAME_BYTES)
+        self._keep(request, response, VISITOR_COOKIE, f"{name}.{self._signature(name)}")
+
+    def try_key(self, key: str) -> Me:
+        """Ask the gateway whose key this is. Raises KeyRefused, InvalidRequest, and what any verb raises."""
+        return self._client.acting(api_key=key).me()
+
+    def sign_in(self, request: HTTPConnection, response: Response, key: str) -> None:
+        """Have the browser keep a key, out of its scripts' reach."""
+        self._keep(request, response, KEY_COOKIE, key)
+
+    def sign_out(self, request: HTTPConnection, response: Response) -> None:
+        """Have the browser forget the key; who was a visitor before is that visitor again."""
+        response.delete_cookie(KEY_COOKIE, path=_path(request))
+
+    def _named(self, cookies: Mapping[str, str]) -> str | None:
+        name, _, signature = cookies.get(VISITOR_COOKIE, "").partition(".")
+        return name if name and hmac.compare_digest(signature.encode(), self._signature(name).encode()) else None
+
+    def _signature(self, name: str) -> str:
+        return hmac.new(self._secret, b"visitor:" + name.encode(), hashlib.sha256).hexdigest()
+
+    def _keep(self, request: HTTPConnection, response: Response, cookie: str, value: str) -> None:
+        response.set_cookie(
+            cookie,
+            value,
+            max_age=KEPT_S,
+            path=_path(request),
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="lax",  # a link from elsewhere finds the visitor; a form from elsewhere doesn't
+        )
+
+
+def _path(request: HTTPConnection) -> str:
+    """Where the page lives on its host."""
+    return request.scope.get("root_path") or "/"

@@ -17,7 +17,7 @@ from api.dialect import drawn_at, in_words_of, job_request
 from api.samplers import scheduler_of
 from shared.contract import JobRequest
 from shared.errors import FieldError, InvalidRequest, ModelNotFound
-from shared.generation import ModelCard, Size
+from shared.generation import GenerationParams, ModelCard, Size
 from shared.infotext import SAMPLERS, SHORT_HASH, infotext_of
 from shared.jobs import Job
 from shared.scripts import Fleet
@@ -31,6 +31,8 @@ OUR_NAMES: Final = {
     "guidance_scale": "cfg_scale",
     "num_images": "batch_size",
     "scheduler": "sampler_name",
+    "variation_seed": "subseed",
+    "variation_strength": "subseed_strength",
     "size": "width",
     "output_size": "width",
 }
@@ -47,7 +49,6 @@ WITHOUT_EFFECT: Final = frozenset(
         "refiner_switch_at",  # of `refiner_checkpoint`
         "save_images",
         "script_args",  # of `script_name`
-        "subseed",  # of `subseed_strength`
     }
 )
 """Fields that change no picture, whatever they say, and those that say more of another one, which is refused itself."""
@@ -70,7 +71,6 @@ DEFAULTS: Final[Mapping[str, frozenset[object]]] = {
 CHECKPOINT: Final = "sd_model_checkpoint"
 
 NOT_DONE: Final[Mapping[str, object]] = {
-    "subseed_strength": 0,
     "restore_faces": False,
     "face_restoration_model": None,
     "sd_vae_name": None,
@@ -95,6 +95,10 @@ class Txt2ImgRequest(BaseModel):
     negative_prompt: str | None = None
     seed: int | None = None
     """-1 or absent: drawn."""
+    subseed: int | None = None
+    """-1 or absent: drawn. Without effect if the strength is 0."""
+    subseed_strength: float | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": 1})
+    """0 or absent: none."""
     steps: int | None = None
     cfg_scale: float | None = None
     width: int | None = None
@@ -127,6 +131,7 @@ class Txt2ImgRequest(BaseModel):
         scheduler = scheduler_of(card, self.sampler_name or self.sampler_index, self.scheduler)
         size = None if self.width is None or self.height is None else Size(width=self.width, height=self.height)
         sides = drawn_at(card, size) if size else {"width": self.width, "height": self.height}
+        varies = bool(self.subseed_strength)
         with in_words_of(OUR_NAMES):
             return job_request(
                 DIALECT_NAME,
@@ -137,6 +142,8 @@ class Txt2ImgRequest(BaseModel):
                 num_inference_steps=self.steps,
                 guidance_scale=self.cfg_scale,
                 seed=None if self.seed == RANDOM_SEED else self.seed,
+                variation_seed=self.subseed if varies and self.subseed != RANDOM_SEED else None,
+                variation_strength=self.subseed_strength if varies else None,
                 num_images=self.batch_size * self.n_iter,
                 scheduler=scheduler,
             )
@@ -285,8 +292,9 @@ def info_of(job: Job, card: ModelCard, asked: Txt2ImgRequest) -> dict[str, objec
         "all_negative_prompts": [params.negative_prompt for _ in pictures],
         "seed": params.seed,
         "all_seeds": [params.seed_of(index) for index in pictures],
-        "subseed": RANDOM_SEED,
-        "all_subseeds": [RANDOM_SEED for _ in pictures],
+        "subseed": _subseed(params, 0),
+        "all_subseeds": [_subseed(params, index) for index in pictures],
+        "subseed_strength": params.variation_strength,
         "width": size.width,
         "height": size.height,
         "sampler_name": SAMPLERS[params.scheduler],
@@ -303,6 +311,11 @@ def info_of(job: Job, card: ModelCard, asked: Txt2ImgRequest) -> dict[str, objec
         "job_timestamp": timestamp(job),
         "version": software,
     }
+
+
+def _subseed(params: GenerationParams, index: int) -> int:
+    drawn = params.variation_seed_of(index)
+    return RANDOM_SEED if drawn is None else drawn
 
 
 def timestamp(job: Job) -> str:

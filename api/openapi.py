@@ -27,6 +27,7 @@ from shared.errors import (
     RateLimited,
     ScopeMissing,
 )
+from shared.generation import SUBTLE_VARIATION
 from shared.keyring import KeyRequest, LimitsRequest
 
 REPLAYED: Final = "Idempotency-Replayed"
@@ -94,6 +95,16 @@ JOB_REQUEST_EXAMPLES: Final = {
             "lane": "bulk",
             "cancel_after": 3600,
             "reuse": False,
+        },
+    },
+    "neighbours": {
+        "summary": "Four neighbours of the picture of a seed",
+        "value": {
+            "prompt": "a lighthouse in a storm, oil painting",
+            "seed": 7,
+            "variation_seed": 1,
+            "variation_strength": SUBTLE_VARIATION,
+            "num_images": 4,
         },
     },
 }

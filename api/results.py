@@ -164,4 +164,11 @@ def _manifest_line(told: Told, files: tuple[FileBody, ...]) -> ManifestLine:
 
 
 def _file(name: str, image: Image, *, missing: bool) -> FileBody:
-    return FileBody(name=name, seed=image.seed, sha256=image.sha256, num_bytes=image.num_bytes, missing=missing)
+    return FileBody(
+        name=name,
+        seed=image.seed,
+        variation_seed=image.variation_seed,
+        sha256=image.sha256,
+        num_bytes=image.num_bytes,
+        missing=missing,
+    )

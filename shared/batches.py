@@ -189,6 +189,7 @@ class FileBody(Body):
     name: str
     """Of the file in the archive."""
     seed: int
+    variation_seed: int | None = None
     sha256: str
     num_bytes: int
     missing: bool = False

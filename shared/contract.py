@@ -69,6 +69,8 @@ class ImageBody(Body):
 
     index: int
     seed: int
+    variation_seed: int | None = None
+    """Null if it is no variation; else this one's own, and `seed` that of the picture which it varies."""
     url: str
     width: int
     height: int
@@ -318,6 +320,7 @@ def image_body(job: Job, image: Image) -> ImageBody:
     return ImageBody(
         index=image.index,
         seed=image.seed,
+        variation_seed=image.variation_seed,
         url=f"/v1/jobs/{job.id}/images/{image.index}",
         width=image.size.width,
         height=image.size.height,

@@ -23,6 +23,12 @@ MIN_OUTPUT_SIDE: Final = 16
 MAX_SEED: Final = 2**32 - 1
 """Seeds are 32 bits, as AUTOMATIC1111 and most of its clients expect. Picture n uses `seed + n`."""
 
+SUBTLE_VARIATION: Final = 0.1
+"""A `variation_strength` at which a picture keeps its scene, and details change."""
+
+STRONG_VARIATION: Final = 0.35
+"""A `variation_strength` at which a picture is another one of the same kind."""
+
 
 class Scheduler(StrEnum):
     """Samplers by the names that the API speaks; the engine maps them to diffusers classes."""
@@ -112,6 +118,10 @@ class GenerationParams(Frozen):
     """Which of the model's UNets draws it: the one with this LoRA fused in; None: the plain one."""
     guidance_cutoff: float = 1.0
     """After this share of the steps guidance is off, which halves the work of a step; 1.0: never."""
+    variation_seed: int | None = None
+    """The first noise lies between that of `seed` and that of this one; None: it is the seed's."""
+    variation_strength: float = 0.0
+    """How far on the way from `seed`, where 0 is, to `variation_seed`, where 1 is."""
     deterministic: bool = False
     """Drawn alone in every forward, so that the same request gives the same bytes; else rows may share forwards."""
 
@@ -144,12 +154,29 @@ class GenerationParams(Frozen):
         return max(1, round(self.width * self.height * forwards * self.num_images / 1000))
 
     def seed_of(self, index: int) -> int:
-        """The seed that draws picture `index` (0-based) alone: `seed + index`, in 32 bits."""
-        return (self.seed + index) % (MAX_SEED + 1)
+        """The seed of picture `index` (0-based), drawn alone: `seed + index`, or `seed` if each varies that one's."""
+        return self.seed if self.is_variation else _seed(self.seed + index)
+
+    def variation_seed_of(self, index: int) -> int | None:
+        """The variation seed of picture `index`: `variation_seed + index`; None if it varies no picture."""
+        if self.variation_seed is None or self.variation_strength <= 0:
+            return None
+        return _seed(self.variation_seed + index)
+
+    @property
+    def is_variation(self) -> bool:
+        """True if its pictures are neighbours of the one that `seed` draws."""
+        return self.variation_seed_of(0) is not None
 
     def alone(self, index: int) -> GenerationParams:
-        """What draws picture `index` by itself: its seed, one picture."""
-        return self.model_copy(update={"seed": self.seed_of(index), "num_images": 1})
+        """What draws picture `index` by itself: its seeds, one picture."""
+        seeds = {"seed": self.seed_of(index), "variation_seed": self.variation_seed_of(index)}
+        return self.model_copy(update={**seeds, "num_images": 1})
+
+
+def _seed(number: int) -> int:
+    """Keep a seed in 32 bits."""
+    return number % (MAX_SEED + 1)
 
 
 class AspectRatio(Frozen):
@@ -281,14 +308,18 @@ class GenerationRequest(Frozen):
     preset: str | None = Field(default=None, max_length=200)
     """One of the card's: fills what is absent here."""
     guidance_cutoff: float | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": 1})
+    variation_seed: int | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": MAX_SEED})
+    """None: drawn, if there is a strength."""
+    variation_strength: float | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": 1})
+    """None: subtle if a variation seed is named, else 0: no variation."""
     deterministic: bool | None = None
     """None: True if the request names a seed."""
 
     def resolve(self, card: ModelCard, *, drawn_seed: int) -> GenerationParams:
         """Fill what is absent from the preset, or else from the card's defaults, and check the rest against the card.
 
-        `drawn_seed` is used when the request names none: drawing it is the caller's, so that this
-        stays a pure function.
+        `drawn_seed` is used when the request names none, and the seed after it as the variation's: drawing it is the
+        caller's, so that this stays a pure function.
 
         Raises InvalidRequest with a message for every wrong field.
         """
@@ -311,6 +342,11 @@ class GenerationRequest(Frozen):
         require("guidance_cutoff", 0 <= cutoff <= 1, "Must be from 0 to 1: the share of the steps that are guided.")
         seed = drawn_seed if self.seed is None else self.seed
         require("seed", 0 <= seed <= MAX_SEED, f"Must be from 0 to {MAX_SEED}.")
+        towards = _seed(drawn_seed + 1) if self.variation_seed is None else self.variation_seed
+        require("variation_seed", 0 <= towards <= MAX_SEED, f"Must be from 0 to {MAX_SEED}.")
+        usual_strength = 0.0 if self.variation_seed is None else SUBTLE_VARIATION
+        strength = usual_strength if self.variation_strength is None else self.variation_strength
+        require("variation_strength", 0 <= strength <= 1, "Must be from 0, no variation, to 1.")
         require("num_images", 1 <= self.num_images <= card.max_images, f"Must be from 1 to {card.max_images}.")
         scheduler = self.scheduler or base.scheduler
         names = ", ".join(card.schedulers)
@@ -338,6 +374,8 @@ class GenerationRequest(Frozen):
             preset=preset and preset.name,
             adapter=preset and preset.adapter,
             guidance_cutoff=cutoff,
+            variation_seed=towards if strength > 0 else None,
+            variation_strength=strength,
             deterministic=self.seed is not None if self.deterministic is None else self.deterministic,
         )
 

@@ -59,6 +59,9 @@ def infotext_of(params: GenerationParams, *, model: str, model_revision: str, so
         "Model hash": model_revision[:SHORT_HASH],
         "Model": model,
     }
+    if params.is_variation:
+        fields["Variation seed"] = str(params.variation_seed)
+        fields["Variation seed strength"] = str(params.variation_strength)
     if params.adapter is not None:
         fields["Adapter"] = params.adapter
     if params.is_guided and params.num_guided_steps < params.num_inference_steps:

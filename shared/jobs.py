@@ -118,6 +118,8 @@ class Image(Value):
 
     index: int
     seed: int
+    variation_seed: int | None = None
+    """None: it is no variation."""
     key: str
     """Object key: `images/{tenant}/{job}/{index}.{suffix}`; the same for every attempt."""
     size: Size

@@ -56,6 +56,11 @@ class Provenance(BaseModel):
         alone = params.alone(index).model_copy(update={"preset": None, "deterministic": False})
         return cls(model=model, model_revision=model_revision, software=software, params=alone)
 
+    def json_text(self) -> str:
+        """Say it in our own way; of variations only if it is one, so that the bytes of others are those of before."""
+        silent = None if self.params.is_variation else {"params": {"variation_seed", "variation_strength"}}
+        return self.model_dump_json(exclude=silent)
+
     def infotext(self) -> str:
         """Say it in AUTOMATIC1111's way."""
         return infotext_of(self.params, model=self.model, model_revision=self.model_revision, software=self.software)

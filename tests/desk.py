@@ -95,6 +95,7 @@ def image_of(job: Job, index: int = 0) -> Image:
     return Image(
         index=index,
         seed=job.params.seed_of(index),
+        variation_seed=job.params.variation_seed_of(index),
         key=image_key(job.tenant, job.id, index, OutputFormat.PNG),
         size=Size(width=512, height=512),
         output_format=OutputFormat.PNG,

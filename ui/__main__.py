@@ -14,6 +14,7 @@ from shared.client import Client
 from shared.network import KEEP_ALIVE_S
 from shared.settings import LOOPBACK, Settings, wrong_settings
 from ui.app import create_app
+from ui.styles import WrongStyles, read_styles
 
 GATEWAY_TIMEOUT: Final = httpx2.Timeout(10.0, connect=2.0)
 """A visitor waits for each of these requests: better to say that the gateway is away, and to look again."""
@@ -31,11 +32,20 @@ def main() -> None:
         sys.exit(f"The page does not start:\n{wrong_settings(error)}")
     if refusal := settings.open_network_refusal(settings.ui_host, "DARKROOM_UI_HOST"):
         sys.exit(refusal)
+    try:
+        styles = read_styles(settings.styles_file)
+    except WrongStyles as error:
+        sys.exit(f"The page does not start: DARKROOM_STYLES_FILE: {error}")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise
     key = settings.page_key.get_secret_value() if settings.page_key else None
     with Client(settings.api_url, api_key=key, timeout=GATEWAY_TIMEOUT) as client:
         uvicorn.run(
-            create_app(client, secret=settings.cookie_secret, loopback_only=settings.ui_host in LOOPBACK),
+            create_app(
+                client,
+                styles=styles,
+                secret=settings.cookie_secret,
+                loopback_only=settings.ui_host in LOOPBACK,
+            ),
             host=settings.ui_host,
             port=settings.ui_port,
             log_config=None,

@@ -56,7 +56,11 @@ def again_of(job: JobBody) -> JobRequest:
 def variation_of(job: JobBody, index: int, *, variation_seed: int, strength: float) -> JobRequest:
     """Ask for as many pictures as the job had that differ from its picture `index` by `strength`, 0 to 1."""
     varied = {"variation_seed": variation_seed, "variation_strength": strength}
-    asked = _asked(job) | {"seed": job.params.seed_of(index), "num_images": job.params.num_images, "deterministic": False}
+    asked = _asked(job) | {
+        "seed": job.params.seed_of(index),
+        "num_images": job.params.num_images,
+        "deterministic": False,
+    }
     return JobRequest.model_validate(asked | varied)
 
 

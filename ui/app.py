@@ -20,10 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.client import Client
 from shared.settings import LOOPBACK
 from ui import assets
-from ui.handlers import Handlers
+from ui.page import build_page
 from ui.pictures import picture_routes
+from ui.restore import settings_route
 from ui.sign_in import sign_in_routes
-from ui.studio import Studio
+from ui.styles import Styles, read_styles
 from ui.theme import darkroom_theme
 from ui.visitors import Visitors
 
@@ -39,19 +40,20 @@ CONTENT_POLICY: Final = (
 )
 """Nothing comes from, or goes to, another host."""
 
-SWEEP_S: Final = 3600
-"""Gradio's own temporary files are looked through, and dropped, at this age."""
 
-
-def create_app(client: Client, *, secret: str | None = None, loopback_only: bool = True) -> FastAPI:
+def create_app(
+    client: Client, *, styles: Styles | None = None, secret: str | None = None, loopback_only: bool = True
+) -> FastAPI:
     """Build the page over a gateway.
 
-    `secret` signs the visitors' cookies; `loopback_only` refuses requests for any other host's name.
+    `styles` are offered in the form, ours if none are said; `secret` signs the visitors' cookies; `loopback_only`
+    refuses requests for any other host's name.
     """
     visitors = Visitors(client, secret, is_private=loopback_only)
     app = FastAPI(title="Darkroom", openapi_url=None)
     app.include_router(picture_routes(visitors.client))
     app.include_router(sign_in_routes(visitors))
+    app.include_router(settings_route())
     app.mount(assets.PATH, assets.scripts())
     app.add_middleware(Greeting, visitors=visitors)
     if loopback_only:
@@ -60,10 +62,10 @@ def create_app(client: Client, *, secret: str | None = None, loopback_only: bool
     app.add_middleware(SafeHeaders)
     return gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
         app,
-        _page(visitors),
+        build_page(visitors, styles or read_styles()),
         path="/",
         theme=darkroom_theme(),
-        css_paths=[HERE / "page.css"],
+        css_paths=[HERE / "page.css", HERE / "form.css"],
         head_paths=[HERE / "page_head.html"],
         favicon_path=str(HERE / "favicon.svg"),
         footer_links=[],
@@ -75,13 +77,6 @@ def create_app(client: Client, *, secret: str | None = None, loopback_only: bool
         max_file_size=1,  # byte: this page takes no files
         show_error=False,
     )
-
-
-def _page(visitors: Visitors) -> gr.Blocks:
-    page = gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, SWEEP_S))
-    with page:
-        Studio(page, Handlers(), visitors)
-    return page.queue(api_open=False)
 
 
 class Greeting:

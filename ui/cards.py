@@ -32,6 +32,7 @@ def feed() -> str:
         '<button type="button" class="tool icon-star" data-do="only-favourites" aria-pressed="false">'
         "Favourites</button></div></div>"
         f'<ol id="feed" aria-label="Your jobs, newest first"></ol>{no_cards()}'
+        '<button type="button" class="act main more" data-do="more" hidden>Show older pictures</button>'
     )
 
 

@@ -12,26 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeGuard
 
 from shared.contract import ModelBody
-from shared.generation import AspectRatio, ModelCard, Scheduler, Size
-from ui.form import Form, size_of
+from shared.generation import AspectRatio, ModelCard, Size
+from ui.form import SAMPLERS, TIMES, Form, size_of
 from ui.styles import Styles
 
 Choices = tuple[tuple[str, str], ...]
 """What people read, and the value behind it."""
 
-TIMES: Final = "\N{MULTIPLICATION SIGN}"
 FORMATS: Final = (("PNG", "png"), ("JPEG", "jpeg"), ("WebP", "webp"))
 OUTPUT_SIZES: Final = (("As drawn", ""), (f"512 {TIMES} 512", "512x512"))
 NO_STYLE: Final = ("None", "")
-
-SAMPLERS: Final = {
-    Scheduler.EULER: "Euler",
-    Scheduler.EULER_ANCESTRAL: "Euler ancestral",
-    Scheduler.DPMPP_2M_KARRAS: "DPM++ 2M Karras",
-    Scheduler.UNIPC: "UniPC",
-    Scheduler.DDIM: "DDIM",
-    Scheduler.LCM: "LCM",
-}
 
 PRESET_SETS: Final = ("negative_prompt", "num_inference_steps", "guidance_scale", "scheduler")
 """The controls that show what a preset stands for; what is then said in them beats the preset."""

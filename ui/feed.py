@@ -129,7 +129,7 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
 def _still_there(
     client: Client, loaded: Iterable[JobBody], head: tuple[JobBody, ...], *, reaches_the_end: bool
 ) -> list[JobBody]:
-    """Of the jobs that were known, those older than the latest ones that were just read; the others of them are gone."""
+    """Of the jobs that were known, those older than the latest, which were just read; the others of them are gone."""
     fresh = {job.id for job in head}
     if reaches_the_end or not head:
         return []

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from shared.client import Client
 from shared.contract import JobBody, JobRequest, ModelBody
 from shared.errors import (
     DarkroomError,
@@ -22,15 +21,13 @@ from shared.errors import (
     KeyRefused,
     KeyRequired,
     NoModel,
-    NotRetryable,
-    Unavailable,
 )
-from ui.feed import Asked, Feed, look_at_jobs
-from shared.generation import MAX_SEED, VARIATIONS
-from ui.again import again_of, form_of, variation_of
+from shared.generation import MAX_SEED, STRONG_VARIATION, SUBTLE_VARIATION
+from ui.again import again_of, variation_of
 from ui.choices import Control, controls_of
+from ui.feed import Asked, Feed, look_at_jobs
+from ui.fitting import Fitted, reused
 from ui.form import Form, Problems, check, placed, request_of
-from ui.styles import Styles
 from ui.notices import (
     away_notice,
     cookie_notice,
@@ -43,6 +40,7 @@ from ui.notices import (
     served,
 )
 from ui.outage import Outage
+from ui.styles import Styles
 from ui.visitors import Person
 
 BUSY_POLL_S: Final = 0.5
@@ -87,7 +85,7 @@ class Answer:
     """One that is new, or has changed."""
     gone: str | None = None
     """The id of a job that there is no longer."""
-    form: Form | None = None
+    fitted: Fitted | None = None
     """What the form shall say now."""
     problems: Problems = field(default_factory=lambda: Problems({}))
     """What is wrong with the form."""
@@ -97,12 +95,25 @@ class Answer:
     """A line that says what was done, where the page doesn't show it."""
 
 
+Verb = Callable[[Person, View, JobBody, int], Answer]
+"""What can be done with a job, or with a picture of it."""
+
+
 class Handlers:
     """The page's events, over one gateway; serves any number of visitors and threads."""
 
     def __init__(self, styles: Styles) -> None:
         self._styles = styles
         self._outage = Outage()
+        self._verbs: Mapping[str, Verb] = {
+            "cancel": self._cancel,
+            "retry": self._retry,
+            "delete": self._delete,
+            "reuse": self._reuse,
+            "again": self._again,
+            "vary-subtle": self._vary(SUBTLE_VARIATION),
+            "vary-strong": self._vary(STRONG_VARIATION),
+        }
 
     def look(self, person: Person | None, seen: View, asked: Asked, draft: Form) -> View:
         """Look at a visitor's jobs and at the models, and say what the page shows now.
@@ -143,50 +154,49 @@ class Handlers:
         except DarkroomError:
             return "a key"
 
-    def filled(self, seen: View, form: Form) -> View:
-        """Put settings into the controls, as far as a model that is served takes them."""
-        card = next((model for model in seen.models if model.id == form.get("model")), seen.card)
-        if card is None:
-            return seen
-        said = {**form, "model": card.id}
-        return replace(seen, card=card, controls=controls_of(seen.models, card, said, self._styles))
-
     def check(self, card: ModelBody, form: Form) -> Mapping[str, str]:
         """Find what is wrong with the form before anything is sent; by the slot where it is said."""
         return check(form, card, self._styles)
 
-    def act(self, person: Person | None, seen: Feed, what: str, job_id: str, index: int) -> Answer:
+    def act(self, person: Person | None, seen: View, what: str, job_id: str, index: int) -> Answer:
         """Do what a card's button says. A job that is gone, or has ended meanwhile, is shown as it is."""
-        job = seen.job(job_id)
-        if person is None or job is None:
+        job, verb = seen.feed.job(job_id), self._verbs.get(what)
+        if person is None or job is None or verb is None:
             return Answer()
         try:
-            match what:
-                case "cancel":
-                    return Answer(job=person.client.cancel(job_id))
-                case "retry":
-                    return Answer(job=person.client.retry(job_id))
-                case "delete":
-                    person.client.delete(job_id)
-                    return Answer(gone=job_id)
-                case "reuse":
-                    return Answer(form=form_of(job, self._styles, index), words="The form has its settings now.")
-                case "again":
-                    return self._submit(person, again_of(job))
-                case "vary-subtle" | "vary-strong":
-                    strength, seed = VARIATIONS[what.removeprefix("vary-")], secrets.randbelow(MAX_SEED + 1)
-                    return self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
-                case _:
-                    return Answer()
+            return verb(person, seen, job, index)
         except JobNotFound:
             return Answer(gone=job_id)
-        except NotRetryable:
-            return Answer(job=person.client.job(job_id))
-        except InvalidRequest as error:
-            return Answer(refusal=refusal(error))
         except DarkroomError as error:
-            _log.warning("%s refused: %s", what, error)
-            return Answer(refusal=refusal(error))
+            if not isinstance(error, InvalidRequest):
+                _log.warning("%s refused: %s", what, error)
+            return Answer(refusal=refusal(error), words=plain_words(error))
+
+    def _cancel(self, person: Person, _seen: View, job: JobBody, _index: int) -> Answer:
+        return Answer(job=person.client.cancel(job.id))
+
+    def _retry(self, person: Person, _seen: View, job: JobBody, _index: int) -> Answer:
+        return Answer(job=person.client.retry(job.id))
+
+    def _delete(self, person: Person, _seen: View, job: JobBody, _index: int) -> Answer:
+        person.client.delete(job.id)
+        return Answer(gone=job.id)
+
+    def _again(self, person: Person, _seen: View, job: JobBody, _index: int) -> Answer:
+        return self._submit(person, again_of(job))
+
+    def _vary(self, strength: float) -> Verb:
+        def vary(person: Person, _seen: View, job: JobBody, index: int) -> Answer:
+            seed = secrets.randbelow(MAX_SEED + 1)
+            return self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
+
+        return vary
+
+    def _reuse(self, _person: Person, seen: View, job: JobBody, index: int) -> Answer:
+        if seen.card is None:
+            return Answer(words="There is no model yet that could take the settings.")
+        taken = reused(job, index, seen.models, seen.card, self._styles)
+        return Answer(fitted=taken, words=" ".join(("Its settings are in the form.", *taken.notes)))
 
     def _submit(self, person: Person | None, request: JobRequest) -> Answer:
         if person is None:
@@ -214,7 +224,9 @@ def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form, styles:
         return view
     if seen.card is not None:
         draft = {**draft, "model": seen.card.id}  # the one that its other values were meant for
-    return replace(view, controls=controls_of(models, card, draft, styles), examples=example_chips(card.example_prompts))
+    return replace(
+        view, controls=controls_of(models, card, draft, styles), examples=example_chips(card.example_prompts)
+    )
 
 
 def _away(view: View, notices: str) -> View:

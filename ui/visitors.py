@@ -76,8 +76,8 @@ class Visitors:
     def operator(self, request: HTTPConnection) -> Client | None:
         """Give the client of somebody who runs the service; None for everybody else.
 
-        That is who signed in with a key that has the scope `admin`. At a gateway that needs no key and takes everybody on
-        this machine for an operator, it is whoever sits at a page that only this machine reaches.
+        That is who signed in with a key that has the scope `admin`. At a gateway that needs no key and takes everybody
+        on this machine for an operator, it is whoever sits at a page that only this machine reaches.
         """
         person = self.person(request)
         client = person.client if person and person.key else self._client if self._is_private else None

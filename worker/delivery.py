@@ -152,6 +152,7 @@ class Delivery:
         image = Image(
             index=index,
             seed=params.seed_of(index),
+            variation_seed=params.variation_seed_of(index),
             key=key,
             size=encoded.size,
             output_format=encoded.output_format,

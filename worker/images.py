@@ -84,7 +84,7 @@ def _saved(pixels: Pixels, provenance: Provenance, name: str, **options: object)
 def _png_texts(provenance: Provenance) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_text(INFOTEXT_KEY, provenance.infotext())  # tEXt, or iTXt where Latin-1 doesn't reach
-    info.add_itxt(OWN_KEY, provenance.model_dump_json())
+    info.add_itxt(OWN_KEY, provenance.json_text())
     return info
 
 
@@ -95,4 +95,4 @@ def _exif(provenance: Provenance) -> bytes:
 
 
 def _xmp(provenance: Provenance) -> bytes:
-    return _XMP.format(namespace=NAMESPACE, json=escape(provenance.model_dump_json())).encode()
+    return _XMP.format(namespace=NAMESPACE, json=escape(provenance.json_text())).encode()

@@ -42,7 +42,7 @@ from api.openapi import json_body, problems
 from api.samplers import AUTOMATIC, samplers_of
 from api.waiting import TheStay
 from shared.errors import FieldError, InvalidRequest, JobNotFound, ModelNotFound, NoModel, QueueUnavailable
-from shared.generation import ModelCard
+from shared.generation import SUBTLE_VARIATION, ModelCard
 from shared.jobs import Job, JobStatus, Tenant
 from shared.scripts import Fleet, cancel, fleet, page, preview
 
@@ -71,6 +71,8 @@ EXAMPLES: Final = {
             "prompt": "a lighthouse in a storm, oil painting",
             "negative_prompt": "blurry",
             "seed": 7,
+            "subseed": 1,
+            "subseed_strength": SUBTLE_VARIATION,
             "steps": 25,
             "cfg_scale": 9,
             "width": 1024,

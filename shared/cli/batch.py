@@ -168,7 +168,9 @@ class _Batch:
             name = f"{line.number:06d}-{image.index}.{image.output_format.suffix}"
             data = await self._borne(lambda: client.image(job.id, image.index))  # noqa: B023 awaited in this round
             replace(self._manifest.folder / name, data)
-            files.append(PictureFile(file=name, seed=image.seed, sha256=image.sha256))
+            files.append(
+                PictureFile(file=name, seed=image.seed, variation_seed=image.variation_seed, sha256=image.sha256)
+            )
         return tuple(files)
 
     async def _borne(self, ask: Callable[[], Awaitable[T]]) -> T:

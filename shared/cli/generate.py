@@ -23,7 +23,7 @@ from shared.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from shared.generation import OutputFormat, Scheduler
+from shared.generation import STRONG_VARIATION, SUBTLE_VARIATION, OutputFormat, Scheduler
 from shared.jobs import JobStatus
 from shared.lanes import Lane
 
@@ -32,6 +32,8 @@ EXAMPLES = """Examples:
   darkroom generate 'a lighthouse in a storm, oil painting' -o lighthouse.png
 
   darkroom generate 'a red cube' --count 4 --preset fast -o cubes/
+
+  darkroom generate 'a red cube' --seed 7 --variation-strength 0.1 --count 4 -o neighbours/
 
   cd "$(mktemp -d)" && xdg-open "$(darkroom generate 'a blue cat')"
 
@@ -59,6 +61,15 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 or less: none.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same picture again.")] = None,
+    variation_seed: Annotated[
+        int | None, typer.Option(help="Draw neighbours of the seed's picture; each has its own. Default: drawn.")
+    ] = None,
+    variation_strength: Annotated[
+        float | None,
+        typer.Option(
+            help=f"How far from the seed's picture, 0 to 1: {SUBTLE_VARIATION} is subtle, {STRONG_VARIATION} is strong."
+        ),
+    ] = None,
     count: Annotated[int | None, typer.Option(help="How many pictures.")] = None,
     preset: Annotated[str | None, typer.Option(help="One of the model's presets; see `darkroom models`.")] = None,
     scheduler: Annotated[Scheduler | None, typer.Option(help="The sampler.")] = None,
@@ -89,6 +100,8 @@ def generate(
         "num_inference_steps": steps,
         "guidance_scale": guidance,
         "seed": seed,
+        "variation_seed": variation_seed,
+        "variation_strength": variation_strength,
         "num_images": count,
         "preset": preset,
         "scheduler": scheduler,

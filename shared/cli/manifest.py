@@ -48,6 +48,7 @@ class PictureFile(_Entry):
     file: str
     """Its name, in the manifest's folder."""
     seed: int
+    variation_seed: int | None = None
     sha256: str
 
 

@@ -59,6 +59,8 @@ class Params(TypedDict, total=False):
     reuse: bool
     preset: str
     guidance_cutoff: float
+    variation_seed: int
+    variation_strength: float
     deterministic: bool
 
 

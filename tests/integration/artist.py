@@ -60,7 +60,9 @@ STUDIO_CARD: Final = ModelCard(
 
 def file_of(params: GenerationParams, index: int) -> bytes:
     """Make the file of a job's picture: plain, of a color that its seed chooses."""
-    color = np.random.default_rng(params.seed_of(index)).integers(0, 255, 3, dtype=np.uint8)
+    color = np.random.default_rng(params.variation_seed_of(index) or params.seed_of(index)).integers(
+        0, 255, 3, dtype=np.uint8
+    )
     pixels = np.broadcast_to(color, (params.height, params.width, 3)).copy()
     card = STUDIO_CARD
     software = f"Darkroom {VERSION}"

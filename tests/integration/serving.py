@@ -121,6 +121,7 @@ class Hand:
         image = Image(
             index=index,
             seed=params.seed_of(index),
+            variation_seed=params.variation_seed_of(index),
             key=image_key(taken.job.tenant, taken.job.id, index, params.output_format),
             size=params.output_size or params.size,
             output_format=params.output_format,

@@ -140,6 +140,45 @@ class TestTxt2Img:
         assert [len(value) for name, value in info.items() if name.startswith("all_")] == [2] * 4
         assert (info["subseed_strength"], info["clip_skip"], info["styles"]) == (0, 1, [])
 
+    def test_variations_of_one_seed_are_drawn_and_told_as_there(
+        self, gateway: Serving, client: WebUi, hand: Hand
+    ) -> None:
+        with Artist(hand):
+            info = client.txt2img(prompt="a red cube", seed=7, subseed=30, subseed_strength=0.15, batch_size=3).info
+
+        params = jobs(gateway)[0]["params"]
+        assert (params["seed"], params["variation_seed"], params["variation_strength"]) == (7, 30, 0.15)
+        assert (info["seed"], info["all_seeds"]) == (7, [7, 7, 7])
+        assert (info["subseed"], info["all_subseeds"], info["subseed_strength"]) == (30, [30, 31, 32], 0.15)
+        told = [read_infotext(text).fields for text in info["infotexts"]]
+        assert [(one["Seed"], one["Variation seed"], one["Variation seed strength"]) for one in told] == [
+            ("7", "30", "0.15"),
+            ("7", "31", "0.15"),
+            ("7", "32", "0.15"),
+        ]
+
+    @pytest.mark.parametrize("subseed", [{}, {"subseed": -1}, {"subseed": None}])
+    def test_a_variation_seed_that_is_not_said_is_drawn(
+        self, gateway: Serving, hand: Hand, subseed: dict[str, object]
+    ) -> None:
+        with Artist(hand):
+            answer = post(gateway, seed=7, subseed_strength=0.15, **subseed)
+
+        params, info = jobs(gateway)[0]["params"], json.loads(answer.json()["info"])
+        assert 0 <= params["variation_seed"] != 7
+        assert (info["subseed"], info["all_subseeds"]) == (params["variation_seed"], [params["variation_seed"]])
+
+    @pytest.mark.parametrize("strength", [{}, {"subseed_strength": 0}, {"subseed_strength": None}])
+    def test_a_variation_seed_without_a_strength_says_nothing(
+        self, gateway: Serving, hand: Hand, strength: dict[str, object]
+    ) -> None:
+        with Artist(hand):
+            info = json.loads(post(gateway, batch_size=2, seed=7, subseed=30, **strength).json()["info"])
+
+        assert jobs(gateway)[0]["params"]["variation_seed"] is None
+        assert (info["all_seeds"], info["subseed"], info["all_subseeds"]) == ([7, 8], -1, [-1, -1])
+        assert "Variation" not in info["infotexts"][0]
+
     def test_what_is_absent_comes_from_the_model(self, gateway: Serving, hand: Hand) -> None:
         with Artist(hand):
             answer = post(gateway)
@@ -197,7 +236,10 @@ class TestRefusals:
             ({"enable_hr": True}, "enable_hr"),
             ({"init_images": ["x"]}, "init_images"),
             ({"styles": ["noir"]}, "styles"),
-            ({"subseed_strength": 0.5}, "subseed_strength"),
+            ({"subseed": -2, "subseed_strength": 0.5}, "subseed"),
+            ({"subseed_strength": 1.5}, "subseed_strength"),
+            ({"subseed_strength": -0.5}, "subseed_strength"),
+            ({"seed_resize_from_h": 64}, "seed_resize_from_h"),
             ({"s_noise": 1.1}, "s_noise"),
             ({"eta": 0.5}, "eta"),
             ({"tiling": True}, "tiling"),

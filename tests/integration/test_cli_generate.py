@@ -73,6 +73,22 @@ class TestFiles:
         assert (str(job.params.size), job.params.num_inference_steps) == ("96x64", 3)
         assert (job.params.guidance_scale, job.params.scheduler) == (1.5, "ddim")
 
+    def test_neighbours_of_a_picture_are_drawn_by_their_own_seeds(self, darkroom: Command, hand: Hand) -> None:
+        with Drawing(hand):
+            words = ("--seed", "7", "--variation-seed", "30", "--variation-strength", "0.2", "--count", "2", "--json")
+            done = darkroom.run("generate", "a red cube", *words)
+
+        job = JobBody.model_validate_json(done.stdout)
+        assert job.params.variation_strength == 0.2
+        assert [(image.seed, image.variation_seed) for image in job.images] == [(7, 30), (7, 31)]
+
+    def test_a_strength_that_is_none_is_named_and_nothing_is_drawn(self, darkroom: Command, client: Client) -> None:
+        done = darkroom.run("generate", "a red cube", "--variation-strength", "2")
+
+        assert done.returncode == 2
+        assert "variation_strength" in done.stderr
+        assert client.jobs().data == ()
+
     def test_stdin_says_the_prompt(self, darkroom: Command, hand: Hand, client: Client) -> None:
         with Drawing(hand):
             assert darkroom.run("generate", "-", said="a red cube\n").returncode == 0

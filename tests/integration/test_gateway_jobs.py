@@ -71,6 +71,11 @@ class TestSubmit:
 
         assert len(seeds) == 4
 
+    def test_an_absent_variation_seed_is_drawn_anew_each_time_and_reported(self, gateway: Serving) -> None:
+        drawn = {submit(gateway, seed=7, variation_strength=0.2).params.variation_seed for _ in range(4)}
+
+        assert len(drawn - {None, 7}) == 4
+
     def test_text_is_cleaned(self, gateway: Serving) -> None:
         job = submit(gateway, prompt="  a\x00 red\u202e   cube \r\n 👩\u200d🚀 ")
 
@@ -144,6 +149,11 @@ BAD_BODIES = {
         {"width", "height", "seed", "num_images", "num_inference_steps"},
     ),
     "negative guidance": (b'{"prompt": "x", "guidance_scale": -1}', {"guidance_scale"}),
+    "a variation beyond its seed": (b'{"prompt": "x", "variation_strength": 1.1}', {"variation_strength"}),
+    "no seed and no strength": (
+        b'{"prompt": "x", "variation_seed": 4294967296, "variation_strength": "subtle"}',
+        {"variation_seed", "variation_strength"},
+    ),
     "zeros": (
         b'{"prompt": "x", "width": 0, "height": 0, "num_images": 0, "num_inference_steps": 0}',
         {"width", "height", "num_images", "num_inference_steps"},
@@ -258,6 +268,20 @@ class TestReading:
         assert ended.completed_at is not None
         assert ended.version > running.version > job.version
         assert min(ended.metrics.queue_time, ended.metrics.predict_time or 0, ended.metrics.total_time) >= 0
+
+    def test_variations_tell_the_picture_that_they_vary_and_a_seed_of_their_own(
+        self, gateway: Serving, hand: Hand
+    ) -> None:
+        job = submit(gateway, num_images=3, seed=7, variation_seed=4294967295, variation_strength=0.15)
+        assert (job.params.seed, job.params.variation_seed, job.params.variation_strength) == (7, 4294967295, 0.15)
+
+        taken = hand.take()
+        for index in range(3):
+            hand.draw(taken, index, b"%d" % index)
+        hand.finish(taken)
+
+        ended = JobBody.model_validate_json(gateway.http.get(job.urls.get).content)
+        assert [(image.seed, image.variation_seed) for image in ended.images] == [(7, 4294967295), (7, 0), (7, 1)]
 
     def test_a_failed_job_says_why(self, gateway: Serving, hand: Hand) -> None:
         job = submit(gateway)

@@ -3,7 +3,7 @@ interface Darkroom {
 	/** Calls that came before the modules: name and arguments. */
 	waiting: [string, any[]][];
 	connect(element: Element, trigger: (event: string, detail: object) => void): void;
-	apply(news: { order: string[]; cards: Record<string, string> }): void;
+	apply(news: import("./feed.js").News | null): void;
 	restore(fields: Record<string, unknown>): void;
 	[verb: string]: any;
 }

@@ -69,9 +69,8 @@ async function restoreFrom(files) {
 			headers: { "Content-Type": file.type },
 		});
 		if (!answer.ok) return toast((await answer.text()) || "Its settings could not be read.");
-		const { fields, notes = [] } = await answer.json();
-		window.darkroom.restore(fields);
-		toast(["Settings put into the form.", ...notes].join(" "));
+		window.darkroom.restore(await answer.json());
+		toast("The picture's settings are in the form.");
 	} catch {
 		toast("The page's server does not answer. Try again in a moment.");
 	}

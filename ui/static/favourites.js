@@ -56,13 +56,18 @@ export function markFavourites() {
 	star?.setAttribute("aria-pressed", String(all.has(`${star.dataset.job}/${star.dataset.index}`)));
 }
 
-/** @param {HTMLElement} button */
+/**
+ * Show only the favourites, or all again.
+ * @param {HTMLElement} button
+ * @returns {string[] | null} them; null for all
+ */
 export function showOnlyFavourites(button) {
 	const feed = document.getElementById("feed");
 	const only = feed?.classList.toggle("only-favourites") ?? false;
 	button.setAttribute("aria-pressed", String(only));
 	const field = /** @type {HTMLInputElement | null} */ (document.querySelector('input[data-do="search"]'));
 	search(field?.value ?? "");
+	return only ? [...favourites()] : null;
 }
 
 /** Follow what other tabs of this browser do. */

@@ -12,9 +12,22 @@ let words = "";
 /** @returns {HTMLOListElement | null} */
 const theFeed = () => document.querySelector("ol#feed");
 
+/** The number of the news that the feed shows. */
+let shown = 0;
+
+/**
+ * Tell whether these news follow on what is shown; those that begin anew always do.
+ * @param {News | null | undefined} news
+ */
+export function isNext(news) {
+	return !news || news.base === null || news.base === shown;
+}
+
+/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, filtered: boolean}} News */
+
 /**
  * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
- * @param {{order: string[], cards: Record<string, string>} | null | undefined} news
+ * @param {News | null | undefined} news
  */
 export function apply(news) {
 	const feed = theFeed();
@@ -37,6 +50,10 @@ export function apply(news) {
 	}
 	if (focused?.isConnected && !focused.contains(document.activeElement)) refocus(focused);
 	feed.setAttribute("data-known", "");
+	feed.toggleAttribute("data-filtered", news.filtered);
+	shown = news.number;
+	const more = /** @type {HTMLElement | null} */ (document.querySelector("[data-do=more]"));
+	if (more) more.hidden = !news.more;
 	markFavourites();
 	search(words);
 	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst } }));
@@ -56,7 +73,7 @@ export function search(text) {
 		card.hidden = !wanted.every((word) => said.includes(word));
 	}
 	const none = /** @type {HTMLElement | null} */ (document.querySelector(".no-match"));
-	const hasCards = feed.children.length > 0;
+	const hasCards = feed.children.length > 0 || feed.hasAttribute("data-filtered");
 	const hidden = feed.classList.contains("only-favourites") ? ":not([hidden])[data-favourite]" : ":not([hidden])";
 	if (none) none.hidden = !hasCards || feed.querySelector(`:scope > .card${hidden}`) !== null;
 }

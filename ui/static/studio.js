@@ -2,22 +2,26 @@
 // What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
 //
 // `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(news)` brings the
-// feed up to date, `restore(fields)` hands settings on as the event `darkroom:restore`.
+// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`.
 
 import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";
 import { copy } from "./copy.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { forget, watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
-import { apply, search } from "./feed.js";
+import { apply, isNext, search } from "./feed.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { watchTheme, switchTheme } from "./theme.js";
+import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
 import { open, watchLinks } from "./view.js";
 
 /** @typedef {(event: string, detail: object) => void} Trigger */
 
 /** @type {Trigger | undefined} */
 let trigger;
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let typing;
 
 /**
  * What a press on `data-do` does. Any other word goes to Python.
@@ -29,7 +33,10 @@ const HERE = {
 	favourite: (button) => withPicture(button, toggleFavourite),
 	"copy-seed": (button) => withPicture(button, (picture) => copy(picture.seed, `Seed ${picture.seed} copied.`)),
 	"copy-link": (button) => withPicture(button, (picture) => copy(linkTo(picture), "Link copied.")),
-	"only-favourites": showOnlyFavourites,
+	"only-favourites": (button) => tell({ do: "favourites", favourites: showOnlyFavourites(button) }),
+	more: () => tell({ do: "more" }),
+	"sign-in": openSignIn,
+	close: closeSignIn,
 	theme: switchTheme,
 	"choose-settings": chooseFile,
 	"stop-comparing": stopComparing,
@@ -44,6 +51,14 @@ function withPicture(button, verb) {
 	if (picture) verb(picture);
 }
 
+/**
+ * Tell Python what was pressed, or what is to be shown.
+ * @param {object} what
+ */
+function tell(what) {
+	trigger?.("select", what);
+}
+
 /** @param {HTMLElement} button */
 async function askPython(button) {
 	const { do: verb, job, index } = button.dataset;
@@ -52,7 +67,7 @@ async function askPython(button) {
 		if (!(await confirmed(job))) return;
 		forget(job);
 	}
-	trigger?.("select", { do: verb, job, ...(index === undefined ? {} : { index: Number(index) }) });
+	tell({ do: verb, job, ...(index === undefined ? {} : { index: Number(index) }) });
 }
 
 document.addEventListener("click", (event) => {
@@ -71,7 +86,10 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("input", (event) => {
 	const target = /** @type {HTMLElement} */ (event.target);
-	if (target instanceof HTMLInputElement && target.dataset.do === "search") search(target.value);
+	if (!(target instanceof HTMLInputElement) || target.dataset.do !== "search") return;
+	search(target.value);
+	clearTimeout(typing);
+	typing = setTimeout(() => tell({ do: "search", text: target.value }), 300); // older ones are found there
 });
 
 document.addEventListener("keydown", (event) => {
@@ -106,9 +124,12 @@ window.darkroom = {
 	connect: (_element, itsTrigger) => {
 		trigger = itsTrigger;
 	},
-	apply,
-	restore: (fields) => {
-		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: fields }));
+	apply: (news) => {
+		if (isNext(news)) apply(news);
+		else tell({ do: "resend" }); // something got lost or overtaken on the way
+	},
+	restore: (settings) => {
+		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
 	},
 };
 for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);
@@ -117,3 +138,4 @@ watchTheme();
 watchFavourites();
 watchDrops();
 watchLinks();
+watchSignIn();

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
-from diffusers.utils import torch_utils
 
 from shared.generation import GenerationParams
 from worker.engine.events import RowId
 from worker.engine.model import Model
+from worker.engine.noise import cpu_generator, first_noise
 from worker.engine.prompts import Conditioning
 from worker.engine.schedulers import DiffusersScheduler, make_scheduler, step_arguments
 
@@ -57,12 +57,12 @@ class Row:
         self._scheduler: DiffusersScheduler = make_scheduler(
             params.scheduler, model.scheduler_config, params.num_inference_steps
         )
-        generator = torch.Generator("cpu").manual_seed(params.seed_of(index))
+        generator = cpu_generator(params.seed_of(index))
         self._step_arguments = step_arguments(self._scheduler, generator)
         height, width = params.height, params.width
         shape = (1, model.latent_channels, height // model.vae_scale_factor, width // model.vae_scale_factor)
         dtype = conditioning.prompt_embeds.dtype
-        noise = cast("Any", torch_utils).randn_tensor(shape, generator=generator, device=model.device, dtype=dtype)
+        noise = first_noise(params, index, shape, generator, dtype).to(model.device)
         self.latents: torch.Tensor = noise * self._scheduler.init_noise_sigma
         copies = 2 if conditioning.is_guided else 1
         time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype)

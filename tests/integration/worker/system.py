@@ -141,10 +141,16 @@ class System:
         prompt: str = "x",
         lane: Lane = Lane.INTERACTIVE,
         preset: str | None = None,
+        variation_seed: int | None = None,
     ) -> Job:
         card = self.card
         request = GenerationRequest(
-            prompt=prompt, num_inference_steps=steps, num_images=num_images, seed=seed, preset=preset
+            prompt=prompt,
+            num_inference_steps=steps,
+            num_images=num_images,
+            seed=seed,
+            preset=preset,
+            variation_seed=variation_seed,
         )
         new = NewJob(new_job_id(), LOCAL_TENANT, card.id, request.resolve(card, drawn_seed=0), {}, lane=lane)
         job = self(scripts.submit(new, Terms(keep_s=3600))).job

@@ -36,6 +36,18 @@ def test_picture_n_of_a_job_is_the_picture_of_its_own_seed(served: System) -> No
     assert many.images[1].sha256 == alone.images[0].sha256
 
 
+def test_a_variation_tells_both_of_its_seeds_and_is_drawn_again_by_them(served: System) -> None:
+    many = served.wait_ended(served.submit(num_images=2, seed=20, variation_seed=30))
+    assert [(image.seed, image.variation_seed) for image in many.images] == [(20, 30), (20, 31)]
+    provenance = read_parameters(served.store.get(many.images[1].key)).provenance
+    assert provenance is not None
+    told = provenance.params
+    alone = served.wait_ended(served.submit(seed=told.seed, variation_seed=told.variation_seed))
+    assert alone.params.variation_strength == told.variation_strength
+    assert many.images[1].sha256 == alone.images[0].sha256
+    assert len({image.sha256 for image in many.images}) == 2
+
+
 def test_a_job_whose_wake_up_was_lost_is_drawn_all_the_same(served: System) -> None:
     job = served.submit(wake=False)
     assert served.wait_ended(job).status is JobStatus.SUCCEEDED

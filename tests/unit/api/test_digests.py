@@ -42,6 +42,8 @@ def test_the_same_request_is_known_however_it_is_written(body: bytes) -> None:
     [
         b'{"prompt": "y"}',
         b'{"prompt": "x", "seed": 0}',
+        b'{"prompt": "x", "variation_seed": 0}',
+        b'{"prompt": "x", "variation_strength": 0.1}',
         b'{"prompt": "x", "lane": "bulk"}',
         b'{"prompt": "x", "reuse": false}',
         b'{"prompt": "x", "cancel_after": 5}',
@@ -81,6 +83,8 @@ def test_a_key_is_kept_as_a_digest_and_each_job_retried_is_another_request() -> 
                 {"output_size": SIZE},
                 {"adapter": "some/lora@1"},
                 {"guidance_cutoff": 0.5},
+                {"variation_seed": 1},
+                {"variation_strength": 0.5},
                 {"deterministic": True},
             )
         ],
@@ -95,7 +99,7 @@ def test_each_parameter_is_tried_above() -> None:
     assert set(GenerationParams.model_fields) == {
         *("prompt", "negative_prompt", "width", "height", "num_inference_steps", "guidance_scale", "seed"),
         *("num_images", "scheduler", "output_format", "output_size", "adapter", "guidance_cutoff", "deterministic"),
-        "preset",
+        *("preset", "variation_seed", "variation_strength"),
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.contract import JobBody, job_body
+from shared.contract import JobBody, image_body, job_body
 from shared.generation import GenerationParams, ModelCard, OutputFormat, Scheduler, Size
 from shared.jobs import LOCAL_TENANT, Image, Job, JobStatus, image_file_name, image_key, new_job_id
 from tests.desk import CARD
@@ -88,6 +88,19 @@ def test_a_picture_has_an_address_and_hides_its_key() -> None:
     assert image.key == f"images/local/{JOB.id}/1.jpg"
     assert image.key not in body.model_dump_json()
     assert image_file_name(JOB.id, 1, OutputFormat.JPEG) == f"darkroom-{JOB.id}-1.jpg"
+
+
+def test_a_variation_tells_both_seeds_and_a_picture_of_before_has_one() -> None:
+    before = (
+        '{"index":0,"seed":2,"key":"k","size":{"width":8,"height":8},"output_format":"png","num_bytes":3,"sha256":"00"}'
+    )
+    plain = Image.model_validate_json(before)
+    varied = plain.model_copy(update={"variation_seed": 5})
+
+    assert [(body.seed, body.variation_seed) for body in (image_body(JOB, plain), image_body(JOB, varied))] == [
+        (2, None),
+        (2, 5),
+    ]
 
 
 def test_an_old_client_reads_a_newer_gateway() -> None:

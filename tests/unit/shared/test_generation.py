@@ -11,6 +11,8 @@ from shared.batches import Line
 from shared.errors import InvalidRequest
 from shared.generation import (
     MAX_SEED,
+    STRONG_VARIATION,
+    SUBTLE_VARIATION,
     AspectRatio,
     Defaults,
     GenerationParams,
@@ -181,6 +183,57 @@ class TestDeterministic:
 
     def test_it_can_be_asked_for_without_a_seed(self) -> None:
         assert GenerationRequest(prompt="x", deterministic=True).resolve(CARD, drawn_seed=5).deterministic
+
+
+class TestVariations:
+    def test_a_request_that_says_nothing_of_them_is_none(self) -> None:
+        params = asked(seed=7)
+
+        assert (params.variation_seed, params.variation_strength, params.is_variation) == (None, 0, False)
+        assert (params.seed_of(2), params.variation_seed_of(2)) == (9, None)
+
+    def test_all_pictures_of_a_job_vary_the_one_of_its_seed(self) -> None:
+        params = asked(seed=7, variation_seed=MAX_SEED, variation_strength=0.2, num_images=3)
+
+        assert params.is_variation
+        assert [params.seed_of(index) for index in range(3)] == [7, 7, 7]
+        assert [params.variation_seed_of(index) for index in range(3)] == [MAX_SEED, 0, 1]
+        alone = params.alone(2)
+        assert (alone.seed, alone.variation_seed, alone.num_images, alone.variation_strength) == (7, 1, 1, 0.2)
+        assert (alone.seed_of(0), alone.variation_seed_of(0)) == (7, 1)
+
+    @pytest.mark.parametrize("fields", [{}, {"seed": 7}, {"seed": 7, "num_images": 2}])
+    def test_a_strength_without_a_variation_seed_has_one_drawn_that_is_not_the_seed(
+        self, fields: dict[str, object]
+    ) -> None:
+        request = GenerationRequest.model_validate({"prompt": "x", "variation_strength": 0.3, **fields})
+        params = [request.resolve(CARD, drawn_seed=drawn) for drawn in (1, 90, MAX_SEED)]
+
+        assert [one.variation_seed for one in params] == [2, 91, 0]
+        assert all(one.variation_seed != one.seed for one in params)
+
+    def test_a_variation_seed_without_a_strength_is_subtle(self) -> None:
+        assert asked(variation_seed=3).variation_strength == SUBTLE_VARIATION
+        assert 0 < SUBTLE_VARIATION < STRONG_VARIATION < 1
+
+    def test_strength_0_is_no_variation_whatever_the_variation_seed(self) -> None:
+        assert asked(seed=7, variation_seed=3, variation_strength=0) == asked(seed=7)
+
+    @pytest.mark.parametrize("strength", [-0.1, 1.1])
+    def test_the_strength_is_a_share(self, strength: float) -> None:
+        assert wrong(variation_strength=strength) == {"variation_strength"}
+
+    @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1])
+    def test_the_variation_seed_is_a_seed(self, seed: int) -> None:
+        assert wrong(variation_seed=seed) == {"variation_seed"}
+
+    def test_they_cost_as_much_as_other_pictures(self) -> None:
+        assert asked(variation_seed=3, num_images=2).cost == asked(num_images=2).cost
+
+    def test_parameters_of_before_are_none(self) -> None:
+        kept = asked(seed=7).model_dump(exclude={"variation_seed", "variation_strength"})
+
+        assert GenerationParams.model_validate(kept) == asked(seed=7)
 
 
 class TestGuidanceCutoff:

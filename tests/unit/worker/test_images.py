@@ -84,6 +84,32 @@ def test_what_a_preset_chose_is_told_without_its_name_and_not_whether_it_was_dra
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
+def test_a_variation_tells_its_own_seed_and_strength_to_us_and_to_other_tools(output_format: OutputFormat) -> None:
+    chosen = {"variation_seed": 99, "variation_strength": 0.15, "output_format": output_format}
+    embedded = read_parameters(encode_image(gradient(), provenance_of(PARAMS.model_copy(update=chosen))).data)
+    assert embedded.provenance is not None
+    own = embedded.provenance.params
+    assert (own.seed, own.variation_seed, own.variation_strength, own.num_images) == (41, 100, 0.15, 1)
+    assert embedded.infotext is not None
+    fields = embedded.infotext.fields
+    assert (fields["Seed"], fields["Variation seed"], fields["Variation seed strength"]) == ("41", "100", "0.15")
+    assert list(fields).index("Variation seed") == list(fields).index("Model") + 1  # where AUTOMATIC1111 has it
+
+
+@pytest.mark.parametrize("strength", [0.1, 1 / 3, 0.35, 1.0])
+def test_an_infotext_tells_a_strength_to_the_last_digit(strength: float) -> None:
+    params = PARAMS.model_copy(update={"variation_seed": 99, "variation_strength": strength})
+    fields = read_infotext(provenance_of(params).infotext()).fields
+    assert float(fields["Variation seed strength"]) == strength
+
+
+def test_what_is_no_variation_says_nothing_of_one_so_its_bytes_are_those_of_before() -> None:
+    provenance = provenance_of(PARAMS)
+    assert "ariation" not in provenance.json_text() + provenance.infotext()
+    assert Provenance.model_validate_json(provenance.json_text()) == provenance
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("letter", ["&", '"', "🎨", "\n"])
 def test_the_longest_prompts_fit_into_every_format(output_format: OutputFormat, letter: str) -> None:
     text = "a" + letter * (MAX_PROMPT_CHARS - 2) + "b"

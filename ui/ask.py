@@ -1,0 +1,246 @@
+"""The form on the page: its controls placed, what they do to each other, and what is shown in them.
+
+What a press on Generate does is `ui.handlers`'; what the values mean is `ui.form`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any, Final, Protocol, cast
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+from pydantic import ValidationError
+
+from shared.contract import ModelBody
+from shared.generation import MAX_SEED
+from ui import controls
+from ui.choices import PRESET_SETS, Control, description_of_preset, shapes_style, values_of_preset
+from ui.fitting import Fitted, fitted
+from ui.form import FIELDS, Form, check
+from ui.restore import Restored
+from ui.styles import Styles
+
+DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
+DICE_JS: Final = f"() => [Math.floor(Math.random() * {MAX_SEED + 1}), true]"
+SEED_JS: Final = 'seed => seed !== null && seed !== undefined && seed !== ""'
+"""Whoever types a seed wants that one: it locks; an emptied field unlocks."""
+LOCK_JS: Final = f"(locked, seed) => locked && seed === null ? Math.floor(Math.random() * {MAX_SEED + 1}) : seed"
+"""A lock on nothing would hold nothing."""
+
+RESTORE_HTML: Final = (
+    '<button type="button" class="restore" data-do="choose-settings">Settings from a picture</button>'
+    '<p class="hint">Or drop one anywhere on the page.</p>'
+)
+RESTORE_JS: Final = 'window.addEventListener("darkroom:restore", (event) => trigger("upload", event.detail));'
+"""`ui/static/drop.js` has the file read by the page's server."""
+
+QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "private"}
+"""No spinner over what the page updates by itself, and no entry in a public API: that is the gateway's."""
+
+Updates = dict[Block, Any]
+
+
+class Seen(Protocol):
+    """What a visitor's page shows, as far as the form needs it."""
+
+    @property
+    def models(self) -> tuple[ModelBody, ...]:
+        """Those that are offered."""
+        ...
+
+    @property
+    def card(self) -> ModelBody | None:
+        """Of the model that the form is for."""
+        ...
+
+
+class Ask:
+    """The form's components. Placed into the Blocks that is being built by `place_*`, then wired once."""
+
+    def __init__(self, styles: Styles) -> None:
+        self._styles = styles
+        self._slots: controls.Slots = {}
+        self.controls: controls.Widgets = {}
+        """By field."""
+
+    @property
+    def inputs(self) -> list[Component]:
+        """The controls in the order of `FIELDS`."""
+        return [self.controls[field] for field in FIELDS]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Everything that `show` and `show_problems` may change."""
+        return [*self.inputs, *self._slots.values(), self._shapes, self._sides, *self._notes.values()]
+
+    def place_words(self) -> None:
+        """Place the texts and the style."""
+        self._place(controls.prompt(), "prompt")
+        self.tokens = {"prompt": controls.tokens("prompt")}
+        self._place(controls.negative_prompt(), "negative_prompt")
+        self.tokens["negative_prompt"] = controls.tokens("negative_prompt")
+        self._place(controls.style(), "style")
+        self._notes = {"style": controls.note("style")}
+
+    def place_settings(self) -> None:
+        """Place model, shape, count and preset, and the rest under "More"."""
+        self._place(controls.model(), "model")
+        self._shapes = controls.shapes()
+        self._place(controls.size(), "size")
+        self._place(controls.num_images(), "num_images")
+        self._place(controls.preset(), "preset")
+        self._notes["preset"] = controls.note("preset")
+        with gr.Accordion("More", open=False, elem_id="more"):
+            self._place_more()
+
+    def place_restore(self) -> None:
+        """Place where a picture's settings are asked for; it may be dropped anywhere on the page."""
+        self._restore = gr.HTML(RESTORE_HTML, elem_id="restore", js_on_load=RESTORE_JS, apply_default_css=False)
+        self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
+
+    def wire(self, seen: gr.State, with_fitted: Callable[[Any, Fitted], object]) -> None:
+        """Let controls fill others, be checked when they are left, and take a picture's settings over.
+
+        `seen` holds what a visitor's page shows: a `Seen`. `with_fitted` says that it is for another model now.
+        """
+        self._seen, self._with_fitted = seen, with_fitted
+        self._wire_seed()
+        preset, style = self.controls["preset"], self.controls["style"]
+        quick: dict[str, Any] = {"queue": False, "preprocess": False, **QUIET}
+        shown = [self.controls[name] for name in PRESET_SETS]
+        cast("Any", preset).input(self._on_preset, [seen, preset], shown, **quick)
+        for field, control in (("preset", preset), ("style", style)):
+            control.change(self._on_choice(field), [seen, control], self._notes[field], **quick)
+        exact = self.controls["exact"]
+        exact.change(_visible, exact, self._sides, **quick)
+        gr.on(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
+            [_left(control) for control in self.controls.values()],
+            self._on_check,
+            [seen, *self.inputs],
+            list(self._slots.values()),
+            trigger_mode="always_last",
+            **quick,
+        )
+        self._restore.upload(self._on_restore, [seen, *self.inputs], [*self.outputs, self._restored, seen], **quick)
+
+    def show(self, card: ModelBody, shown: Mapping[str, Control]) -> Updates:
+        """Say to Gradio what the controls show, and may show."""
+        updates: Updates = {self.controls[field]: _update(control) for field, control in shown.items()}
+        updates[self._shapes] = shapes_style(card)
+        updates[self._sides] = gr.update(visible=bool(shown["exact"].value))
+        for field, note in self._notes.items():
+            updates[note] = self._note(field, card, shown[field].value)
+        return updates
+
+    def show_problems(self, by_slot: Mapping[str, str]) -> Updates:
+        """Say under each control what is wrong with it, and nothing under the others."""
+        return {
+            slot: f'<p role="alert">{escape(by_slot[field])}</p>' if field in by_slot else ""
+            for field, slot in self._slots.items()
+        }
+
+    def _place(self, widgets: controls.Widgets, slot: str | None = None) -> None:
+        self.controls |= widgets
+        if slot is not None:
+            self._slots[slot] = controls.slot(slot)
+
+    def _place_more(self) -> None:
+        for field, control in controls.craft().items():
+            self._place({field: control})
+        for field in ("num_inference_steps", "guidance_scale", "scheduler"):
+            self._slots[field] = controls.slot(field)
+        with gr.Row(elem_id="seed-row"):
+            self._place(controls.seed())
+            self._dice = gr.Button("Dice", elem_id="dice", scale=1, min_width=88)
+        self._slots["seed"] = controls.slot("seed")
+        self._place(controls.exact())
+        with gr.Row(elem_id="exact-size", visible=False) as self._sides:
+            self._place(controls.sides())
+        self._slots["exact"] = controls.slot("exact")
+        self._place(controls.output_format(), "output_format")
+        self._place(controls.output_size(), "output_size")
+
+    def _wire_seed(self) -> None:
+        seed, lock = cast("gr.Number", self.controls["seed"]), cast("gr.Checkbox", self.controls["seed_locked"])
+        self._dice.click(None, None, [seed, lock], js=DICE_JS, **QUIET)
+        cast("Any", seed).input(None, seed, lock, js=SEED_JS, **QUIET)
+        cast("Any", lock).input(None, [lock, seed], seed, js=LOCK_JS, **QUIET)
+
+    def _on_preset(self, seen: Seen, preset: object) -> Updates:
+        card = seen.card
+        values = {} if card is None else values_of_preset(card, preset)
+        return {self.controls[name]: value for name, value in values.items()}
+
+    def _on_choice(self, field: str) -> Callable[[Seen, object], str]:
+        def say(seen: Seen, value: object) -> str:
+            return self._note(field, seen.card, value)
+
+        return say
+
+    def _on_check(self, seen: Seen, *values: object) -> Updates:
+        card = seen.card
+        return self.show_problems({}) if card is None else self._problems_of(_form(values), card)
+
+    def _on_restore(self, seen: Seen, *values: object, event: gr.EventData) -> Updates:
+        card = seen.card
+        if card is None:
+            return {self._restored: _notes("alert", "There is no model yet that could take the settings.", ())}
+        try:
+            restored = Restored.model_validate(event._data)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]: all
+        except ValidationError:
+            return {self._restored: _notes("alert", "The page could not read it.", ())}
+        taken = fitted(restored, seen.models, card, _form(values), self._styles)
+        return {
+            **self.show(taken.card, taken.controls),
+            **self._problems_of({field: control.value for field, control in taken.controls.items()}, taken.card),
+            self._restored: _notes("status", "The picture's settings are in the form.", taken.notes),
+            self._seen: seen if taken.card.id == card.id else self._with_fitted(seen, taken),
+        }
+
+    def _problems_of(self, form: Form, card: ModelBody) -> Updates:
+        wrong = check(form, card, self._styles)
+        if not str(form["prompt"] or "").strip():
+            wrong = {slot: message for slot, message in wrong.items() if slot != "prompt"}  # it may be yet to come
+        return self.show_problems(wrong)
+
+    def _note(self, field: str, card: ModelBody | None, value: object) -> str:
+        if field == "style":
+            text = self._styles.description_of(value)
+        else:
+            text = "" if card is None else description_of_preset(card, value)
+        return f"<p>{escape(text)}</p>" if text else ""
+
+
+def _form(values: tuple[object, ...]) -> Form:
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def _visible(is_on: object) -> dict[str, Any]:
+    return gr.update(visible=bool(is_on))
+
+
+def _left(control: controls.Widget) -> Any:  # noqa: ANN401 Gradio's events have no type of their own
+    """Name the event that says that somebody is done with a control."""
+    events = cast("Any", control)
+    return events.blur if isinstance(control, gr.Textbox | gr.Number) else events.change
+
+
+def _update(control: Control) -> dict[str, Any]:
+    """Say to Gradio what a control shows, and within which bounds."""
+    update: dict[str, Any] = gr.update(value=control.value, visible=control.is_offered)
+    if control.choices is not None:
+        update["choices"] = list(control.choices)
+    if control.maximum is not None:
+        update |= {"minimum": control.minimum, "maximum": control.maximum}
+    if control.step is not None:
+        update["step"] = control.step
+    return update
+
+
+def _notes(role: str, headline: str, notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<div class="restored" role="{role}"><p>{escape(headline)}</p>{f"<ul>{items}</ul>" if items else ""}</div>'

@@ -27,7 +27,7 @@ from shared.oversight import (
     WorkerBody,
     WorkerList,
 )
-from ui.plots import Plot, Series, bars, lines
+from ui.plots import Plot, Series, bars, lines, round_up, round_up_s
 
 SPANS: Final = {60: "1 h", 360: "6 h", 1440: "24 h"}
 """Minutes that can be looked back, and how that is said."""
@@ -52,7 +52,12 @@ _WENT_WELL: Final = (Outcome.SUCCEEDED, Outcome.REUSED)
 _LANES: Final = {Lane.INTERACTIVE: "Interactive", Lane.BULK: "Bulk"}
 _HEARD_LATELY_S: Final = 3
 _GIB: Final = 1 << 30
-_LEAST_PART: Final = 0.25
+_FEW: Final = 10
+"""Below it a figure has a second digit."""
+_MANY: Final = 1000
+_LONG: Final = 120
+"""Seconds, or minutes, that are still said as such."""
+_LEAST_PART: Final = 0.5
 """Of a period that goes on, before its rate is taken for one."""
 
 
@@ -109,7 +114,7 @@ def history_board(found: HistoryBody) -> str:
     )
     head = _head("Throughput and waiting", f'<div class="orders" role="group" aria-label="Look back">{spans}</div>')
     if not found.periods:
-        nothing = f"No job has ended in the last {SPANS.get(found.minutes, f'{found.minutes} min')}."
+        nothing = f"No job has ended in the last {_back(found)}."
         return head + _nothing(nothing, "Plots appear with the first one.")
     plots = bars(throughput(found)) + "".join(
         lines(waiting(found, lane)) for lane in Lane if lane in found.total and found.total[lane].waited
@@ -125,14 +130,15 @@ def throughput(found: HistoryBody) -> Plot:
     return Plot(
         name="throughput",
         title="Pictures a minute",
-        summary=f"In the last {SPANS.get(found.minutes, f'{found.minutes} min')}: {said}.",
+        summary=f"In the last {_back(found)}: {said}.",
         series=tuple(
             Series(_OUTCOMES[outcome], outcome.value, counts[outcome], is_below=outcome not in _WENT_WELL)
             for outcome in present
         ),
         ages=_ages(found),
-        span=f"{SPANS.get(found.minutes, f'{found.minutes} min')} ago",
+        marks=_marks(found),
         say=_plain,
+        end=round_up,
     )
 
 
@@ -148,8 +154,9 @@ def waiting(found: HistoryBody, lane: Lane) -> Plot:
             Series("Nine of ten within", "p90", [one and one.p90_s for one in times]),
         ),
         ages=_ages(found),
-        span=f"{SPANS.get(found.minutes, f'{found.minutes} min')} ago",
+        marks=_marks(found),
         say=seconds,
+        end=round_up_s,
     )
 
 
@@ -157,13 +164,15 @@ def seconds(duration_s: float) -> str:
     """Say a length of time in one unit, or two."""
     if duration_s == 0:
         return "0 s"
-    if duration_s < 10:
+    if duration_s < _FEW:
         return f"{duration_s:.2g} s"
     whole = round(duration_s)
-    if whole < 120:
+    if whole < _LONG:
         return f"{whole} s"
     minutes, hours = whole // 60, whole // 3600
-    return f"{minutes} min" if minutes < 120 else f"{hours} h {minutes % 60:02d} min"
+    if minutes < _LONG:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
 
 
 def _worker(worker: WorkerBody, all_shall: str) -> tuple[str, ...]:
@@ -352,8 +361,16 @@ def _ages(found: HistoryBody) -> tuple[str, ...]:
     return tuple("now" if age == 0 else f"{seconds(age * found.period_s)} ago" for age in reversed(range(count)))
 
 
+def _back(found: HistoryBody) -> str:
+    return SPANS.get(found.minutes, f"{found.minutes} min")
+
+
+def _marks(found: HistoryBody) -> tuple[str, ...]:
+    return (f"{_back(found)} ago", f"{seconds(found.minutes * 30)} ago", "now")
+
+
 def _plain(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return f"{value:.2g}" if value < _FEW else f"{value:.3g}" if value < _MANY else f"{value:.0f}"
 
 
 def _table(caption: str, columns: Sequence[str], rows: Sequence[_Row]) -> str:

@@ -16,6 +16,8 @@ from ui.notices import away_notice, plain_words
 POLL_S: Final = 2.0
 """Between two looks while the tab is open."""
 MOST_FAILED: Final = 20
+LOOKS_SAID: Final = 15
+"""What came of a press is told for so many looks."""
 
 Order = Literal["pause", "resume", "drain"]
 
@@ -38,6 +40,8 @@ class Boards:
     """HTML by section."""
     said: str = ""
     """What came of the last press."""
+    looks: int = 0
+    """That have told of it."""
 
     def news_since(self, seen: Boards) -> dict[str, str]:
         """Tell the sections that have changed."""
@@ -50,7 +54,8 @@ def look(client: Client, seen: Boards, *, minutes: int | None = None, said: str 
     `minutes`: look so far back from now on; `said`: what to say of a press, until the next one.
     """
     back = minutes if minutes in SPANS else seen.minutes
-    words = seen.said if said is None else said
+    looks = seen.looks + 1 if said is None else 0
+    words = said if said is not None else seen.said if looks < LOOKS_SAID else ""
     try:
         history = client.history(minutes=back)
         shown = {
@@ -64,8 +69,8 @@ def look(client: Client, seen: Boards, *, minutes: int | None = None, said: str 
         notice = away_notice("Out of reach.", f"{plain_words(error)} What you see below may be old.")
         if seen.shown.get("notice") != notice:  # once an outage, not once a look
             _log.warning("%s", error)
-        return Boards(back, {**seen.shown, "notice": notice}, words)
-    return Boards(back, shown, words)
+        return Boards(back, {**seen.shown, "notice": notice}, words, looks)
+    return Boards(back, shown, words, looks)
 
 
 def direct(client: Client, order: Order, worker: str = "") -> str:

@@ -16,8 +16,9 @@ HEIGHT: Final = 100
 """Of the SVG's own coordinates; a period is one wide."""
 GAP: Final = 0.16
 """Between two bars."""
-_MARKS: Final = 4
-"""Of the axis of time: so many stretches."""
+_ROUND_S: Final = (60, 120, 240, 600, 1200, 1800, 3600, 7200, 4 * 3600, 10 * 3600, 20 * 3600, 40 * 3600)
+"""Whose halves are round too."""
+_MOST_AS_SECONDS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,20 @@ class Plot:
     series: tuple[Series, ...]
     ages: tuple[str, ...]
     """When each period was, in words."""
-    span: str
-    """How far back it goes, in words."""
+    marks: tuple[str, ...]
+    """Of the axis of time, the oldest first, evenly parted."""
     say: Callable[[float], str]
     """How a value is said."""
+    end: Callable[[float], float]
+    """Where an axis ends on which this value has room."""
 
 
 def bars(plot: Plot) -> str:
     """Draw each period as a bar: series upon series above the zero line, and those that are below hang from it."""
     up = [_stacked(plot, period, is_below=False) for period in range(len(plot.ages))]
     down = [_stacked(plot, period, is_below=True) for period in range(len(plot.ages))]
-    top = round_up(max((_sum(column) for column in up), default=0.0))
-    bottom = round_up(max((_sum(column) for column in down), default=0.0)) if any(map(_sum, down)) else 0.0
+    top = plot.end(max((_sum(column) for column in up), default=0.0))
+    bottom = plot.end(max(map(_sum, down))) if any(map(_sum, down)) else 0.0
     scale = HEIGHT / (top + bottom)
     zero = top * scale
     marks = [
@@ -70,7 +73,7 @@ def bars(plot: Plot) -> str:
 
 def lines(plot: Plot) -> str:
     """Draw each series as a line from value to value; where a period has none, the line breaks off."""
-    top = round_up(max((value for series in plot.series for value in series.values if value is not None), default=0.0))
+    top = plot.end(max((value for series in plot.series for value in series.values if value is not None), default=0.0))
     marks = "".join(
         f'<path class="{series.kind}" d="{_path(series.values, top)}"/>' for series in plot.series if any(series.values)
     )
@@ -83,6 +86,14 @@ def round_up(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(power * step for step in (1, 2, 5, 10, 20) if value <= power * step * (1 + 1e-9))
+
+
+def round_up_s(value: float) -> float:
+    """Find such an end for seconds: above a minute, of minutes or hours."""
+    if value <= _MOST_AS_SECONDS:
+        return round_up(value)
+    last = _ROUND_S[-1]
+    return next((end for end in _ROUND_S if value <= end), round_up(value / last) * last)
 
 
 def _stacked(plot: Plot, period: int, *, is_below: bool) -> list[tuple[str, float]]:
@@ -125,9 +136,10 @@ def _figure_of(plot: Plot, marks: str, ticks: list[tuple[float, float]], zero: f
     labels = "".join(f'<li style="top:{_figure(y)}%">{escape(plot.say(value))}</li>' for value, y in ticks)
     count = len(plot.ages)
     legend = "".join(f'<li><i class="key {one.kind}"></i>{escape(one.name)}</li>' for one in plot.series)
-    ages = "".join(f"<li>{escape(age)}</li>" for age in (plot.span, "now"))
+    ages = "".join(f"<li>{escape(age)}</li>" for age in plot.marks)
     grid = "".join(
-        f'<path class="grid" d="M{_figure(count * at / _MARKS)} 0V{HEIGHT}"/>' for at in range(1, _MARKS)
+        f'<path class="grid" d="M{_figure(count * at / (len(plot.marks) - 1))} 0V{HEIGHT}"/>'
+        for at in range(1, len(plot.marks) - 1)
     ) + "".join(f'<path class="grid" d="M0 {_figure(y)}H{count}"/>' for _, y in ticks)
     return (
         f'<figure class="plot" id="plot-{plot.name}"><figcaption>{escape(plot.title)}</figcaption>'

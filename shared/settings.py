@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     page_key: SecretStr | None = None
     """The page's key, the same for gateway and page: it asks for pictures, for itself and its visitors. Empty: none."""
     visitor_secret: SecretStr | None = None
-    """Signs the cookies by which the page knows its visitors again. Empty: the page's key does, with a word of its own."""
+    """Signs the cookies by which the page knows its visitors again. Empty: the page's key does."""
 
     webhook_networks: Annotated[str, AfterValidator(_networks)] = ""
     """Networks to which webhooks may be sent beside public addresses, such as `10.1.0.0/16,fd00:1::/64`; there also by

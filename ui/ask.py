@@ -185,7 +185,7 @@ class Ask:
         card = seen.card
         return self.show_problems({}) if card is None else self._problems_of(_form(values), card)
 
-    def _on_restore(self, seen: Seen, *values: object, event: gr.EventData) -> Updates:
+    def _on_restore(self, event: gr.EventData, seen: Seen, *values: object) -> Updates:
         card = seen.card
         if card is None:
             return {self._restored: _notes("alert", "There is no model yet that could take the settings.", ())}

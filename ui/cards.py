@@ -49,7 +49,10 @@ def no_cards() -> str:
 
 def theme_switch() -> str:
     """Offer the other theme: darkroom or daylight."""
-    return '<button type="button" class="tool theme" data-do="theme" aria-pressed="false">Daylight</button>'
+    return (
+        '<button type="button" class="icon icon-theme" data-do="theme" title="Darkroom or daylight"'
+        ' aria-label="Switch between darkroom and daylight"></button>'
+    )
 
 
 def card(job: JobBody) -> str:
@@ -66,12 +69,12 @@ def card(job: JobBody) -> str:
     return (
         f'<li class="card {job.status}" id="job-{job.id}" data-job="{job.id}" data-status="{job.status}"'
         f' data-count="{count}" style="--ratio: {ratio}" aria-labelledby="prompt-{job.id}">'
-        f'<div class="prints">{figures}</div>'
         f'<div class="label">{_status(job)}'
         f'<h3 class="prompt" id="prompt-{job.id}">{escape(prompt_of(job))}</h3>'
-        f'<ul class="chips" aria-label="Drawn with">{_chips(job)}</ul>'
-        f'<ul class="notes" aria-label="Notes">{notes}</ul>'
-        f'<div class="actions">{_actions(job)}</div>'
+        f'<ul class="facts" aria-label="Drawn with">{_chips(job)}</ul>'
+        f'<ul class="notes" aria-label="Notes">{notes}</ul></div>'
+        f'<div class="prints">{figures}</div>'
+        f'<div class="foot"><div class="actions">{_actions(job)}</div>'
         f'<details class="details"><summary>Details</summary>{_parameters(job)}</details>'
         "</div></li>"
     )
@@ -129,7 +132,7 @@ def _words(job: JobBody) -> tuple[str, str]:
             return "Done", _done_detail(job)
         case JobStatus.FAILED:
             code, message = (job.error.code, job.error.message) if job.error else ("unknown", "No reason was given.")
-            return f"Failed: {code}", message
+            return "Failed", f"{message} ({code})"
         case JobStatus.CANCELED:
             done = job.progress.images_done
             kept = f" {done} of {job.progress.images} pictures were done before." if done else ""

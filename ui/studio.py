@@ -147,7 +147,7 @@ class Studio:
             updates[self._generate] = gr.update(interactive=view.can_generate)
         return updates | self._told(seen, view)
 
-    def _on_generate(self, seen: View, *values: object, request: gr.Request) -> Updates:
+    def _on_generate(self, request: gr.Request, seen: View, *values: object) -> Updates:
         form: dict[str, object] = dict(zip(FIELDS, values, strict=True))
         answer = self._handlers.generate(self._person(request), seen.card, form)
         updates = self._ask.show_problems(answer.problems.by_slot)

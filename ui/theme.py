@@ -1,4 +1,9 @@
-"""The look: a darkroom under a safelight. Fonts are those that Gradio brings; nothing is fetched."""
+"""The theme: Gradio's controls in the page's own colours. Fonts are those that Gradio brings; nothing is fetched.
+
+Two palettes, one set of rules. `page.css` has the colours, `--tone-*` from the room (950) to what is written on it
+(50) and `--glow-*` of the safelight, for the darkroom and, turned around, for daylight. Gradio's own dark mode, which
+follows the browser's preference, plays no part.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +12,26 @@ from typing import Final
 from gradio.themes.base import Base
 from gradio.themes.utils import colors, fonts, sizes
 
-SAFELIGHT: Final = colors.Color(
-    name="safelight",
-    c50="#fff1ef",
-    c100="#ffdfdb",
-    c200="#ffc3bc",
-    c300="#ff9d92",
-    c400="#fb7268",
-    c500="#e5484d",
-    c600="#cf3038",
-    c700="#ad232c",
-    c800="#8a1f27",
-    c900="#5f1a1f",
-    c950="#351012",
-)
-PAPER: Final = colors.Color(
-    name="paper",
-    c50="#faf6f4",
-    c100="#f1eae7",
-    c200="#dfd5d1",
-    c300="#c5b8b3",
-    c400="#a79994",
-    c500="#867873",
-    c600="#64574f",
-    c700="#463b38",
-    c800="#2b2321",
-    c900="#1d1716",
-    c950="#14100f",
-)
+_SHADES: Final = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950)
+_BEFORE: Final = {"tone-950": "#120d0b", "tone-100": "#f1eae7"}
+"""Of the room and its words, while `page.css` is not there yet."""
+
+
+def _ramp(name: str) -> colors.Color:
+    shades = {f"c{shade}": f"var(--{name}-{shade}{_otherwise(f'{name}-{shade}')})" for shade in _SHADES}
+    return colors.Color(**shades, name=name)
+
+
+def _otherwise(colour: str) -> str:
+    return f", {_BEFORE[colour]}" if colour in _BEFORE else ""
 
 
 def darkroom_theme() -> Base:
-    """Make the theme; it is dark whatever the browser prefers."""
+    """Make the theme."""
     theme = Base(
-        primary_hue=SAFELIGHT,
-        secondary_hue=SAFELIGHT,
-        neutral_hue=PAPER,
+        primary_hue=_ramp("glow"),
+        secondary_hue=_ramp("glow"),
+        neutral_hue=_ramp("tone"),
         radius_size=sizes.radius_md,
         font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
         font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"),
@@ -62,7 +51,7 @@ def darkroom_theme() -> Base:
         input_placeholder_color_dark="*neutral_400",
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover_dark="*primary_700",
-        button_primary_text_color_dark="white",
+        button_primary_text_color_dark="var(--on-glow)",
         button_secondary_background_fill_dark="*neutral_800",
         button_secondary_background_fill_hover_dark="*neutral_700",
         button_cancel_background_fill_dark="*neutral_800",
@@ -70,12 +59,12 @@ def darkroom_theme() -> Base:
         button_cancel_text_color_dark="*neutral_100",
         slider_color_dark="*primary_500",
     )
-    _darken(theme)
+    _unite(theme)
     return theme
 
 
-def _darken(theme: Base) -> None:
-    """Make the dark palette the only one: Gradio follows the browser's preference otherwise."""
+def _unite(theme: Base) -> None:
+    """Make one set of rules of Gradio's two, for the palettes are ours."""
     for name, value in list(vars(theme).items()):
         if name.endswith("_dark"):
             if value is not None:

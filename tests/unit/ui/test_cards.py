@@ -240,9 +240,9 @@ def test_a_second_attempt_says_why() -> None:
 
 
 def test_a_failure_without_a_reason_still_says_something() -> None:
-    assert "Failed: unknown" in card(job(JobStatus.FAILED))
+    assert "No reason was given. (unknown)" in card(job(JobStatus.FAILED))
     error = JobError(code="worker_lost", message="Its workers died.")
-    assert "Its workers died." in card(job(JobStatus.FAILED, error=error))
+    assert "Its workers died. (worker_lost)" in card(job(JobStatus.FAILED, error=error))
 
 
 def test_a_canceled_job_keeps_what_was_done() -> None:

@@ -7,7 +7,6 @@ with gr.Tabs(), gr.Tab("Operators", visible=False):
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, cast
 
 import gradio as gr
@@ -18,9 +17,6 @@ from shared.client import Client
 from ui import assets, oversight
 from ui.boards import SHELL
 from ui.oversight import POLL_S, Boards, Order
-
-STYLE: Final = Path(__file__).parent / "control_room.css"
-"""To be loaded with the page's own."""
 
 CONNECT_JS: Final = f"""
 import(new URL("{assets.PATH.lstrip("/")}/control_room.js", document.baseURI)).then(({{ connect }}) =>

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from api.catalog import ready_workers
+from api.catalog import card_for, ready_workers
 from api.deps import Gateway
 from api.digests import once_to_submit, result_of
 from api.estimate import expected_ms
 from api.intake import Draft, draft
 from api.openapi import REPLAYED
-from api.terms import room_in_s, terms_of, terms_of_line
+from api.terms import room_in_s, terms_of, terms_of_line, too_costly
 from shared.batches import Line, Place, new_batch_id
 from shared.contract import JobBody
 from shared.errors import InvalidRequest, NoModel, QueueUnavailable, TooMuch
@@ -98,6 +98,19 @@ async def accept(
     if submitted.how not in AWAKE and not submitted.all_called:
         await gateway.waker.wake(new.model)
     return submitted
+
+
+async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Submitted:
+    """Take an ended job into the queue once more, as a new one of its tenant's; a deadline is not taken over.
+
+    Raises InvalidRequest if it costs more than may be asked for by now, NoModel, and what `accept` does.
+    """
+    served = await gateway.run(fleet())
+    card = card_for(served, old.model)
+    if wrong := too_costly(old.params, gateway.settings.max_job_cost):
+        raise InvalidRequest(wrong)
+    new = NewJob(new_job_id(), old.tenant, card.id, old.params, old.metadata, lane=old.lane, retry_of=old.id)
+    return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
 
 
 async def accept_line(gateway: Gateway, tenant: Tenant, line: Line, place: Place, served: Fleet) -> Submitted | None:

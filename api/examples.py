@@ -27,6 +27,7 @@ from shared.contract import (
     Check,
     JobBody,
     JobPage,
+    Memory,
     ModelBody,
     ModelList,
     Readiness,
@@ -37,17 +38,28 @@ from shared.contract import (
     job_body,
 )
 from shared.generation import AspectRatio, Defaults, GenerationParams, OutputFormat, Preset, Scheduler, Size
+from shared.history import Outcome
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, Reading, Tenant, TextReading, WeightedPassage, WorkerId
 from shared.keyring import KeyBody, KeyList, LimitsBody, Me, NewKeyBody, TenantBody, TenantList
 from shared.lanes import Lane
 from shared.oversight import (
+    DrawingBody,
+    EndedBody,
+    EndsBody,
+    FailedList,
+    HistoryBody,
     LaneBody,
+    LineBody,
+    PeriodBody,
     PoolBody,
     QueueBody,
     ResultCache,
+    RetriedJob,
     SetAsideList,
+    TimesBody,
     WorkerBody,
     WorkerList,
+    failed_job,
     set_aside_job,
 )
 from shared.tuning import TuningInEffect
@@ -131,12 +143,15 @@ _WORKER: Final = WorkerBody(
     device="NVIDIA H100 80GB HBM3",
     software_version="0.1.0",
     started_at_ms=_NOON_MS,
-    jobs=3,
+    jobs=1,
+    memory=Memory(used_bytes=9_663_676_416, total_bytes=85_520_809_984),
     speeds=(Speed(width=1024, height=1024, guided=True, step_ms=31.5, picture_ms=140.0),),
     pace=1.02,
     batching=(Batching(width=1024, height=1024, samples=4, forward_ms={1: 21.0, 2: 31.0, 4: 54.0}),),
     tuning=_TUNING,
     mode="work",
+    silent_s=0.4,
+    drawing=(DrawingBody(lane=Lane.INTERACTIVE, step=12, steps=25, elapsed_s=0.7),),
 )
 
 _GIVEN_UP: Final = Job(
@@ -245,6 +260,12 @@ _BATCH: Final = batch_body(
     )
 )
 
+_ENDED_LATELY: Final = EndedBody(
+    outcomes={Outcome.SUCCEEDED: EndsBody(jobs=18, pictures=24), Outcome.FAILED: EndsBody(jobs=1, pictures=1)},
+    waited=TimesBody(jobs=19, median_s=0.42, p90_s=1.9),
+    drew=TimesBody(jobs=18, median_s=2.1, p90_s=2.6),
+)
+
 EXAMPLES: Final[Mapping[type[BaseModel], BaseModel]] = {
     Alive: Alive(),
     Index: Index(),
@@ -301,12 +322,40 @@ EXAMPLES: Final[Mapping[type[BaseModel], BaseModel]] = {
         models=(
             PoolBody(
                 model=_MODEL,
-                waiting={Lane.INTERACTIVE: LaneBody(jobs=2, work_s=6.5), Lane.BULK: LaneBody(jobs=140, work_s=455.0)},
+                waiting={
+                    Lane.INTERACTIVE: LaneBody(
+                        jobs=2,
+                        work_s=6.5,
+                        tenants=1,
+                        lines=(LineBody(tenant="shop", jobs=2, work_s=6.5, running=1, waited_s=1.2),),
+                    ),
+                    Lane.BULK: LaneBody(jobs=140, work_s=455.0, tenants=3),
+                },
                 running=3,
                 workers={"warming": 0, "ready": 1, "draining": 0},
             ),
         ),
         results=ResultCache(new=950, joined=10, reused=40, hit_rate=0.05),
+    ),
+    FailedList: FailedList(data=(failed_job(_GIVEN_UP),)),
+    RetriedJob: RetriedJob(
+        id=_WAITING.id,
+        retry_of=_GIVEN_UP.id,
+        tenant=_GIVEN_UP.tenant,
+        model=_MODEL,
+        lane=Lane.BULK,
+        status=JobStatus.QUEUED,
+    ),
+    HistoryBody: HistoryBody(
+        minutes=60,
+        period_s=60,
+        until=datetime.fromtimestamp(_NOON_MS / 1000, tz=UTC),
+        total={Lane.INTERACTIVE: _ENDED_LATELY},
+        periods=(
+            PeriodBody(
+                at=datetime.fromtimestamp(_NOON_MS / 1000 - 60, tz=UTC), lanes={Lane.INTERACTIVE: _ENDED_LATELY}
+            ),
+        ),
     ),
     SetAsideList: SetAsideList(data=(set_aside_job(_GIVEN_UP),)),
     NewKeyBody: NewKeyBody(**dict(_KEY), key=f"darkroom_{_KEY.id}_shown-once"),

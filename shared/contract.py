@@ -183,6 +183,14 @@ class Batching(Body):
     """How long the model took for so many samples; without those that did not fit its memory."""
 
 
+class Memory(Body):
+    """How much memory a worker's device has: the accelerator's, else the machine's."""
+
+    used_bytes: int
+    """On an accelerator by everybody; else by the worker alone."""
+    total_bytes: int
+
+
 class WorkerState(Body):
     """What a worker says of itself with every heartbeat."""
 
@@ -195,6 +203,8 @@ class WorkerState(Body):
     started_at_ms: int
     jobs: int = 0
     """Held just now."""
+    memory: Memory | None = None
+    """Null until it is known."""
     store_away: bool = False
     """True while it takes no job because the object store takes no picture."""
     speeds: tuple[Speed, ...] = ()

@@ -288,6 +288,8 @@ class Job:
     """How long one worker was expected to take."""
     deadline_ms: int | None = None
     retry_of: JobId | None = None
+    retried_as: JobId | None = None
+    """The latest job that tries this one again."""
     is_reused: bool = False
     """True if another job drew its pictures."""
     may_reuse: bool = True

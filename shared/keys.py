@@ -25,6 +25,8 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     expiry                        zset    ms -> job id                   ended jobs, when they are to be forgotten
     trash                         zset    ms -> object key               objects to delete from the store, not before
     set_aside                     zset    ms -> job id                   given up as `worker_lost`; with their records
+    failed                        zset    ms -> job id                   the latest thousand; with their records
+    history:<seconds>:<number>    hash    what ended how in a period     that of a minute 3 hours, of ten minutes 2 days
     request:<tenant>:<digest>     hash    job or batch, fingerprint, repeated    an idempotency key; a day
     result:<tenant>:<digest>      string  the job that draws or drew these pictures; as long as it has them
     followers:<id>                zset    sequence -> job that waits for this job's pictures
@@ -63,10 +65,10 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,
 width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
-claimed_at_ms, completed_at_ms, deadline_ms, retry_of, request and result (digests), follows, pictures (object keys, {}
-for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker), `image:<index>` (JSON),
-reading (JSON), `warning:<code>` (JSON), batch and line (of a batch's job). `token` stays when a job ends, so that its
-last worker's verb can be run again, and is gone while the job waits.
+claimed_at_ms, completed_at_ms, deadline_ms, retry_of, retried_as (its latest retry), request and result (digests),
+follows, pictures (object keys, {} for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker),
+`image:<index>` (JSON), reading (JSON), `warning:<code>` (JSON), batch and line (of a batch's job). `token` stays when a
+job ends, so that its last worker's verb can be run again, and is gone while the job waits.
 
 Fields of `webhook:<id>`: tenant, url, events, description, secret, old_secret, old_secret_until_ms, created_at_ms, off
 (why), failing_since_ms, left_out, busy_until_ms (of the round under way). Fields of `delivery:<id>`: webhook, job
@@ -80,6 +82,11 @@ Fields of `access:<id>`: digest (SHA-256 of the secret, which is kept nowhere), 
 created_at_ms, expires_at_ms, used_at_ms (to a minute). Of `limits:<tenant>`: weight, max_waiting, max_running,
 requests_per_minute; what is absent is as for everybody. Under `rate:` the library that counts requests keeps two
 counters for each tenant, for two minutes.
+
+Fields of `history:<seconds>:<number>`, counts: `<lane>:<outcome>:jobs` and `<lane>:<outcome>:pictures`, where an
+outcome is how a job ended, or `reused` for one that succeeded with another's pictures; `<lane>:waited:<class>` of the
+jobs that began, and `<lane>:drew:<class>` of those that succeeded, by class of their time: 2 ** (class / 4) ms and
+more.
 
 A word of `changes` is `<kind>:<job or batch id>:<tenant>`. It says where to look, not what is there, and who doesn't
 know its kind takes no notice: `move` (the job's version was raised), `image` (it has a new picture), `progress` (its

@@ -48,6 +48,7 @@ def job_of(reply: Reply) -> Job:
         work_ms=int(fields["work_ms"]),
         deadline_ms=_optional_int(fields.get("deadline_ms")),
         retry_of=JobId(fields["retry_of"]) if "retry_of" in fields else None,
+        retried_as=JobId(fields["retried_as"]) if "retried_as" in fields else None,
         is_reused="pictures_of" in fields,
         may_reuse="result" in fields,
         reading=None if reading is None else Reading.model_validate_json(reading),

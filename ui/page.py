@@ -7,8 +7,10 @@ from typing import Any, Final, cast
 import gradio as gr
 from starlette.requests import HTTPConnection
 
+from shared.client import Client
 from ui.ask import QUIET
 from ui.cards import theme_switch
+from ui.control_room import ControlRoom
 from ui.handlers import Handlers
 from ui.notices import identity, nothing_served
 from ui.studio import Studio
@@ -27,13 +29,20 @@ def build_page(visitors: Visitors, styles: Styles) -> gr.Blocks:
     def greet(request: gr.Request) -> str:
         return identity(handlers.tenant_of(visitors.person(cast("HTTPConnection", request.request))))
 
+    def operator(request: gr.Request) -> Client | None:
+        return visitors.operator(cast("HTTPConnection", request.request))
+
     with page:
         with gr.Row(elem_id="head"):
             _html("brand", "<h1>Darkroom</h1>")
             served = _html("served", nothing_served())
             _html("theme", theme_switch())
             who = _html("who")
-        Studio(page, served, handlers, visitors, styles)
+        with gr.Tabs(elem_id="rooms"):
+            with gr.Tab("Pictures"):
+                Studio(page, served, handlers, visitors, styles)
+            with gr.Tab("Operators", visible=False):
+                ControlRoom(page, operator)
         opened: dict[str, Any] = {"queue": False, **QUIET}
         page.load(greet, None, who, **opened)
     return page.queue(api_open=False)

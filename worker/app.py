@@ -54,6 +54,7 @@ from worker.engine.source import Source, choose_source, fetch, notes_folder
 from worker.engine.vaes import choose_vae, fetch_vae, with_vae
 from worker.engine.warmup import settle_batches, warm
 from worker.heartbeat import Heartbeat
+from worker.memory import memory_now
 from worker.news import StopAsked
 from worker.reporter import Reporter
 from worker.shift import Shift
@@ -122,6 +123,7 @@ class Worker:
             software_version=VERSION,
             started_at_ms=self._started_at_ms,
             jobs=len(self._duty.leases.held()),
+            memory=memory_now(),
             store_away=self._delivery.store_is_away,
             speeds=self._duty.pace.speeds,
             pace=self._duty.pace.of_jobs,

@@ -10,14 +10,12 @@ from anyio import move_on_after
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from api.acceptance import accept, accept_body, accepted_before, headers_of
-from api.catalog import card_for
+from api.acceptance import accept_again, accept_body, accepted_before, headers_of
 from api.deps import Gateway, TheCursor, TheGateway, TheJobId, TheKey, TheLimit, ThePrincipal, TheSubmitter, TheTenant
 from api.digests import once_to_retry
 from api.intake import read_json
 from api.openapi import JOB_REQUEST_BODY, accepted, problems
 from api.retention import DELETE_WITHIN_S, clear
-from api.terms import too_costly
 from api.waiting import APPLIED, MOST_WAIT_S, TheWait, Wait, leaves
 from shared.contract import JobBody, JobPage
 from shared.errors import (
@@ -31,8 +29,8 @@ from shared.errors import (
     StoreUnavailable,
     TenantQueueFull,
 )
-from shared.jobs import Job, JobStatus, NewJob, Submission, Submitted, new_job_id
-from shared.scripts import cancel, erase, fleet, page
+from shared.jobs import Job, JobStatus, Submission, Submitted
+from shared.scripts import cancel, erase, page
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 
@@ -103,12 +101,7 @@ async def retry_job(
         raise NotRetryable(
             f"The status of job {old.id} is {old.status}: only what failed, expired or was canceled can be tried again."
         )
-    served = await gateway.run(fleet())
-    card = card_for(served, old.model)
-    if wrong := too_costly(old.params, gateway.settings.max_job_cost):
-        raise InvalidRequest(wrong)
-    new = NewJob(new_job_id(), tenant, card.id, old.params, old.metadata, lane=old.lane, retry_of=old.id)
-    submitted = await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
+    submitted = await accept_again(gateway, old, once=once)
     return await _accepted(gateway, submitted, request, response, wait)
 
 

@@ -1,4 +1,4 @@
-"""`/v1/workers` and `/v1/queue`: see what works and what waits; pause, drain and resume. For operators alone."""
+"""`/v1/workers` and `/v1/queue`: see what works, waits and failed; pause, drain, resume, retry. For operators alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -14,22 +14,58 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from api.deps import Gateway, TheGateway, operator
+from api.acceptance import accept_again, accepted_before
+from api.deps import Gateway, TheGateway, TheJobId, operator
+from api.digests import once_to_retry
 from api.openapi import problems
 from shared.contract import WorkerState
-from shared.errors import InvalidRequest, QueueUnavailable, WorkerNotFound
+from shared.errors import (
+    InvalidRequest,
+    JobNotFound,
+    NoModel,
+    QueueFull,
+    QueueUnavailable,
+    StoreUnavailable,
+    TenantQueueFull,
+    WorkerNotFound,
+)
+from shared.history import MOST_MINUTES
 from shared.jobs import Submission, WorkerId
+from shared.lanes import Lane
 from shared.oversight import (
+    DrawingBody,
+    FailedList,
+    HistoryBody,
     LaneBody,
+    LineBody,
     PoolBody,
     QueueBody,
     ResultCache,
+    RetriedJob,
     SetAsideList,
     WorkerBody,
     WorkerList,
+    failed_job,
+    history_body,
     set_aside_job,
 )
-from shared.scripts import Fleet, Mode, Outlook, direct, fleet, outlook, overview, set_aside
+from shared.scripts import (
+    Fleet,
+    Mode,
+    Outlook,
+    RunningWork,
+    Waiting,
+    WaitingWork,
+    direct,
+    failure,
+    failures,
+    fleet,
+    history,
+    outlook,
+    overview,
+    set_aside,
+    waiting,
+)
 
 router = APIRouter(prefix="/v1", tags=["Operators"], dependencies=[Depends(operator)])
 
@@ -55,6 +91,10 @@ class OrderConvertor(StringConvertor):
 register_url_convertor("order", OrderConvertor())
 
 MODES: Final = {Order.PAUSE: Mode.PAUSED, Order.RESUME: Mode.WORK, Order.DRAIN: Mode.DRAINED}
+
+
+AN_OPERATORS: Final = "an operator's"
+"""In place of an idempotency key; none of a tenant's has a blank."""
 
 
 async def worker_id(
@@ -85,7 +125,9 @@ async def list_workers(gateway: TheGateway) -> WorkerList:
     """
     found = await gateway.run(fleet())
     workers = sorted(found.workers, key=lambda worker: (worker.model, worker.started_at_ms, worker.id))
-    return WorkerList(mode=found.mode.value, data=tuple(_worker(found, worker) for worker in workers))
+    aheads = await asyncio.gather(*(gateway.run(outlook(model)) for model in {worker.model for worker in workers}))
+    running = [work for ahead in aheads for work in ahead.running]
+    return WorkerList(mode=found.mode.value, data=tuple(_worker(found, worker, running) for worker in workers))
 
 
 @router.post(
@@ -107,13 +149,13 @@ async def direct_worker(
     found = await gateway.run(fleet())
     for worker in found.workers:
         if worker.id == worker_id:
-            return _worker(found, worker)
+            return _worker(found, worker, (await gateway.run(outlook(worker.model))).running)
     raise WorkerNotFound(worker_id)
 
 
 @router.get("/queue", summary="See what waits", responses=problems(QueueUnavailable))
 async def show_queue(gateway: TheGateway) -> QueueBody:
-    """Tell what waits and runs for each model, who works on it, and how many results were found rather than drawn."""
+    """Tell what waits and runs for each model and whose it is, who works on it, and how many results were found."""
     return await _queue(gateway)
 
 
@@ -144,37 +186,112 @@ async def list_set_aside(
 ) -> SetAsideList:
     """List the jobs of all tenants that failed as `worker_lost`, latest first, with the workers that died of them.
 
-    Their owners can try them again (`POST /v1/jobs/{id}/retry`) once the cause is mended.
+    Once the cause is mended, their owners can try them again (`POST /v1/jobs/{id}/retry`), and so can you
+    (`POST /v1/queue/failed/{id}/retry`).
     """
     found = await gateway.run(set_aside(limit=limit))
     return SetAsideList(data=tuple(set_aside_job(job) for job in found))
 
 
-def _worker(found: Fleet, worker: WorkerState) -> WorkerBody:
-    return WorkerBody(**dict(worker), mode=found.mode_of(worker.id).value)
+@router.get("/queue/failed", summary="List jobs that failed", responses=problems(QueueUnavailable, InvalidRequest))
+async def list_failed(
+    gateway: TheGateway, limit: Annotated[int, Query(ge=1, le=100, description="Jobs, at most.")] = 20
+) -> FailedList:
+    """List the jobs of all tenants that failed, latest first, each with the reason, and without its texts.
+
+    The latest thousand are remembered, as long as their owners keep them.
+    """
+    found = await gateway.run(failures(limit=limit))
+    return FailedList(data=tuple(failed_job(job) for job in found))
+
+
+@router.post(
+    "/queue/failed/{job_id}/retry",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Send a failed job again",
+    responses=problems(
+        JobNotFound, InvalidRequest, NoModel, QueueFull, TenantQueueFull, QueueUnavailable, StoreUnavailable
+    ),
+)
+async def retry_failed(gateway: TheGateway, job_id: TheJobId) -> RetriedJob:
+    """Submit a job that failed as a new one of its tenant's, under the tenant's limits; its pictures are the tenant's.
+
+    A second time within a day it changes nothing: the answer tells of the same job, unless that was deleted.
+    """
+    old = await gateway.run(failure(job_id))
+    if old is None:
+        raise JobNotFound(job_id)
+    once = once_to_retry(AN_OPERATORS, job_id)
+    again = await accepted_before(gateway, old.tenant, once)
+    if again is None:
+        again = (await accept_again(gateway, old, once=once)).job
+        log.info("an operator: retry job=%s as=%s", job_id, again.id)
+    return RetriedJob(
+        id=again.id, retry_of=old.id, tenant=again.tenant, model=again.model, lane=again.lane, status=again.status
+    )
+
+
+@router.get("/queue/history", summary="See how jobs ended lately", responses=problems(QueueUnavailable, InvalidRequest))
+async def show_history(
+    gateway: TheGateway,
+    minutes: Annotated[int, Query(ge=1, le=MOST_MINUTES, description="How far to look back.")] = 60,
+) -> HistoryBody:
+    """Tell how many jobs and pictures ended how, and how long jobs waited and were drawn, by lane and over time.
+
+    By minute, or in periods of ten minutes if more than 120 are asked for.
+    """
+    return history_body(await gateway.run(history(minutes)), minutes)
+
+
+def _worker(found: Fleet, worker: WorkerState, running: Iterable[RunningWork]) -> WorkerBody:
+    return WorkerBody(
+        **dict(worker),
+        mode=found.mode_of(worker.id).value,
+        silent_s=found.silent_ms.get(worker.id, 0) / 1000,
+        drawing=tuple(
+            DrawingBody(lane=work.lane, step=work.step, steps=work.steps, elapsed_s=work.elapsed_ms / 1000)
+            for work in running
+            if work.worker == worker.id
+        ),
+    )
 
 
 async def _queue(gateway: Gateway) -> QueueBody:
     found, known = await asyncio.gather(gateway.run(fleet()), gateway.run(overview()))
     served = {card.id for card in found.cards} | {worker.model for worker in found.workers}
     models = sorted(served | set(known.models))
-    aheads = await asyncio.gather(*(gateway.run(outlook(model)) for model in models))
-    pools = [_pool(found, model, ahead) for model, ahead in zip(models, aheads, strict=True)]
+    aheads, lines = await asyncio.gather(
+        asyncio.gather(*(gateway.run(outlook(model)) for model in models)),
+        asyncio.gather(*(gateway.run(waiting(model)) for model in models)),
+    )
+    pools = [_pool(found, *of_model) for of_model in zip(models, aheads, lines, strict=True)]
     # A model that is gone for good is of interest as long as somebody waits for it.
     shown = tuple(pool for pool in pools if pool.model in served or _has_jobs(pool))
     return QueueBody(mode=found.mode.value, models=shown, results=_results(known.tallies))
 
 
-def _pool(found: Fleet, model: str, ahead: Outlook) -> PoolBody:
+def _pool(found: Fleet, model: str, ahead: Outlook, lines: Mapping[Lane, Waiting]) -> PoolBody:
     states = Counter[str](worker.state for worker in found.workers if worker.model == model)
     return PoolBody(
         model=model,
-        waiting={
-            lane: LaneBody(jobs=waiting.jobs, work_s=waiting.work_ms / 1000) for lane, waiting in ahead.waiting.items()
-        },
+        waiting={lane: _lane(all_of_it, lines[lane]) for lane, all_of_it in ahead.waiting.items()},
         running=len(ahead.running),
         workers={state: states[state] for state in ("warming", "ready", "draining")},
     )
+
+
+def _lane(all_of_it: WaitingWork, who: Waiting) -> LaneBody:
+    lines = tuple(
+        LineBody(
+            tenant=line.tenant,
+            jobs=line.jobs,
+            work_s=line.work_ms / 1000,
+            running=line.running,
+            waited_s=line.waited_ms / 1000,
+        )
+        for line in who.lines
+    )
+    return LaneBody(jobs=all_of_it.jobs, work_s=all_of_it.work_ms / 1000, tenants=who.tenants, lines=lines)
 
 
 def _has_jobs(pool: PoolBody) -> bool:

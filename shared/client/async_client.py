@@ -23,7 +23,7 @@ from shared.client.verbs import Order, Params
 from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness, TokensBody
 from shared.events import EventBody
 from shared.keyring import KeyBody, LimitsBody, Me, NewKeyBody, TenantBody
-from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
+from shared.oversight import FailedList, HistoryBody, QueueBody, RetriedJob, SetAsideList, WorkerBody, WorkerList
 from shared.webhooks import DeliveryBody, DeliveryPage, WebhookBody, WebhookEvent, WebhookWithSecret
 
 
@@ -252,6 +252,18 @@ class AsyncClient:
     async def set_aside(self, *, limit: int | None = None) -> SetAsideList:
         """As `Client.set_aside`."""
         return await self._run(verbs.set_aside(limit))
+
+    async def failed(self, *, limit: int | None = None) -> FailedList:
+        """As `Client.failed`."""
+        return await self._run(verbs.failed(limit))
+
+    async def retry_failed(self, job_id: str) -> RetriedJob:
+        """As `Client.retry_failed`."""
+        return await self._run(verbs.retry_failed(job_id))
+
+    async def history(self, *, minutes: int | None = None) -> HistoryBody:
+        """As `Client.history`."""
+        return await self._run(verbs.history(minutes))
 
     async def direct_all(self, order: Order) -> QueueBody:
         """As `Client.direct_all`."""

@@ -21,7 +21,7 @@ from shared.client.verbs import Order, Params
 from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness, TokensBody
 from shared.events import EventBody
 from shared.keyring import KeyBody, LimitsBody, Me, NewKeyBody, TenantBody
-from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
+from shared.oversight import FailedList, HistoryBody, QueueBody, RetriedJob, SetAsideList, WorkerBody, WorkerList
 from shared.webhooks import DeliveryBody, DeliveryPage, WebhookBody, WebhookEvent, WebhookWithSecret
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -304,6 +304,21 @@ class Client:
     def set_aside(self, *, limit: int | None = None) -> SetAsideList:
         """List the jobs that were given up as `worker_lost`, latest first. For operators."""
         return self._run(verbs.set_aside(limit))
+
+    def failed(self, *, limit: int | None = None) -> FailedList:
+        """List the jobs of all tenants that failed, latest first, without their texts. For operators."""
+        return self._run(verbs.failed(limit))
+
+    def retry_failed(self, job_id: str) -> RetriedJob:
+        """Send a failed job again, for its tenant; a second time tells of the same new job. For operators.
+
+        Raises JobNotFound if none of this id is among the failed ones.
+        """
+        return self._run(verbs.retry_failed(job_id))
+
+    def history(self, *, minutes: int | None = None) -> HistoryBody:
+        """Tell how jobs ended within so many minutes (60), and how long they waited. For operators."""
+        return self._run(verbs.history(minutes))
 
     def direct_all(self, order: Order) -> QueueBody:
         """Tell all workers to pause, resume or drain, those too that come later. For operators."""

@@ -31,7 +31,7 @@ from shared.generation import OutputFormat, Scheduler, Size
 from shared.jobs import JobStatus
 from shared.keyring import KeyBody, KeyList, LimitsBody, Me, NewKeyBody, TenantBody, TenantList
 from shared.lanes import Lane
-from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
+from shared.oversight import FailedList, HistoryBody, QueueBody, RetriedJob, SetAsideList, WorkerBody, WorkerList
 
 Order = Literal["pause", "resume", "drain"]
 """What an operator says: begin nothing more; work; begin nothing more and hand back what takes long."""
@@ -188,6 +188,21 @@ def set_aside(limit: int | None) -> Flow[SetAsideList]:
     return http.read(SetAsideList, (yield from http.get("/v1/queue/set-aside", http.said(limit=limit))))
 
 
+def failed(limit: int | None) -> Flow[FailedList]:
+    """List the jobs that failed."""
+    return http.read(FailedList, (yield from http.get("/v1/queue/failed", http.said(limit=limit))))
+
+
+def retry_failed(job_id: str) -> Flow[RetriedJob]:
+    """Send a failed job again."""
+    return http.read(RetriedJob, (yield from http.post(f"/v1/queue/failed/{_id(job_id)}/retry", None)))
+
+
+def history(minutes: int | None) -> Flow[HistoryBody]:
+    """Tell how jobs ended lately."""
+    return http.read(HistoryBody, (yield from http.get("/v1/queue/history", http.said(minutes=minutes))))
+
+
 def direct_all(order: Order) -> Flow[QueueBody]:
     """Tell all workers what to do."""
     return http.read(QueueBody, (yield from http.post(f"/v1/queue/{order}", None)))
@@ -255,7 +270,12 @@ def _fetched(job_id: str, index: int) -> Flow[bytes]:
 
 
 def _job(job_id: str) -> str:
-    """Where a job is. Keeps what is no id from reaching another route."""
+    """Where a job is."""
+    return f"/v1/jobs/{_id(job_id)}"
+
+
+def _id(job_id: str) -> str:
+    """Keep what is no id from reaching another route."""
     if not job_id.isalnum() or not job_id.isascii():
         raise JobNotFound(job_id)
-    return f"/v1/jobs/{job_id}"
+    return job_id

@@ -5,21 +5,26 @@
 -- ARGV[1]  ms for which a worker that fell silent is remembered, and what it was told
 --
 -- Replies
---   OK cards workers modes lost   JSON, JSON; pairs of worker id or '*' and mode; for each worker that came and died
---                                 without a farewell in that time its model
+--   OK cards workers modes lost silent   JSON, JSON; pairs of worker id or '*' and mode; for each worker that came and
+--                                 died without a farewell in that time its model; for each living worker, as they are
+--                                 listed, ms since its last heartbeat
 --
 -- Moves nothing
 
-local forgotten_before = now_ms() - ARGV[1]
+local now = now_ms()
+local forgotten_before = now - ARGV[1]
 
 -- What lives, last seen first; what has been silent for long is no longer looked for.
 local function living(index, name)
-  local found = {}
-  for _, member in ipairs(redis.call('ZRANGE', index, 0, -1, 'REV')) do
-    local word = redis.call('GET', name(member))
-    if word then found[#found + 1] = word end
+  local found, silent, seen = {}, {}, redis.call('ZRANGE', index, 0, -1, 'REV', 'WITHSCORES')
+  for at = 1, #seen, 2 do
+    local word = redis.call('GET', name(seen[at]))
+    if word then
+      found[#found + 1] = word
+      silent[#silent + 1] = math.max(0, now - seen[at + 1])
+    end
   end
-  return found
+  return found, silent
 end
 
 -- A worker that was cut off for a while finds its orders again.
@@ -33,9 +38,10 @@ for _, model in ipairs(redis.call('ZRANGE', key.cards, '-inf', forgotten_before,
   if redis.call('EXISTS', key.card(model)) == 0 then redis.call('ZREM', key.cards, model) end
 end
 redis.call('ZREMRANGEBYSCORE', key.born, '-inf', forgotten_before)
-local cards, workers, lost = living(key.cards, key.card), living(key.workers, key.worker), {}
+local cards, lost = living(key.cards, key.card), {}
+local workers, silent = living(key.workers, key.worker)
 for _, name in ipairs(redis.call('ZRANGE', key.born, 0, -1)) do
   local worker, model = string.match(name, '^(%S+) (.*)$')
   if redis.call('EXISTS', key.worker(worker)) == 0 then lost[#lost + 1] = model end
 end
-return {'OK', cards, workers, redis.call('HGETALL', key.modes), lost}
+return {'OK', cards, workers, redis.call('HGETALL', key.modes), lost, silent}

@@ -14,6 +14,7 @@ local key = {
   expiry = KEYS[1] .. 'expiry',
   trash = KEYS[1] .. 'trash',
   set_aside = KEYS[1] .. 'set_aside',
+  failed = KEYS[1] .. 'failed',
   tallies = KEYS[1] .. 'tallies',
   modes = KEYS[1] .. 'modes',
   cards = KEYS[1] .. 'cards',
@@ -59,4 +60,5 @@ function key.lines(batch) return KEYS[1] .. 'lines:' .. batch end
 function key.line_jobs(batch) return KEYS[1] .. 'line_jobs:' .. batch end
 function key.unended(batch) return KEYS[1] .. 'unended:' .. batch end
 function key.access(id) return KEYS[1] .. 'access:' .. id end
+function key.history(period_s, number) return KEYS[1] .. 'history:' .. period_s .. ':' .. number end
 function key.limits(tenant) return KEYS[1] .. 'limits:' .. tenant end

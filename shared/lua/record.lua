@@ -122,6 +122,36 @@ local function requeue(id)
   move(id, 'queued')
 end
 
+-- What is counted of ended jobs, in periods of so many seconds, each kept for so many.
+local HISTORY = {{period_s = 60, keep_s = 3 * 3600}, {period_s = 600, keep_s = 48 * 3600}}
+local MOST_FAILED = 1000
+
+-- In which class a time is: four to a doubling, so that medians can be told from a few counts.
+local function class_of(ms)
+  return math.floor(4 * math.log(math.max(1, ms)) / math.log(2))
+end
+
+-- A job has ended: operators are told how many do so how, after what time, and which fail.
+local function count_end(id, status, now)
+  local lane, num_images, created, began, root = unpack(redis.call('HMGET', key.job(id),
+    'lane', 'num_images', 'created_at_ms', 'started_at_ms', 'pictures_of'))
+  local outcome = lane .. ':' .. (root and 'reused' or status)
+  for _, kept in ipairs(HISTORY) do
+    local period = key.history(kept.period_s, math.floor(now / 1000 / kept.period_s))
+    redis.call('HINCRBY', period, outcome .. ':jobs', 1)
+    redis.call('HINCRBY', period, outcome .. ':pictures', num_images)
+    if began and not root then
+      redis.call('HINCRBY', period, lane .. ':waited:' .. class_of(began - created), 1)
+      if status == 'succeeded' then redis.call('HINCRBY', period, lane .. ':drew:' .. class_of(now - began), 1) end
+    end
+    redis.call('EXPIRE', period, kept.keep_s)
+  end
+  if status == 'failed' then
+    redis.call('ZADD', key.failed, now, id)
+    redis.call('ZREMRANGEBYRANK', key.failed, 0, -MOST_FAILED - 1)
+  end
+end
+
 local close -- which calls itself for a job's followers, who have none
 
 -- The pictures of `source` are this job's too.
@@ -269,6 +299,7 @@ function close(id, status)
   redis.call('ZREM', key.deadlines, id)
   redis.call('ZADD', key.expiry, now + keep_s * 1000, id)
   redis.call('HSET', key.job(id), 'completed_at_ms', now)
+  count_end(id, status, now)
   move(id, status)
   post_end(tenant, {job = id}, 'job.' .. status, now)
   local batch = field(id, 'batch')
@@ -290,6 +321,7 @@ local function forget(id, delay_ms)
   redis.call('ZREM', key.changed(tenant), id)
   redis.call('ZREM', key.expiry, id)
   redis.call('ZREM', key.set_aside, id)
+  redis.call('ZREM', key.failed, id)
   if result and redis.call('GET', key.result(tenant, result)) == id then
     redis.call('DEL', key.result(tenant, result))
   end
@@ -328,7 +360,7 @@ local function erase_batch(batch, tenant)
   local ids = redis.call('LRANGE', key.line_jobs(batch), 0, -1)
   for first = 1, #ids, MOST_WORDS do
     local last = math.min(first + MOST_WORDS - 1, #ids)
-    for _, list in ipairs({key.jobs(tenant), key.changed(tenant), key.set_aside}) do
+    for _, list in ipairs({key.jobs(tenant), key.changed(tenant), key.set_aside, key.failed}) do
       redis.call('ZREM', list, unpack(ids, first, last))
     end
   end

@@ -94,7 +94,10 @@ if ARGV[12] ~= '' then
   put_down('deadline_ms', now + ARGV[12])
   redis.call('ZADD', key.deadlines, now + ARGV[12], id)
 end
-if ARGV[13] ~= '' then put_down('retry_of', ARGV[13]) end
+if ARGV[13] ~= '' then
+  put_down('retry_of', ARGV[13])
+  if redis.call('EXISTS', key.job(ARGV[13])) == 1 then redis.call('HSET', key.job(ARGV[13]), 'retried_as', id) end
+end
 if request ~= '' then
   put_down('request', request)
   redis.call('DEL', key.request(tenant, request))

@@ -3,9 +3,9 @@
     job = run(redis, submit(new_job, terms)).job
     job = await run_async(redis, read(job.id, job.tenant))
 
-`jobs` has what the gateway asks, `leases` what a worker does, `sweeping` what both do for those that are gone,
-`fleet` who works and how, `changes` what is asked for those who follow jobs, `access` who may ask, `webhooks` who is
-told of ends, `batches` many jobs at once.
+`jobs` has what the gateway asks, `leases` what a worker does, `sweeping` what both do for those that are gone, `fleet`
+who works and how, `oversight` what else operators ask, `changes` what is asked for those who follow jobs, `access` who
+may ask, `webhooks` who is told of ends, `batches` many jobs at once.
 
 Every call may be sent twice: the second changes nothing more, but for `collect`, `feed` and `forget_batch`, which then
 take what is next. Any call may raise QueueUnavailable when it is run; a docstring names what else its reply can mean.
@@ -63,6 +63,7 @@ from shared.scripts.jobs import (
     withdraw,
 )
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
+from shared.scripts.oversight import Line, Waiting, failure, failures, history, waiting
 from shared.scripts.sweeping import Retired, Sweep, discard, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
@@ -90,6 +91,7 @@ __all__ = [
     "Forgotten",
     "JobsPage",
     "Lease",
+    "Line",
     "Mode",
     "Orders",
     "Outlook",
@@ -99,6 +101,7 @@ __all__ = [
     "Sealed",
     "Stand",
     "Sweep",
+    "Waiting",
     "WaitingWork",
     "add_image",
     "add_webhook",
@@ -121,6 +124,8 @@ __all__ = [
     "erase",
     "erase_batch",
     "fail",
+    "failure",
+    "failures",
     "feed",
     "fill_batch",
     "finish",
@@ -128,6 +133,7 @@ __all__ = [
     "forget_batch",
     "glance",
     "heartbeat",
+    "history",
     "issue",
     "keyring",
     "leave",
@@ -160,6 +166,7 @@ __all__ = [
     "submit_line",
     "tenants",
     "vocabulary",
+    "waiting",
     "webhooks",
     "withdraw",
     "withdraw_batch",

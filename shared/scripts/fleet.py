@@ -45,6 +45,8 @@ class Fleet:
     """Of single workers, by id; not those that shall work."""
     lost: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many workers of a model came in the last ten minutes, and died or failed since."""
+    silent_ms: Mapping[str, int] = field(default_factory=dict[str, int], compare=False)
+    """By worker: since its last heartbeat."""
 
     def mode_of(self, worker: str) -> Mode:
         """What a worker shall do: the stricter of its own orders and everybody's."""
@@ -107,15 +109,17 @@ def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
     """Tell which models are known and which workers live."""
 
     def parse(_code: str, rest: list[Reply]) -> Fleet:
-        cards, workers, modes, lost = rest
+        cards, workers, modes, lost, silent = rest
         told = _pairs(modes)
         gone = [text(model) for model in items(lost)]
+        living = tuple(WorkerState.model_validate_json(text(state)) for state in items(workers))
         return Fleet(
             tuple(ModelCard.model_validate_json(text(card)) for card in items(cards)),
-            tuple(WorkerState.model_validate_json(text(state)) for state in items(workers)),
+            living,
             Mode(told.get("*", Mode.WORK)),
             {name: Mode(mode) for name, mode in told.items() if name != "*"},
             {model: gone.count(model) for model in gone},
+            {worker.id: number(ms) for worker, ms in zip(living, items(silent), strict=True)},
         )
 
     return call_of("fleet", keys, (REMEMBER_LOST_S * 1000,), parse)

@@ -42,6 +42,7 @@ PHONE: Final = (390, 844)
 SMALL_PHONE: Final = (360, 740)
 
 
+OPERATOR_KEY: Final = "the-operators-key-of-the-tests"
 PAGE_KEY: Final = "the-pages-key-of-the-tests"
 
 
@@ -53,6 +54,7 @@ class Darkroom:
     def __init__(self, folder: Path, redis: RedisServer, s3: S3Server) -> None:
         self.gateway_url = f"http://127.0.0.1:{free_port()}"
         self.page_url = f"http://127.0.0.1:{free_port()}"
+        self.settings = settings_for(redis)
         self._folder = folder
         self._environment = {
             "DARKROOM_REDIS_URL": redis.url,
@@ -63,7 +65,7 @@ class Darkroom:
             "DARKROOM_MODEL": "demo",
             # As in containers: the gateway asks for keys, and the page has its own.
             "DARKROOM_REQUIRE_KEYS": "true",
-            "DARKROOM_OPERATOR_KEY": "the-operators-key-of-the-tests",
+            "DARKROOM_OPERATOR_KEY": OPERATOR_KEY,
             "DARKROOM_PAGE_KEY": PAGE_KEY,
             "DARKROOM_API_URL": self.gateway_url,
             "DARKROOM_API_PORT": self.gateway_url.rpartition(":")[2],
@@ -72,7 +74,7 @@ class Darkroom:
         }
         asked = Gateway(self.gateway_url)
         self.gateway = self._part("api", lambda _pid: asked.is_up())
-        self.worker = self._part("worker", lambda pid: has_warmed_up(settings_for(redis), pid))
+        self.worker = self._part("worker", lambda pid: has_warmed_up(self.settings, pid))
         self.page = self._part("ui", lambda _pid: answers(self.page_url))
 
     def _part(self, module: str, ready: Callable[[int], bool]) -> Process:

@@ -11,9 +11,20 @@ from pydantic import SecretStr
 from shared import scripts
 from shared.connection import run
 from shared.contract import JobBody, Problem
-from shared.jobs import LOCAL_TENANT, Job, LeaseToken, NewJob, Terms, WorkerId, new_job_id
+from shared.history import Outcome
+from shared.jobs import LOCAL_TENANT, Job, JobError, LeaseToken, NewJob, Tenant, Terms, WorkerId, new_job_id
 from shared.keys import DEFAULT
-from shared.oversight import QueueBody, SetAsideList, WorkerBody, WorkerList
+from shared.lanes import Lane
+from shared.oversight import (
+    EndsBody,
+    FailedList,
+    HistoryBody,
+    QueueBody,
+    RetriedJob,
+    SetAsideList,
+    WorkerBody,
+    WorkerList,
+)
 from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.integration.serving import CARD, LEASE_S, Hand, Serving, serving
@@ -27,6 +38,9 @@ ADDRESSES = [
     ("GET", "/v1/queue"),
     ("POST", "/v1/queue/drain"),
     ("GET", "/v1/queue/set-aside"),
+    ("GET", "/v1/queue/failed"),
+    ("POST", "/v1/queue/failed/5r0z9k2m4c7q8x1t6w3v0h2j9n/retry"),
+    ("GET", "/v1/queue/history"),
 ]
 
 
@@ -201,6 +215,152 @@ class TestSetAside:
 
         assert response.status_code == 422
         assert [error.field for error in Problem.model_validate_json(response.content).errors] == ["limit"]
+
+
+class TestFailed:
+    def test_a_failed_job_is_told_with_its_reason_and_without_its_texts(self, gateway: Serving, hand: Hand) -> None:
+        job = submit(gateway, prompt="a secret garden", negative_prompt="a public park")
+        hand.fail(hand.take(), "model_error", "The model broke.")
+
+        response = gateway.http.get("/v1/queue/failed")
+
+        (shown,) = FailedList.model_validate_json(response.content).data
+        assert (shown.id, shown.tenant, shown.is_set_aside) == (job.id, LOCAL_TENANT, False)
+        assert shown.error == JobError(code="model_error", message="The model broke.")
+        assert "secret" not in response.text
+        assert "public" not in response.text
+
+    def test_an_operator_sends_it_again_once_for_its_tenant(self, gateway: Serving, hand: Hand) -> None:
+        job = submit(gateway, lane="bulk")
+        hand.fail(hand.take(), "model_error", "The model broke.")
+
+        said = [gateway.http.post(f"/v1/queue/failed/{job.id}/retry") for _ in range(2)]
+
+        assert [response.status_code for response in said] == [202, 202]
+        first, second = (RetriedJob.model_validate_json(response.content) for response in said)
+        assert first == second
+        assert (first.retry_of, first.tenant, first.lane, first.status) == (job.id, LOCAL_TENANT, "bulk", "queued")
+        again = JobBody.model_validate_json(gateway.http.get(f"/v1/jobs/{first.id}").content)
+        assert (again.params, again.retry_of) == (job.params, job.id)
+        (shown,) = FailedList.model_validate_json(gateway.http.get("/v1/queue/failed").content).data
+        assert shown.retried_as == first.id
+        assert takes_work(hand)
+
+    def test_another_tenants_job_stays_another_tenants(
+        self, redis_server: RedisServer, s3_server: S3Server, hand: Hand
+    ) -> None:
+        with serving(settings_for(redis_server, s3_server)) as gateway:
+            params = submit(gateway).params
+            hand.take()
+            new = NewJob(new_job_id(), Tenant("shop"), CARD.id, params, {})
+            run(hand.redis, scripts.submit(new, Terms(keep_s=3600)))
+            hand.fail(hand.take(), "model_error", "The model broke.")
+
+            again = RetriedJob.model_validate_json(gateway.http.post(f"/v1/queue/failed/{new.id}/retry").content)
+
+            assert again.tenant == "shop"
+            assert gateway.http.get(f"/v1/jobs/{again.id}").status_code == 404, "the operator is another tenant"
+
+    @pytest.mark.parametrize("how", ["succeeded", "unknown", "no id"])
+    def test_what_has_not_failed_is_not_sent_again(self, gateway: Serving, hand: Hand, how: str) -> None:
+        name = {"unknown": new_job_id(), "no id": "nobody"}.get(how)
+        if name is None:
+            job = submit(gateway)
+            taken = hand.take()
+            hand.draw(taken, 0, b"one")
+            hand.finish(taken)
+            name = job.id
+
+        response = gateway.http.post(f"/v1/queue/failed/{name}/retry")
+
+        assert response.status_code == 404
+        assert Problem.model_validate_json(response.content).code == "job_not_found"
+
+
+class TestHistory:
+    def history(self, gateway: Serving, minutes: int = 60) -> HistoryBody:
+        response = gateway.http.get("/v1/queue/history", params={"minutes": minutes})
+        assert response.status_code == 200, response.text
+        return HistoryBody.model_validate_json(response.content)
+
+    def test_before_the_first_end_it_is_empty(self, gateway: Serving, hand: Hand) -> None:
+        submit(gateway)
+        hand.take()
+
+        told = self.history(gateway)
+
+        assert (told.minutes, told.period_s, told.periods) == (60, 60, ())
+        assert all(not ended.outcomes and ended.waited is None for ended in told.total.values())
+
+    @pytest.mark.parametrize(("minutes", "period_s"), [(60, 60), (120, 60), (121, 600), (1440, 600)])
+    def test_it_counts_jobs_and_pictures_by_lane_and_outcome(
+        self, gateway: Serving, hand: Hand, minutes: int, period_s: int
+    ) -> None:
+        submit(gateway, num_images=2)
+        taken = hand.take()
+        for index in range(2):
+            hand.draw(taken, index, b"one")
+        hand.finish(taken)
+        submit(gateway, lane="bulk")
+        hand.fail(hand.take(), "model_error", "The model broke.")
+        gateway.http.post(submit(gateway, lane="bulk").urls.cancel)
+
+        told = self.history(gateway, minutes)
+
+        assert told.period_s == period_s
+        interactive, bulk = told.total[Lane.INTERACTIVE], told.total[Lane.BULK]
+        assert interactive.outcomes == {Outcome.SUCCEEDED: EndsBody(jobs=1, pictures=2)}
+        assert bulk.outcomes == {
+            Outcome.FAILED: EndsBody(jobs=1, pictures=1),
+            Outcome.CANCELED: EndsBody(jobs=1, pictures=1),
+        }
+        assert interactive.waited is not None
+        assert interactive.drew is not None
+        assert 0 < interactive.waited.median_s <= interactive.waited.p90_s
+        assert bulk.waited is not None
+        assert (bulk.waited.jobs, bulk.drew) == (1, None), "one never began, the other drew nothing"
+        assert (
+            sum(ends.jobs for one in told.periods for lane in one.lanes.values() for ends in lane.outcomes.values())
+            == 3
+        )
+        assert all(one.at <= told.until for one in told.periods)
+
+    @pytest.mark.parametrize("minutes", ["0", "2881", "x"])
+    def test_a_stretch_that_is_not_kept_is_refused(self, gateway: Serving, minutes: str) -> None:
+        response = gateway.http.get("/v1/queue/history", params={"minutes": minutes})
+
+        assert response.status_code == 422
+        assert [error.field for error in Problem.model_validate_json(response.content).errors] == ["minutes"]
+
+
+class TestWhoWaits:
+    def test_it_is_told_by_tenant_and_lane(self, gateway: Serving, hand: Hand) -> None:
+        params = submit(gateway).params
+        hand.take()
+        terms = Terms(keep_s=3600, max_tenant_running=1)
+        for tenant, number in (("shop", 3), ("school", 1)):
+            for _ in range(number):
+                new = NewJob(new_job_id(), Tenant(tenant), CARD.id, params, {}, Lane.BULK, work_ms=2000)
+                run(hand.redis, scripts.submit(new, terms))
+        hand.take()  # now one of them may begin no more
+
+        (pool,) = show_queue(gateway).models
+
+        bulk = pool.waiting[Lane.BULK]
+        assert (bulk.jobs, bulk.tenants, pool.waiting[Lane.INTERACTIVE].lines) == (3, len(bulk.lines), ())
+        assert sum(line.jobs for line in bulk.lines) == 3
+        assert bulk.lines[0].tenant == "shop"
+        assert bulk.lines[0].work_s == 2.0 * bulk.lines[0].jobs
+        assert all(line.waited_s >= 0 for line in bulk.lines)
+
+    def test_a_worker_tells_what_it_holds_and_when_it_was_heard(self, gateway: Serving, hand: Hand) -> None:
+        submit(gateway, num_inference_steps=9)
+        hand.take()
+
+        (worker,) = workers(gateway).values()
+
+        assert [(one.lane, one.step, one.steps) for one in worker.drawing] == [("interactive", 0, 9)]
+        assert 0 <= worker.silent_s < 600
 
 
 class TestWhoMay:

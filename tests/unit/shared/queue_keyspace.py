@@ -14,8 +14,9 @@ from tests.unit.shared.queue_model import WAITING, Entry, QueueModel
 
 Content: TypeAlias = "dict[str, str] | set[str] | str"
 
-KEPT = {"lanes", "models", "tallies", "swept", "sequence", "change", "modes", "used", "claim", "idle"}
-"""What may stay when no job is left: `used` until the clock is past, a claim's answer for a minute."""
+KEPT = {"lanes", "models", "tallies", "swept", "sequence", "change", "modes", "used", "claim", "idle", "history"}
+"""What may stay when no job is left: `used` until the clock is past, a claim's answer for a minute, history
+for hours."""
 SEEN_OTHERWISE = {
     "job",
     "preview",
@@ -29,9 +30,10 @@ SEEN_OTHERWISE = {
     "claim",
     "stale",
     "idle",
+    "history",
 }
 """What the reads of the jobs and of the fleet show."""
-MEMBERS_ALONE = {"leases", "deadlines", "expiry", "set_aside"}
+MEMBERS_ALONE = {"leases", "deadlines", "expiry", "set_aside", "failed"}
 """Their scores are times."""
 
 _DUMP = """
@@ -90,6 +92,7 @@ def expected(model: QueueModel) -> dict[str, Content]:
     held["graced"] = {e.id for e in jobs if e.is_graced}
     held["deadlines"] = {e.id for e in jobs if e.has_deadline and e.status in WAITING}
     held["expiry"] = {e.id for e in jobs if e.status not in WAITING}
+    held["failed"] = {e.id for e in jobs if e.status is JobStatus.FAILED}
     held["set_aside"] = {e.id for e in jobs if e.is_set_aside}
     for (tenant, key), (job_id, fingerprint) in model.requests.items():
         repeated = {"repeated": "1"} if (tenant, key) in model.repeated else {}

@@ -6,11 +6,12 @@ whoever drives the model says what has lapsed, what is overdue, and what was kep
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from shared.history import Outcome
 from shared.jobs import Hold, JobId, JobStatus, Once, Submission, Tenant, WorkerId
 from shared.lanes import Lane
 from shared.scripts import Mode
@@ -103,6 +104,7 @@ class QueueModel:
     modes: dict[str, Mode] = field(default_factory=dict[str, Mode])
     submitted: int = 0
     changes: int = 0
+    ended: Counter[tuple[Lane, Outcome]] = field(default_factory=Counter[tuple[Lane, Outcome]])
 
     # --- the order ---
 
@@ -449,6 +451,7 @@ class QueueModel:
         entry.follows = None
         entry.is_graced = False
         entry.error = error
+        self.ended[entry.lane, Outcome.REUSED if entry.drawn_by else Outcome(status)] += 1
         self._move(entry, status)
         lent = (entry.tenant, entry.result or "")
         if status is not JobStatus.SUCCEEDED and self.results.get(lent) == entry.id:

@@ -454,6 +454,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert not wrong, "\n".join(wrong)
         self.every_job_is_told_as_the_model_tells_it()
         self.the_outlook_is_the_sum()
+        self.who_waits_is_told()
+        self.the_history_counts_every_end()
 
     def every_job_is_told_as_the_model_tells_it(self) -> None:
         places = {job_id: place for name in MODEL_NAMES for job_id, place in self.places(name).items()}
@@ -499,6 +501,21 @@ class QueueMachine(RuleBasedStateMachine):
             }
             running = [e.work_ms for e in self.model.jobs.values() if (e.model, e.status) == (model, JobStatus.RUNNING)]
             assert sorted(job.work_ms for job in outlook.running) == sorted(running)
+
+    def who_waits_is_told(self) -> None:
+        for model in MODEL_NAMES:
+            for lane, told in self.desk(scripts.waiting(model)).items():
+                lines = {tenant: self.model.line(model, lane, tenant) for tenant in self.model.tenants(model, lane)}
+                assert {line.tenant: (line.jobs, line.work_ms) for line in told.lines} == {
+                    tenant: (len(line), sum(entry.work_ms for _, _, entry in line)) for tenant, line in lines.items()
+                }
+                assert told.tenants == len(lines)
+
+    def the_history_counts_every_end(self) -> None:
+        for minutes in (120, 180):
+            total = self.desk(scripts.history(minutes)).total()
+            ends = {(lane, how): ends.jobs for lane, ended in total.items() for how, ends in ended.outcomes.items()}
+            assert ends == self.model.ended
 
     def teardown(self) -> None:
         """When all jobs are gone, nothing of them is left."""

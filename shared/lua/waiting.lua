@@ -1,0 +1,58 @@
+-- waiting: tell whose jobs wait for a model, by lane, whoever has most work waiting first.
+-- With: keys, work, fair, outbox, record
+--
+-- KEYS[1]  prefix
+-- ARGV[1]  model
+-- ARGV[2]  most tenants of a lane
+--
+-- Replies
+--   OK lanes      {lane, tenants, {tenant, jobs, ms of work, running jobs, ms since the submit of its next job}, ...}
+--
+-- Moves nothing
+
+local MOST_LOOKS = 1000 -- at tenants of a lane: those at the end of the fair order, who use most
+local MOST_SUMMED = 200 -- of a tenant's jobs; the rest is taken to be like those
+
+local model, now, told = ARGV[1], now_ms(), {}
+local leased = redis.call('ZRANGE', key.leases, 0, -1)
+
+-- Those who have jobs in a lane: among its heads, or passed over while others of theirs run.
+local function tenants_of(lane)
+  local heads, found, seen = redis.call('ZRANGE', key.heads(model, lane), 0, MOST_LOOKS - 1, 'REV'), {}, {}
+  local ids = {}
+  for _, member in ipairs(heads) do ids[#ids + 1] = id_in(member) end
+  for _, id in ipairs(leased) do ids[#ids + 1] = id end
+  for _, id in ipairs(ids) do
+    local tenant = field(id, 'tenant')
+    local line = key.line(model, lane, tenant)
+    local first = not seen[tenant] and first_of(line)
+    seen[tenant] = true
+    if first then
+      local jobs = redis.call('ZCARD', line)
+      found[#found + 1] = {tenant = tenant, line = line, jobs = jobs, first = first, guess = jobs * work_in(first)}
+    end
+  end
+  return found
+end
+
+local function sum_of(one)
+  local sum, read = 0, redis.call('ZRANGE', one.line, 0, MOST_SUMMED - 1)
+  for _, member in ipairs(read) do sum = sum + work_in(member) end
+  return math.floor(sum * one.jobs / #read)
+end
+
+for _, lane in ipairs(LANES) do
+  local tenants = tenants_of(lane)
+  table.sort(tenants, function(one, other)
+    if one.guess ~= other.guess then return one.guess > other.guess end
+    return one.tenant < other.tenant
+  end)
+  local reply = {lane, #tenants}
+  for at = 1, math.min(#tenants, ARGV[2]) do
+    local one = tenants[at]
+    reply[#reply + 1] = {one.tenant, one.jobs, sum_of(one), redis.call('SCARD', key.running(one.tenant)),
+      now - field(id_in(one.first), 'created_at_ms')}
+  end
+  told[#told + 1] = reply
+end
+return {'OK', told}

@@ -1,0 +1,166 @@
+"""An operator signs in, sees who works and what waits, pauses a worker, sends a job again that was set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from shared import scripts
+from shared.client import Client
+from shared.connection import connect, run
+from shared.jobs import JobId, LeaseToken, WorkerId, new_job_id
+from shared.keys import DEFAULT
+from tests.e2e.conftest import DESKTOP, OPERATOR_KEY, PHONE, SMALL_PHONE, Darkroom
+from tests.e2e.visitor import Visitor
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+Come = Callable[..., Visitor]
+SECRET = "a prompt that is nobody's business"
+
+
+class Operator:
+    """Somebody who has signed in with the operators' key and opened their tab."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.page = visitor.page
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.locator("#sign-in-key").fill(OPERATOR_KEY)
+        self.page.locator("#sign-in-key").press("Enter")
+        self.page.get_by_role("button", name="Sign out").wait_for()
+        self.page.get_by_role("tab", name="Operators").click()
+        expect(self.board("fleet").locator("tbody tr")).to_have_count(1)
+
+    def board(self, name: str) -> Locator:
+        return self.page.locator(f"#board-{name}")
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name).click()
+
+
+@pytest.fixture
+def operators_client(darkroom: Darkroom) -> Iterator[Client]:
+    """Asks as the operator; leaves the fleet working."""
+    with Client(darkroom.gateway_url, api_key=OPERATOR_KEY) as client:
+        yield client
+        client.direct_all("resume")
+        for worker in client.workers().data:
+            client.direct_worker("resume", worker.id)
+
+
+def kill_workers_with(darkroom: Darkroom, client: Client) -> JobId:
+    """Submit a job that three workers die of; the one that lives is paused meanwhile."""
+    job = client.submit(SECRET)
+    redis = connect(darkroom.settings)
+    try:
+        for name in ("a-1-x", "b-2-y", "c-3-z"):
+            claimed = run(redis, scripts.claim(job.model, WorkerId(name), LeaseToken(new_job_id()), lease_s=30))
+            assert claimed is not None
+            assert claimed.job.id == job.id
+            # The lease has ended, and was known as renewed.
+            redis.zadd(f"{DEFAULT.prefix}leases", {job.id: 0})
+            redis.sadd(f"{DEFAULT.prefix}graced", job.id)
+            run(redis, scripts.reap(lease_s=darkroom.settings.lease_s, max_attempts=3))
+    finally:
+        redis.close()
+    return job.id
+
+
+def test_a_visitor_sees_no_operators_tab(visitor: Visitor) -> None:
+    expect(visitor.page.get_by_role("tab", name="Operators")).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL_PHONE], ids=["desktop", "phone", "small_phone"])
+def test_a_worker_is_shown_paused_and_put_to_work_again(
+    new_visitor: Come, operators_client: Client, size: tuple[int, int]
+) -> None:
+    operator = Operator(new_visitor(size))
+    (worker,) = operators_client.workers().data
+    fleet = operator.board("fleet")
+    expect(fleet).to_contain_text(worker.id)
+    expect(fleet).to_contain_text("Idle")
+    expect(fleet).to_contain_text("GiB")
+
+    operator.press(f"Pause worker {worker.id}")
+    expect(fleet.locator(".state")).to_have_text("Paused")
+    expect(operator.board("notice")).to_contain_text("begins nothing more")
+    assert operators_client.workers().data[0].mode == "paused"
+
+    operator.press(f"Resume worker {worker.id}")
+    expect(fleet.locator(".state")).to_have_text("Idle")
+    assert operator.page.evaluate("document.documentElement.scrollWidth") <= size[0], "nothing to scroll sideways"
+
+
+def test_draining_is_asked_about_first(visitor: Visitor, operators_client: Client) -> None:
+    operator = Operator(visitor)
+
+    operator.press("Drain all")
+    operator.press("Let it work")
+    assert operators_client.queue().mode == "work"
+    operator.press("Drain all")
+    operator.page.get_by_role("dialog").get_by_role("button", name="Drain", exact=True).click()
+
+    expect(operator.board("fleet")).to_contain_text("All workers are drained")
+    assert operators_client.queue().mode == "drained"
+    operator.press("Resume all")
+    expect(operator.page.get_by_role("button", name="Pause all")).to_be_visible()
+
+
+def test_a_job_that_was_set_aside_is_sent_again_and_drawn(
+    visitor: Visitor, darkroom: Darkroom, operators_client: Client
+) -> None:
+    operator = Operator(visitor)
+    (worker,) = operators_client.workers().data
+    operator.press(f"Pause worker {worker.id}")
+    expect(operator.board("fleet").locator(".state")).to_have_text("Paused")
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor="somebody") as owner:
+        job_id = kill_workers_with(darkroom, owner)
+        row = operator.page.locator(f"#failed-{job_id}")
+        expect(row).to_contain_text("Set aside")
+        expect(row).to_contain_text("worker_lost")
+
+        operator.press(f"Send job {job_id} again")
+
+        expect(row).to_contain_text("sent again as")
+        expect(operator.board("queue")).to_contain_text("somebody")
+        assert SECRET not in operator.page.content()
+        operator.press(f"Resume worker {worker.id}")
+        (again,) = (job for job in owner.jobs().data if job.retry_of == job_id)
+        assert owner.wait(again.id, timeout_s=300).status == "succeeded"
+    expect(operator.page.locator("#plot-throughput rect.succeeded")).not_to_have_count(0)
+    expect(operator.page.locator("#plot-throughput rect.failed")).not_to_have_count(0)
+    expect(operator.page.locator("#plot-waiting-interactive path.median")).to_have_count(1)
+    operator.press("24 h")
+    expect(operator.page.locator("#plot-throughput .times")).to_contain_text("24 h ago")
+
+
+def test_what_was_unfolded_stays_so_while_the_boards_go_on(
+    visitor: Visitor, darkroom: Darkroom, operators_client: Client
+) -> None:
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor="somebody") as owner:
+        owner.generate("a red circle", num_inference_steps=1, reuse=False, timeout_s=300)
+        operator = Operator(visitor)
+        operator.page.locator("#plot-throughput summary").click()
+        cell = operator.page.locator("#plot-throughput tbody td").first
+        expect(cell).to_be_visible()
+        sums = operator.board("history").locator(".sums")
+        before = sums.inner_text()
+
+        owner.generate("a red circle", num_inference_steps=1, reuse=False, timeout_s=300)
+
+        expect(sums).not_to_have_text(before)
+        expect(cell).to_be_visible()
+    assert operators_client.queue().mode == "work"
+
+
+def test_a_gateway_that_is_away_is_said_and_missed_no_longer_than_it_is(visitor: Visitor, darkroom: Darkroom) -> None:
+    operator = Operator(visitor)
+    darkroom.gateway.stop(30)
+    try:
+        expect(operator.board("notice")).to_contain_text("Out of reach.")
+        expect(operator.board("fleet").locator("tbody tr")).to_have_count(1)
+    finally:
+        darkroom.start(darkroom.gateway)
+    expect(operator.board("notice")).to_be_empty()

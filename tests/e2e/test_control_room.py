@@ -124,7 +124,7 @@ def test_a_job_that_was_set_aside_is_sent_again_and_drawn(
         operator.press(f"Send job {job_id} again")
 
         expect(row).to_contain_text("sent again as")
-        expect(operator.board("queue")).to_contain_text("somebody")
+        expect(operator.board("queue")).to_contain_text(owner.me().tenant)
         assert SECRET not in operator.page.content()
         operator.press(f"Resume worker {worker.id}")
         (again,) = (job for job in owner.jobs().data if job.retry_of == job_id)

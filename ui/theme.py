@@ -58,6 +58,7 @@ def darkroom_theme() -> Base:
         button_cancel_background_fill_dark="*neutral_800",
         button_cancel_background_fill_hover_dark="*neutral_700",
         button_cancel_text_color_dark="*neutral_100",
+        button_cancel_text_color_hover_dark="*neutral_100",
         slider_color_dark="*primary_500",
     )
     _unite(theme)

@@ -193,7 +193,7 @@ class Ask:
         card = seen.card
         return self.show_problems({}) if card is None else self._problems_of(_form(values), card)
 
-    def _on_restore(self, seen: Seen, *values: object, event: gr.EventData) -> Updates:
+    def _on_restore(self, event: gr.EventData, seen: Seen, *values: object) -> Updates:
         card = seen.card
         if card is None or event.restored is None:
             message = event.problem or "There is no model yet that could take the settings."

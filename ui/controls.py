@@ -41,7 +41,12 @@ mark();
 
 RADIOS_JS: Final = """
 const join = () => {
-  for (const group of document.querySelectorAll("fieldset[id]")) {
+  for (const group of document.querySelectorAll("fieldset[id]:has(input[type=radio])")) {
+    const label = group.querySelector("[data-testid=block-info]");
+    if (label && group.getAttribute("aria-label") !== label.textContent) {
+      group.setAttribute("role", "radiogroup");
+      group.setAttribute("aria-label", label.textContent);
+    }
     for (const input of group.querySelectorAll("input[type=radio]")) {
       if (input.name !== group.id) input.name = group.id;
     }
@@ -50,7 +55,8 @@ const join = () => {
 new MutationObserver(join).observe(document.body, { childList: true, subtree: true });
 join();
 """
-"""Gradio 6.31 names each radio differently: arrow keys would not move among them, and each is read as 1 of 1."""
+"""Gradio 6.31 names each radio differently, and their group not at all: arrow keys would not move among them, and each
+would be read as 1 of 1 of nothing."""
 
 
 def slot(field: str) -> gr.HTML:

@@ -78,10 +78,10 @@ class TextReader:
 
         Raises ValueError if the installed library can't read it: another version wrote it.
         """
-        self.window, written = vocabulary.unpack()
-        """Tokens that an encoder takes at once, without markers: 75."""
         self._tokenizers: list[Tokenizer] = []
         try:
+            self.window, written = vocabulary.unpack()
+            """Tokens that an encoder takes at once, without markers: 75."""
             for one in written:
                 tokenizer = Tokenizer.from_str(one.text)
                 if one.shares is not None:

@@ -66,7 +66,14 @@ def test_tokenizers_of_different_words_keep_their_own(tokenizers: list[CLIPToken
     assert (len(first.ids), second.ids) == (2, (2, 2))
 
 
-def test_what_the_library_cannot_read_is_told() -> None:
-    unknown = Vocabulary.pack([{"model": {"type": "Of next year"}, "added_tokens": []}], window=75)
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        Vocabulary.pack([{"model": {"type": "Of next year"}, "added_tokens": []}], window=75),
+        Vocabulary("cut-short", b"x\x9c"),
+    ],
+    ids=["of another version", "cut short"],
+)
+def test_what_the_library_cannot_read_is_told(unknown: Vocabulary) -> None:
     with pytest.raises(ValueError, match=unknown.digest):
         TextReader(unknown)

@@ -37,6 +37,9 @@ if (props.value) window.darkroom.apply(props.value);
 
 DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
 
+PROMPT_JS: Final = "(draft) => draft?.prompt ?? ''"
+"""The browser's own prompt is back at once: who types before the first look is done is not interrupted."""
+
 SHOW_JS: Final = """() => {
   if (window.innerWidth > 900) return;
   const wrong = document.querySelector(".problem:not(:empty), .problems");
@@ -103,6 +106,7 @@ class Studio:
             "trigger_mode": "once",
             **QUIET,
         }
+        page.load(None, self._draft, self._ask.controls["prompt"], js=PROMPT_JS, **QUIET)
         page.load(**self._look)
         self._timer.tick(**self._look)
 
@@ -147,6 +151,7 @@ class Studio:
         updates: Updates = {}
         if view.card is not None and view.controls != seen.controls:
             updates |= self._ask.show(view.card, view.controls)
+            del updates[self._ask.controls["prompt"]]  # somebody may be typing
         for component, before, now in (
             (self._served, seen.served, view.served),
             (self._notices, seen.notices, view.notices),

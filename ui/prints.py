@@ -109,10 +109,10 @@ def _small(data: bytes, side: int) -> Image.Image:
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:
-    scale = _SMALLEST_CELL / picture.width
+    scale = min(_SMALLEST_CELL / picture.width, _CELL / picture.height)
     if scale <= 1:
         return picture
-    return picture.resize((_SMALLEST_CELL, round(scale * picture.height)), Image.Resampling.LANCZOS)
+    return picture.resize((round(scale * picture.width), round(scale * picture.height)), Image.Resampling.LANCZOS)
 
 
 def _webp(picture: Image.Image) -> bytes:

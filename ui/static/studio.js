@@ -105,8 +105,12 @@ window.darkroom = {
 	waiting: [],
 	connect: (_element, itsTrigger) => {
 		trigger = itsTrigger;
+		for (const [, [news]] of window.darkroom.waiting.splice(0)) apply(news);
 	},
-	apply,
+	apply: (news) => {
+		if (document.getElementById("feed")) apply(news);
+		else window.darkroom.waiting.push(["apply", [news]]); // the feed is still to be placed
+	},
 	restore: (fields) => {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: fields }));
 	},

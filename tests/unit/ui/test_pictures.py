@@ -105,7 +105,7 @@ def test_a_contact_sheet_has_every_picture_of_the_job(browser: TestClient, drawn
     assert f"darkroom-{drawn.id}-sheet.png" in answer.headers["Content-Disposition"]
 
 
-@pytest.mark.parametrize(("count", "size"), [(8, (64, 64)), (4, (600, 1000)), (3, (1000, 600)), (1, (64, 640))])
+@pytest.mark.parametrize(("count", "size"), [(8, (64, 64)), (4, (600, 1000)), (3, (1000, 600)), (1, (64, 128))])
 def test_a_contact_sheet_is_whole_for_any_number_and_shape(count: int, size: tuple[int, int]) -> None:
     sheet = opened(contact_sheet([Frame(painted("lime", size), 2**32 - 1)] * count, "a word " * 300)).convert("RGB")
 

@@ -17,6 +17,8 @@ THUMBNAIL_SIDE: Final = 512
 _THUMBNAIL_QUALITY: Final = 82
 
 _CELL: Final = 512
+_SMALLEST_CELL: Final = 256
+"""Smaller pictures are enlarged: a seed has to fit below each."""
 _GAP: Final = 28
 _MARGIN: Final = 40
 _SEED_PX: Final = 22
@@ -47,7 +49,7 @@ def contact_sheet(frames: Sequence[Frame], prompt: str) -> bytes:
 
     The font is the one that Pillow brings, without scripts other than Latin: their letters show as boxes.
     """
-    prints = [_small(frame.data, _CELL) for frame in frames]
+    prints = [_enlarged(_small(frame.data, _CELL)) for frame in frames]
     width, height = prints[0].size
     columns = _columns(len(prints), width / height)
     rows = ceil(len(prints) / columns)
@@ -106,6 +108,13 @@ def _small(data: bytes, side: int) -> Image.Image:
     return small
 
 
+def _enlarged(picture: Image.Image) -> Image.Image:
+    scale = min(_SMALLEST_CELL / picture.width, _CELL / picture.height)
+    if scale <= 1:
+        return picture
+    return picture.resize((round(scale * picture.width), round(scale * picture.height)), Image.Resampling.LANCZOS)
+
+
 def _webp(picture: Image.Image) -> bytes:
     written = BytesIO()
     picture.save(written, "WEBP", quality=_THUMBNAIL_QUALITY)
@@ -120,7 +129,7 @@ def _columns(count: int, ratio: float) -> int:
         shape = columns * ratio / rows
         return columns * rows - count, max(shape, 1 / shape)
 
-    return min(range(1, count + 1), key=lambda columns: (sum(badness(columns)), columns))
+    return min(range(1, count + 1), key=lambda columns: (sum(badness(columns)), -columns))
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

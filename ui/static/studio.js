@@ -123,9 +123,11 @@ window.darkroom = {
 	waiting: [],
 	connect: (_element, itsTrigger) => {
 		trigger = itsTrigger;
+		for (const [, [news]] of window.darkroom.waiting.splice(0)) window.darkroom.apply(news);
 	},
 	apply: (news) => {
-		if (isNext(news)) apply(news);
+		if (!document.getElementById("feed")) window.darkroom.waiting.push(["apply", [news]]); // the feed is still to be placed
+		else if (isNext(news)) apply(news);
 		else tell({ do: "resend" }); // something got lost or overtaken on the way
 	},
 	restore: (settings) => {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from starlette.testclient import TestClient
@@ -115,7 +117,22 @@ class TestPage:
             main()
 
 
+PAGE_CSS: Final = Path(__file__).parents[3] / "ui" / "page.css"
+
+
+def palette(selector: str) -> dict[str, str]:
+    """Read the colours that `page.css` gives under a selector."""
+    found = re.search(rf"^{re.escape(selector)} {{(.*?)^}}", PAGE_CSS.read_text(), re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{3,6});", found[1]))
+
+
+NIGHT: Final = palette(":root")
+DAY: Final = NIGHT | palette(":root.light")
+
+
 class TestTheme:
+    @pytest.mark.parametrize("colours", [NIGHT, DAY], ids=["darkroom", "daylight"])
     @pytest.mark.parametrize(
         ("text", "ground"),
         [
@@ -132,23 +149,45 @@ class TestTheme:
             ("neutral_400", "neutral_800"),
             ("primary_300", "neutral_900"),
             ("neutral_100", "primary_950"),
+            ("neutral_300", "neutral_900"),
+            ("neutral_50", "neutral_800"),
+            ("var(--film-words)", "var(--film)"),
+            ("var(--film-edge)", "var(--film)"),
+            ("var(--on-glow)", "var(--glow-600)"),
         ],
     )
-    def test_text_stands_out_as_wcag_aa_asks(self, text: str, ground: str) -> None:
-        lighter, darker = sorted((luminance(colour(text)), luminance(colour(ground))), reverse=True)
+    def test_text_stands_out_as_wcag_aa_asks(self, text: str, ground: str, colours: dict[str, str]) -> None:
+        assert contrast(colour(text, colours), colour(ground, colours)) >= 4.5
 
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+    @pytest.mark.parametrize("colours", [NIGHT, DAY], ids=["darkroom", "daylight"])
+    @pytest.mark.parametrize("edge", ["var(--tone-600)", "var(--glow-300)"])
+    def test_edges_of_fields_and_focus_stand_out(self, edge: str, colours: dict[str, str]) -> None:
+        assert contrast(colour(edge, colours), colour("neutral_900", colours)) >= 3
 
-    def test_is_dark_whatever_the_browser_prefers(self) -> None:
+    def test_both_palettes_have_every_colour_of_the_ramps(self) -> None:
+        ramps = {name for name in NIGHT if name.startswith(("tone-", "glow-"))}
+
+        assert len(ramps) == 22
+        assert ramps <= palette(":root.light").keys()
+
+    def test_has_one_set_of_rules_whatever_the_browser_prefers(self) -> None:
         assert not [name for name in vars(darkroom_theme()) if name.endswith("_dark")]
 
 
-def colour(name: str) -> str:
-    """Follow the theme's references (`*neutral_900`) to a colour."""
-    value = str(getattr(darkroom_theme(), name))
+def colour(name: str, colours: dict[str, str]) -> str:
+    """Follow the theme's references (`*neutral_900`), and then the palette's, to a colour."""
+    value = name if name.startswith("var(") else str(getattr(darkroom_theme(), name))
     while value.startswith("*"):
         value = str(getattr(darkroom_theme(), value[1:]))
-    return {"white": "#ffffff"}.get(value, value)
+    if found := re.match(r"var\(--([a-z0-9-]+)", value):
+        value = colours[found[1]]
+    return f"#{''.join(2 * digit for digit in value[1:])}" if len(value) == len("#fff") else value
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def luminance(hexadecimal: str) -> float:

@@ -17,7 +17,7 @@ from shared.jobs import new_job_id
 from tests.integration.serving import Hand
 from ui import assets
 from ui.pictures import picture_routes
-from ui.prints import THUMBNAIL_SIDE, Shelf
+from ui.prints import THUMBNAIL_SIDE, Frame, Shelf, contact_sheet
 
 
 def painted(colour: str, size: tuple[int, int] = (1200, 800)) -> bytes:
@@ -103,6 +103,15 @@ def test_a_contact_sheet_has_every_picture_of_the_job(browser: TestClient, drawn
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
     assert {(255, 0, 0), (0, 0, 255)} <= colours
     assert f"darkroom-{drawn.id}-sheet.png" in answer.headers["Content-Disposition"]
+
+
+@pytest.mark.parametrize(("count", "size"), [(8, (64, 64)), (4, (600, 1000)), (3, (1000, 600)), (1, (64, 128))])
+def test_a_contact_sheet_is_whole_for_any_number_and_shape(count: int, size: tuple[int, int]) -> None:
+    sheet = opened(contact_sheet([Frame(painted("lime", size), 2**32 - 1)] * count, "a word " * 300)).convert("RGB")
+
+    width, height = sheet.size
+    assert 1 / 3 < width / height < 3
+    assert sheet.getpixel((width - 1, height - 1)) == sheet.getpixel((0, 0)), "a margin all around"
 
 
 def test_there_is_no_contact_sheet_without_pictures(browser: TestClient, hand: Hand, client: Client) -> None:

@@ -125,7 +125,7 @@ class Ask:
             [_left(control) for control in self.controls.values()],
             self._on_check,
             [seen, *self.inputs],
-            [*self._slots.values(), self._more],
+            list(self._slots.values()),
             trigger_mode="always_last",
             **quick,
         )
@@ -196,7 +196,9 @@ class Ask:
 
     def _on_check(self, seen: Seen, *values: object) -> Updates:
         card = seen.card
-        return self.show_problems({}) if card is None else self._problems_of(_form(values), card)
+        updates = self.show_problems({}) if card is None else self._problems_of(_form(values), card)
+        updates.pop(self._more, None)  # whoever left a control sees it; a page that opens is half filled for a moment
+        return updates
 
     def _on_restore(self, event: gr.EventData, seen: Seen, *values: object) -> Updates:
         card = seen.card

@@ -75,7 +75,7 @@ class Ask:
     @property
     def outputs(self) -> list[Any]:
         """Everything that `show` and `show_problems` may change."""
-        return [*self.inputs, *self._slots.values(), self._shapes, self._more, self._sides, *self._notes.values()]
+        return [*self.inputs, *self._slots.values(), self._shapes, self._more, *self._notes.values()]
 
     def place_words(self) -> None:
         """Place the texts and the style."""
@@ -123,18 +123,23 @@ class Ask:
             [_left(control) for control in self.controls.values()],
             self._on_check,
             [seen, *self.inputs],
-            [*self._slots.values(), self._more],
+            list(self._slots.values()),
             trigger_mode="always_last",
             **quick,
         )
         self._restore.upload(self._on_restore, [seen, *self.inputs], [*self.outputs, self._restored, seen], **quick)
 
-    def show(self, card: ModelBody, shown: Mapping[str, Control]) -> Updates:
-        """Say to Gradio what the controls show, and may show."""
+    def show(self, card: ModelBody, shown: Mapping[str, Control], *, is_same_card: bool = False) -> Updates:
+        """Say to Gradio what the controls show, and may show.
+
+        For the same card as before nothing appears or goes: Gradio 6.31 would close "More" at that.
+        """
         updates: Updates = {self.controls[field]: _update(control) for field, control in shown.items()}
+        if not is_same_card:
+            for field, control in shown.items():
+                updates[self.controls[field]]["visible"] = control.is_offered
         updates[self._shapes] = shapes_style(card)
         updates[self.controls["exact"]]["info"] = exact_words(card)
-        updates[self._sides] = gr.update(visible=bool(shown["exact"].value))
         for field, note in self._notes.items():
             updates[note] = self._note(field, card, shown[field].value)
         return updates
@@ -189,7 +194,9 @@ class Ask:
 
     def _on_check(self, seen: Seen, *values: object) -> Updates:
         card = seen.card
-        return self.show_problems({}) if card is None else self._problems_of(_form(values), card)
+        updates = self.show_problems({}) if card is None else self._problems_of(_form(values), card)
+        updates.pop(self._more, None)  # whoever left a control sees it; a page that opens is half filled for a moment
+        return updates
 
     def _on_restore(self, event: gr.EventData, seen: Seen, *values: object) -> Updates:
         card = seen.card
@@ -201,7 +208,7 @@ class Ask:
             return {self._restored: _notes("alert", "The page could not read it.", ())}
         taken = fitted(restored, seen.models, card, _form(values), self._styles)
         return {
-            **self.show(taken.card, taken.controls),
+            **self.show(taken.card, taken.controls, is_same_card=taken.card.id == card.id),
             **self._problems_of({field: control.value for field, control in taken.controls.items()}, taken.card),
             self._restored: _notes("status", "The picture's settings are in the form.", taken.notes),
             self._seen: seen if taken.card.id == card.id else self._with_fitted(seen, taken),
@@ -237,7 +244,7 @@ def _left(control: controls.Widget) -> Any:  # noqa: ANN401 Gradio's events have
 
 def _update(control: Control) -> dict[str, Any]:
     """Say to Gradio what a control shows, and within which bounds."""
-    update: dict[str, Any] = gr.update(value=control.value, visible=control.is_offered)
+    update: dict[str, Any] = gr.update(value=control.value)
     if control.choices is not None:
         update["choices"] = list(control.choices)
     if control.maximum is not None:

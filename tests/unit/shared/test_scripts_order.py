@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from shared import scripts
-from shared.jobs import Hold, Job, JobStatus
+from shared.jobs import Hold, Job, JobStatus, Tenant
 from shared.lanes import Lane
 from tests.desk import MODEL, OTHER, TENANT, TERMS, Desk, claim_call
 
@@ -235,3 +235,14 @@ def test_three_thousand_jobs_of_the_same_tag_have_exact_places_in_their_lane(des
         now = desk.read(jobs[at])
         assert (now.position, now.ahead_ms) == (at, at * 1000)
     assert desk(scripts.outlook(MODEL)).waiting[Lane.INTERACTIVE].jobs == 3000
+
+
+def test_the_work_ahead_is_told_exactly_near_and_far(desk: Desk) -> None:
+    tenants = [Tenant(f"t{number}") for number in range(3)]
+    jobs = [desk.submit(tenant=tenants[n % 3], work_ms=1000 + n, steps=1 + n % 40) for n in range(120)]
+    line = sorted(map(desk.read, jobs), key=lambda job: job.position or 0)
+    assert [job.position for job in line] == list(range(120))
+    ahead_ms = 0
+    for job in line:
+        assert (job.ahead_jobs, job.ahead_ms) == (job.position, ahead_ms)
+        ahead_ms += job.work_ms

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp
 
 import api.errors
 from api.access import Access
@@ -34,6 +37,7 @@ from api.routes import (
     models,
     openai_images,
     operators,
+    tokens,
     webhooks,
 )
 from api.shortcut import Shortcut
@@ -42,8 +46,10 @@ from api.storage import Storage
 from api.streams import Streams
 from api.together import Together
 from api.upkeep import Unanswered, Upkeep, Waker
+from api.vocabularies import Vocabularies
 from shared.broker import WakeUps
 from shared.connection import connect_async
+from shared.contract import TokensRequest
 from shared.events import EVENTS
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
@@ -56,6 +62,19 @@ Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch it
 has the same body (`application/problem+json`) with a stable `code`; a wrong request is told all that is
 wrong with it at once. `503` and `429` come with `Retry-After`, and nothing was accepted.
 """
+
+
+class Application(FastAPI):
+    """FastAPI with the edge and the short way around its own layers, which only the rest has to pass."""
+
+    def __init__(self, *, edge: Callable[[ASGIApp], ASGIApp], **said: Any) -> None:  # noqa: ANN401 (FastAPI's own)
+        super().__init__(**said)
+        self._edge = edge
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put them around all layers but the outermost, whose work the edge does: to answer what nobody else could."""
+        outermost = cast("ServerErrorMiddleware", super().build_middleware_stack())
+        return self._edge(Shortcut(outermost.app))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -86,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
             Rates(redis),
             Stays(settings, access),
             together,
+            Vocabularies(together),
         )
         rounds = Upkeep(
             settings,
@@ -111,7 +131,8 @@ def create_app(settings: Settings) -> FastAPI:
             store.close()
             await redis.aclose()
 
-    app = FastAPI(
+    app = Application(
+        edge=partial(Edge, loopback_only=settings.api_host in LOOPBACK, origins=settings.allowed_origins),
         title="Darkroom",
         summary="Text to image, on your own machines.",
         description=DESCRIPTION,
@@ -124,18 +145,24 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(Shortcut)
-    app.add_middleware(Edge, loopback_only=settings.api_host in LOOPBACK, origins=settings.allowed_origins)
     api.errors.install(app)
     # The size on the routes, inside of Edge: around the application its answer would be no Problem.
     app.include_router(health.router, max_body_size=MAX_BODY_BYTES)
-    ours = (jobs, events, images, models, webhooks, operators, keys)
+    ours = (jobs, events, images, models, tokens, webhooks, operators, keys)
     dialects = (openai_images, automatic1111, generate_image)
     for routes in (*ours, *dialects):
         # Whoever asks passes here, so that no route forgets to look.
         app.include_router(routes.router, max_body_size=MAX_BODY_BYTES, dependencies=[Depends(principal)])
     app.include_router(batches.router, max_body_size=MAX_BATCH_BYTES, dependencies=[Depends(principal)])
-    asked = (WebhookRequest, WebhookChange, ImagesRequest, Txt2ImgRequest, OptionsRequest, generate_image.TextRequest)
+    asked = (
+        TokensRequest,
+        WebhookRequest,
+        WebhookChange,
+        ImagesRequest,
+        Txt2ImgRequest,
+        OptionsRequest,
+        generate_image.TextRequest,
+    )
     told = (*EVENTS.values(), *OPENAI_EVENTS.values())
     app.openapi = document(app, asked, told, EXAMPLES)
     return app

@@ -25,6 +25,7 @@ from api.streams import Streams
 from api.terms import rate_of
 from api.together import Together
 from api.upkeep import Unanswered, Waker
+from api.vocabularies import Vocabularies
 from shared.access import VISITOR_PATTERN, Scope
 from shared.call import Call
 from shared.contract import IDEMPOTENCY_KEY, KEY_PATTERN, VISITOR, checked_key
@@ -59,6 +60,7 @@ class Gateway:
     rates: Rates
     stays: Stays
     together: Together
+    vocabularies: Vocabularies
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""

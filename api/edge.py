@@ -82,6 +82,7 @@ _REFUSED: Final = 400
 _ON_EACH: Final = tuple(
     (name.lower().encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "Cache-Control": "no-store"}.items()
 )
+_NAMED_ON_EACH: Final = frozenset(name for name, _ in _ON_EACH)
 
 
 class Edge:
@@ -210,11 +211,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            said = list(message["headers"])
-            names = {name for name, _ in said}
-            said += (header for header in _ON_EACH if header[0] not in names)
-            said.append((b"x-request-id", self.request_id.encode()))
-            message["headers"] = said
+            said = message["headers"]
+            own = _NAMED_ON_EACH.intersection([name for name, _ in said])
+            each = [header for header in _ON_EACH if header[0] not in own] if own else _ON_EACH
+            message["headers"] = [*said, *each, (b"x-request-id", self.request_id.encode())]
             if self._exchange.headers or self._varies:
                 headers = MutableHeaders(scope=message)
                 headers.update(self._exchange.headers)

@@ -42,6 +42,7 @@ from shared.errors import (
     ModelNotFound,
     NoModel,
     NotRetryable,
+    NoVocabulary,
     OutOfMemory,
     QueueFull,
     QueueUnavailable,
@@ -85,6 +86,7 @@ STATUSES: Final[Mapping[type[DarkroomError], HTTPStatus]] = {
     QueueUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     NoModel: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoVocabulary: HTTPStatus.SERVICE_UNAVAILABLE,
     # Of the dialects alone.
     ModelNotFound: HTTPStatus.NOT_FOUND,
     GatewayStopping: HTTPStatus.SERVICE_UNAVAILABLE,

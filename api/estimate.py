@@ -27,8 +27,6 @@ DELIVERY_MS: Final = 60.0
 LEAST_BULK_SHARE: Final = 0.01
 """What an operator can set."""
 BOTH: Final = tuple(Lane)
-MOST_DEALT: Final = 64
-"""Of the jobs ahead, so many are dealt out to the workers one by one; those before them fill all alike."""
 
 # Measured by bench/estimate.py: where four of five ends fall, relative to the estimate.
 BELOW: Final = 0.15
@@ -202,22 +200,26 @@ def _left_ms(work: RunningWork, pace: float) -> float:
     return _remaining_ms(work.work_ms * pace, work.step, work.steps, work.elapsed_ms)
 
 
-def _next_free(free: Iterable[tuple[float, float]], jobs: int, ahead_ms: float) -> tuple[float, float]:
+def _next_free(free: Sequence[tuple[float, float]], jobs: int, ahead_ms: float) -> tuple[float, float]:
     """When a worker is free for the job behind `jobs` others, and that worker's pace.
 
     `free` has for each worker when it is free, and its pace. Each of the others goes to the worker that is free first,
     as they will; they are taken to be alike.
     """
-    dealt = min(jobs, MOST_DEALT)
-    level = _filled_to(free, ahead_ms * (jobs - dealt) / jobs if jobs else 0.0)
-    line = [(max(at, level), pace) for at, pace in free]
-    if len(line) == 1:
-        at, pace = line[0]
-        return at + dealt * (ahead_ms / jobs if jobs else 0.0) * pace, pace
+    if not ahead_ms:
+        return min(free)
+    each_ms = ahead_ms / jobs
+    line = list(free)
+    if jobs > len(free):  # what would fill all alike has surely begun by then; the rest is dealt one by one
+        level = _filled_to(free, each_ms * (jobs - len(free)))
+        for number, (at, pace) in enumerate(free):
+            begun = max(0, math.ceil((level - at) / (each_ms * pace)))
+            line[number] = (at + begun * each_ms * pace, pace)
+            jobs -= begun
     heapq.heapify(line)
-    for _ in range(dealt):
+    for _ in range(jobs):
         at, pace = line[0]
-        heapq.heapreplace(line, (at + ahead_ms / jobs * pace, pace))
+        heapq.heapreplace(line, (at + each_ms * pace, pace))
     return line[0]
 
 

@@ -34,6 +34,7 @@ from shared.contract import (
     Reason,
     Speed,
     TimeLeft,
+    TokensBody,
     job_body,
 )
 from shared.generation import AspectRatio, Defaults, GenerationParams, OutputFormat, Preset, Scheduler, Size
@@ -92,6 +93,11 @@ _PARAMS: Final = GenerationParams(
     deterministic=True,
 )
 
+_READING: Final = Reading(
+    prompt=TextReading(tokens=8, window=75, windows=1, weights=(WeightedPassage(text="lighthouse", weight=1.2),)),
+    negative_prompt=TextReading(tokens=3, window=75, windows=1),
+)
+
 _ENDED: Final = Job(
     id=JobId("5r0z9k2m4c7q8x1t6w3v0h2j9n"),
     tenant=Tenant("local"),
@@ -121,10 +127,7 @@ _ENDED: Final = Job(
     warnings=(),
     error=None,
     position=None,
-    reading=Reading(
-        prompt=TextReading(tokens=10, window=75, windows=1, weights=(WeightedPassage(text="lighthouse", weight=1.2),)),
-        negative_prompt=TextReading(tokens=3, window=75, windows=1),
-    ),
+    reading=_READING,
 )
 
 _TUNING: Final = TuningInEffect(
@@ -311,6 +314,7 @@ EXAMPLES: Final[Mapping[type[BaseModel], BaseModel]] = {
             ),
         )
     ),
+    TokensBody: TokensBody(model=_MODEL, max_windows=4, reading=_READING, warnings=()),
     WorkerList: WorkerList(mode="work", data=(_WORKER,)),
     WorkerBody: _WORKER,
     QueueBody: QueueBody(

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar, final
 from redis.asyncio import Redis
 
 from api.estimate import Forecast
-from api.reasons import reason
+from api.reasons import Reasons
 from shared.connection import run_async
 from shared.contract import JobBody, Reason, TimeLeft, job_body
 from shared.errors import QueueUnavailable
@@ -77,6 +77,16 @@ class Prospect:
 NO_PROSPECT: Final = Prospect()
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What two looks say of a model's jobs: worked out once for all who poll while they hold."""
+
+    ahead: Outlook
+    served: Fleet
+    reasons: Reasons
+    forecast: Forecast
+
+
 @final
 class Outlooks:
     """Looks at the fleet and at what lies ahead, for one event loop."""
@@ -85,8 +95,7 @@ class Outlooks:
         self._redis = redis
         self._fleet = self._look_at_fleet()
         self._outlooks: dict[str, _Look[Outlook]] = {}
-        self._forecasts: dict[str, tuple[Outlook, Fleet, Forecast]] = {}
-        """By model, with what each was made of."""
+        self._views: dict[str, _View] = {}
 
     async def fleet(self) -> Fleet:
         """Who works, as of at most `FRESH_S` ago. Raises QueueUnavailable."""
@@ -113,9 +122,8 @@ class Outlooks:
             except QueueUnavailable as error:
                 _logger.warning("a job is said without its outlook: %s", error)
                 return NO_PROSPECT
-        return Prospect(
-            reason(job, served), self._forecast(job.model, ahead, served).time_left(job, age_ms=look.age_ms)
-        )
+        view = self._view(job.model, ahead, served)
+        return Prospect(view.reasons.of(job), view.forecast.time_left(job, age_ms=look.age_ms))
 
     async def body(self, job: Job) -> JobBody:
         """Say a job with its prospect."""
@@ -127,11 +135,11 @@ class Outlooks:
         """Say jobs, in their order."""
         return tuple([await self.body(job) for job in jobs])
 
-    def _forecast(self, model: str, ahead: Outlook, served: Fleet) -> Forecast:
-        made = self._forecasts.get(model)
-        if made is None or made[0] is not ahead or made[1] is not served:
-            made = self._forecasts[model] = (ahead, served, Forecast(ahead, served, model))
-        return made[2]
+    def _view(self, model: str, ahead: Outlook, served: Fleet) -> _View:
+        made = self._views.get(model)
+        if made is None or made.ahead is not ahead or made.served is not served:
+            made = self._views[model] = _View(ahead, served, Reasons(served, model), Forecast(ahead, served, model))
+        return made
 
     def _look_at_fleet(self) -> _Look[Fleet]:
         return _Look(lambda: run_async(self._redis, fleet()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
 from shared.contract import Reason
 from shared.jobs import Hold, Job, JobStatus
@@ -12,26 +12,43 @@ MANY_DEATHS: Final = 2
 """Workers that died within ten minutes: from so many on, the next one will probably die too."""
 
 
-def reason(job: Job, fleet: Fleet) -> Reason | None:
-    """Say what keeps a job from beginning; None unless it waits.
+@final
+class Reasons:
+    """Why a model's jobs wait, as a look at the fleet has it: what holds up all of them is worked out once."""
 
-    What holds up everybody comes first: as long as nothing is drawn, a place in the queue explains nothing. A joined
-    job shares that as long as the other one waits too.
-    """
-    if job.status is not JobStatus.QUEUED:
-        return None
-    if job.hold is Hold.JOINED and job.position is None:
-        return Reason(code="joined", message="Another job of yours is drawing the same pictures: this one gets them.")
-    return _of_fleet(job, fleet) or _of_queue(job)
+    def __init__(self, fleet: Fleet, model: str) -> None:
+        self._of_all = _of_fleet(fleet, model)
+
+    def of(self, job: Job) -> Reason | None:
+        """Say what keeps a job from beginning; None unless it waits.
+
+        What holds up everybody comes first: as long as nothing is drawn, a place in the queue explains nothing. A
+        joined job shares that as long as the other one waits too.
+        """
+        if job.status is not JobStatus.QUEUED:
+            return None
+        if job.hold is Hold.JOINED and job.position is None:
+            return Reason(
+                code="joined", message="Another job of yours is drawing the same pictures: this one gets them."
+            )
+        if self._of_all is None:
+            return _of_queue(job)
+        if job.lost_workers and self._of_all.code in _MISSING:
+            some = "worker that drew it has" if len(job.lost_workers) == 1 else "workers that drew it have"
+            return _failing(f"The {some} died")
+        return self._of_all
 
 
-def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
+_MISSING: Final = frozenset({"no_worker", "warming"})
+
+
+def _of_fleet(fleet: Fleet, model: str) -> Reason | None:
     if fleet.mode is not Mode.WORK:
         return Reason(
             code="paused",
             message="The operators have paused the queue. The job keeps its place until they resume it.",
         )
-    living = [worker for worker in fleet.workers if worker.model == job.model and worker.state != "draining"]
+    living = [worker for worker in fleet.workers if worker.model == model and worker.state != "draining"]
     willing = [worker for worker in living if fleet.mode_of(worker.id) is Mode.WORK]
     if living and not willing:
         return Reason(
@@ -40,7 +57,7 @@ def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
         )
     ready = [worker for worker in willing if worker.state == "ready"]
     if not ready:
-        return _of_missing_workers(job, fleet, warming=bool(willing))
+        return _of_missing_workers(fleet.lost.get(model, 0), warming=bool(willing))
     if all(worker.store_away for worker in ready):
         return Reason(
             code="store_away",
@@ -50,25 +67,22 @@ def _of_fleet(job: Job, fleet: Fleet) -> Reason | None:
     return None
 
 
-def _of_missing_workers(job: Job, fleet: Fleet, *, warming: bool) -> Reason:
-    deaths = fleet.lost.get(job.model, 0)
-    if deaths >= MANY_DEATHS or job.lost_workers:
-        if deaths >= MANY_DEATHS:
-            said = f"{deaths} workers of this model have died within ten minutes"
-        else:
-            said = (
-                f"The {'worker that drew it has' if len(job.lost_workers) == 1 else 'workers that drew it have'} died"
-            )
-        return Reason(
-            code="workers_failing",
-            message=f"{said}, and none is ready. The workers' logs tell the operators why. "
-            "It begins once a worker is ready, or cancel it.",
-        )
+def _of_missing_workers(deaths: int, *, warming: bool) -> Reason:
+    if deaths >= MANY_DEATHS:
+        return _failing(f"{deaths} workers of this model have died within ten minutes")
     if warming:
         return Reason(code="warming", message="A worker is loading the model: it begins when that is done.")
     return Reason(
         code="no_worker",
         message="No worker for this model is running. It begins once the operators have started one.",
+    )
+
+
+def _failing(said: str) -> Reason:
+    return Reason(
+        code="workers_failing",
+        message=f"{said}, and none is ready. The workers' logs tell the operators why. "
+        "It begins once a worker is ready, or cancel it.",
     )
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -73,7 +74,7 @@ def _way(scope: Scope, headers: Headers) -> Way | None:
 async def _read(job_id: JobId, gateway: Gateway, headers: Headers, _request: Request) -> Response:
     tenant = (await _asker(gateway, headers)).require(access.Scope.READ)
     body = await gateway.outlooks.body(await gateway.read(job_id, tenant))
-    return Response(body.model_dump_json(), media_type=JSON)
+    return Response(to_json(body), media_type=JSON)
 
 
 async def _submit(gateway: Gateway, headers: Headers, request: Request) -> Response:
@@ -81,7 +82,7 @@ async def _submit(gateway: Gateway, headers: Headers, request: Request) -> Respo
     key = idempotency_key_in(_said(headers, IDEMPOTENCY_KEY))
     submitted = await accept_body(gateway, tenant, await read_json(request), key)
     body = await gateway.outlooks.body(submitted.job)
-    return Response(body.model_dump_json(), HTTPStatus.ACCEPTED, headers_of(submitted, body), JSON)
+    return Response(to_json(body), HTTPStatus.ACCEPTED, headers_of(submitted, body), JSON)
 
 
 async def _asker(gateway: Gateway, headers: Headers) -> Principal:

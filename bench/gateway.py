@@ -1,7 +1,8 @@
 """Requests a second: the gateway beside the least that FastAPI can answer, on the same machine in one run.
 
 Each is served by one process of uvicorn, and pressed by as many connections, in turn; a round that the machine's host
-disturbed is taken again.
+disturbed is taken again. Each round is printed as it comes. How fast the gateway could be at most is measured too: the
+same server with the same calls of Redis and nothing else (`bench.baselines.raw`).
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Speed:
     per_second: float
     cpu_us: float
     """Processor time of the answering process, an answer."""
+    valkey_us: float
+    """The same of Valkey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,11 @@ def polls(job_ids: Iterable[JobId]) -> tuple[str, ...]:
     return tuple(get(f"/v1/jobs/{job_id}") for job_id in job_ids)
 
 
+def raw_reads(job_ids: Iterable[JobId]) -> tuple[str, ...]:
+    """Word reads of these jobs by the server that does nothing else."""
+    return tuple(get(f"/read/{job_id}") for job_id in job_ids)
+
+
 def post(path: str) -> str:
     """Word a request for a picture for the wire, each with another prompt."""
     body = json.dumps({"prompt": "a lighthouse in a storm, oil painting {n}", "num_inference_steps": 25})
@@ -137,6 +145,9 @@ def main(folder: Path, scale: Scale) -> None:
         redis_url = site.settings.redis_url.get_secret_value()
         hello = site.start(("-m", "bench.baselines.hello", str(port), redis_url), "Uvicorn running on").pid or 0
         bare = f"http://127.0.0.1:{port}"
+        raw_port = free_port()
+        raw = site.start(("-m", "bench.baselines.raw", str(raw_port)), "Uvicorn running on").pid or 0
+        least = f"http://127.0.0.1:{raw_port}"
         site.environment.update({"DARKROOM_MAX_WAITING": "10000000", "DARKROOM_MAX_TENANT_WAITING": "10000000"})
         gateway = site.gateway()
         pid = site.gateway_process.pid or 0
@@ -161,6 +172,10 @@ def main(folder: Path, scale: Scale) -> None:
             "hello": Asked(bare, (get("/"),), hello),
             "hello, one key of Redis": Asked(bare, (get("/one-key"),), hello),
             "hello, one task of Celery": Asked(bare, (post("/one-task"),), hello),
+            "raw": Asked(least, (get("/"),), raw),
+            "raw, one read of a waiting job": Asked(least, raw_reads(queued), raw),
+            "raw, one read of a running job": Asked(least, raw_reads(running), raw),
+            "raw, one submit": Asked(least, (post("/submit"),), raw),
             "alive": Asked(gateway, (get("/healthz"),), pid),
             "status, waiting": Asked(gateway, polls(queued), pid),
             "status, running": Asked(gateway, polls(running), pid),
@@ -169,30 +184,43 @@ def main(folder: Path, scale: Scale) -> None:
         }
         for one in asked.values():
             press.press(one.url, one.requests, 0.5)
-        report(*measure(press, asked, scale))
+        valkey = psutil.Process(site.valkey.pid or 0)
+        report(*measure(press, asked, scale, valkey))
 
 
-def measure(press: Presser, asked: Mapping[str, Asked], scale: Scale) -> tuple[list[dict[str, Speed]], int]:
+def measure(
+    press: Presser, asked: Mapping[str, Asked], scale: Scale, valkey: psutil.Process
+) -> tuple[list[dict[str, Speed]], int]:
     """Press each in turn, round by round; what came of each, and how many rounds were disturbed and taken again."""
     rounds: list[dict[str, Speed]] = []
     disturbed = 0
     until = time.monotonic() + scale.rounds * len(asked) * scale.seconds + EXTRA_S
     while len(rounds) < scale.rounds:
         before = Stolen.now()
-        speeds = {name: speed_of(press, one, scale.seconds) for name, one in asked.items()}
-        if before.share_since() <= MOST_STOLEN or time.monotonic() > until:
+        speeds = {name: speed_of(press, one, scale.seconds, valkey) for name, one in asked.items()}
+        is_good = before.share_since() <= MOST_STOLEN or time.monotonic() > until
+        print(f"round {len(rounds) + 1}{'' if is_good else ', disturbed'}:", _in_short(speeds), flush=True)
+        if is_good:
             rounds.append(speeds)
         else:
             disturbed += 1
     return rounds, disturbed
 
 
-def speed_of(press: Presser, asked: Asked, seconds: float) -> Speed:
+def _in_short(speeds: Mapping[str, Speed]) -> str:
+    return "; ".join(f"{name} {speed.per_second:.0f}, {speed.cpu_us:.0f} us" for name, speed in speeds.items())
+
+
+def speed_of(press: Presser, asked: Asked, seconds: float, valkey: psutil.Process) -> Speed:
     """Press for so long."""
-    process = psutil.Process(asked.pid)
-    before = sum(process.cpu_times()[:2])
+    processes = (psutil.Process(asked.pid), valkey)
+    before = [sum(process.cpu_times()[:2]) for process in processes]
     pressed = press.press(asked.url, asked.requests, seconds)
-    return Speed(pressed.per_second, (sum(process.cpu_times()[:2]) - before) / pressed.answers * 1e6)
+    cpu_us, valkey_us = (
+        (sum(process.cpu_times()[:2]) - was) / pressed.answers * 1e6
+        for process, was in zip(processes, before, strict=True)
+    )
+    return Speed(pressed.per_second, cpu_us, valkey_us)
 
 
 def report(rounds: list[dict[str, Speed]], disturbed: int) -> None:
@@ -206,8 +234,11 @@ def report(rounds: list[dict[str, Speed]], disturbed: int) -> None:
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         rate = statistics.median(one[name].per_second for one in rounds)
         cpu = statistics.median(one[name].cpu_us for one in rounds)
-        rows.append((name, rate, cpu, ratio, spread, bar.judge(ratio) if bar else None))
+        valkey = statistics.median(one[name].valkey_us for one in rounds)
+        rows.append((name, rate, cpu, valkey, ratio, spread, bar.judge(ratio) if bar else None))
     print(
         f"\n{CONNECTIONS} connections, one process each, {len(rounds)} rounds, {disturbed} disturbed and taken again\n"
     )
-    print(markdown(("", "a second", "us of processor each", "of hello's rate", "rounds", "bar"), rows))
+    print(
+        markdown(("", "a second", "us of processor each", "and of Valkey's", "of hello's rate", "rounds", "bar"), rows)
+    )

@@ -80,6 +80,13 @@ def text(reply: Reply) -> str:
     return reply.decode()
 
 
+def blob(reply: Reply) -> bytes:
+    """Take a reply for bytes."""
+    if not isinstance(reply, bytes):
+        raise TypeError(f"bytes were expected, not {reply!r}")
+    return reply
+
+
 def number(reply: Reply) -> int:
     """Take a reply for an integer."""
     if not isinstance(reply, int):

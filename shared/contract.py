@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.errors import FieldError, InvalidRequest
-from shared.generation import GenerationParams, GenerationRequest, ModelCard, OutputFormat
+from shared.generation import MAX_PROMPT_CHARS, GenerationParams, GenerationRequest, ModelCard, OutputFormat
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Reading
 from shared.lanes import Lane
 from shared.tuning import TuningInEffect
@@ -247,6 +247,30 @@ class Readiness(Body):
 
     ready: bool
     checks: tuple[Check, ...]
+
+
+class TokensRequest(BaseModel):
+    """`POST /v1/tokens`: texts as a job would bring them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(max_length=MAX_PROMPT_CHARS)
+    negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
+    """Absent: it is not told of; the model's default isn't taken for it."""
+    model: str | None = Field(default=None, max_length=200)
+    """A model's id from `/v1/models`; absent: the one that is served."""
+
+
+class TokensBody(Body):
+    """How a model would read texts; a job with them says the same in `reading` and `warnings`."""
+
+    model: str
+    """Whose encoders read."""
+    max_windows: int
+    """As many windows of a text are read at most; what is beyond the last one is cut."""
+    reading: Reading
+    """`negative_prompt` is null if none was sent."""
+    warnings: tuple[JobWarning, ...]
 
 
 class FieldProblem(Body):

@@ -24,6 +24,7 @@
     │   ├── QueueUnavailable    queue_unavailable    Redis does not answer
     │   ├── StoreUnavailable    store_unavailable    the object store does not answer
     │   ├── NoModel             no_model             no worker has named its model yet
+    │   ├── NoVocabulary        no_vocabulary        no worker has told yet how the model reads texts
     │   └── GatewayStopping     gateway_stopping     the gateway stops and lets go of who waits for pictures
     ├── CheckpointUnavailable   checkpoint_unavailable   the worker can't have the model that it was told to serve
     ├── GatewayUnavailable      gateway_unavailable  the client can't reach the gateway
@@ -287,6 +288,19 @@ class NoModel(Unavailable):
 
     code = "no_model"
     retry_after_s = 5
+
+
+class NoVocabulary(Unavailable):
+    """No worker has told yet how this model reads texts. Jobs are taken all the same; try again once one is ready."""
+
+    code = "no_vocabulary"
+    retry_after_s = 5
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"No worker has told yet how {model} reads texts: the first one still loads it, or all are of an older "
+            "version. Jobs are taken all the same; try again once one is ready."
+        )
 
 
 class GatewayStopping(Unavailable):

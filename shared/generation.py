@@ -23,11 +23,11 @@ MIN_OUTPUT_SIDE: Final = 16
 MAX_SEED: Final = 2**32 - 1
 """Seeds are 32 bits, as AUTOMATIC1111 and most of its clients expect. Picture n uses `seed + n`."""
 
-SUBTLE_VARIATION: Final = 0.1
-"""A `variation_strength` at which a picture keeps its scene, and details change."""
+SUBTLE_VARIATION: Final = 0.15
+"""A `variation_strength` at which most pictures keep their composition and colors, and details change."""
 
-STRONG_VARIATION: Final = 0.35
-"""A `variation_strength` at which a picture is another one of the same kind."""
+STRONG_VARIATION: Final = 0.5
+"""A `variation_strength` at which most pictures have another composition, or other colors."""
 
 
 class Scheduler(StrEnum):

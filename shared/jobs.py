@@ -79,7 +79,10 @@ class JobStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """True once nothing can change the job any more."""
-        return self not in {JobStatus.QUEUED, JobStatus.RUNNING}
+        return self not in _UNDER_WAY
+
+
+_UNDER_WAY: Final = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 class Hold(StrEnum):
@@ -205,6 +208,11 @@ class NewJob:
     """End it so long after its submit, whether it waits or runs; None: never."""
     retry_of: JobId | None = None
     """The ended job that this one tries again."""
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps in all."""
+        return self.params.num_inference_steps * self.params.num_images
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     modes                         hash    worker id or * -> paused or drained; until the worker is gone
     idle:<model>                  zset    ms -> worker that found nothing to do; until it does, or is gone
     card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat
+    vocabulary:<model>            hash    digest and packed: what its texts are read by; as its card
     cards                         zset    last heartbeat in ms -> model; cleaned of lapsed cards when read
     worker:<id>                   string  a worker's state in JSON; until five heartbeats are missed
     workers                       zset    last heartbeat in ms -> worker id; ten minutes after it

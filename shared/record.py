@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from shared.batches import Batch, BatchId, BatchStatus
 from shared.call import Reply, items, number, text
 from shared.generation import GenerationParams
-from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, Reading, Tenant, WorkerId
+from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, NewJob, Reading, Tenant, WorkerId
 from shared.lanes import Lane
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -53,6 +53,43 @@ def job_of(reply: Reply) -> Job:
         may_reuse="result" in fields,
         reading=None if reading is None else Reading.model_validate_json(reading),
         lost_workers=tuple(WorkerId(fields[name]) for name in several if name.startswith("lost:")),
+        position=position_of(position),
+        ahead_jobs=number(ahead_jobs),
+        ahead_ms=number(ahead_ms),
+        hold=Hold(text(hold)) if hold else None,
+    )
+
+
+def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
+    """Read `{when, position, jobs ahead, their ms, hold or ''}` of a job that has just come into the queue.
+
+    The rest of its record is as it was sent, so this is the job that `job_of` would read.
+    """
+    at, position, ahead_jobs, ahead_ms, hold = reply
+    created_at_ms = number(at)
+    return Job(
+        id=new.id,
+        tenant=new.tenant,
+        model=new.model,
+        params=new.params,
+        metadata=new.metadata,
+        status=JobStatus.QUEUED,
+        version=1,
+        created_at_ms=created_at_ms,
+        started_at_ms=None,
+        completed_at_ms=None,
+        attempt=0,
+        worker=None,
+        step=0,
+        steps=new.steps,
+        images=(),
+        warnings=(),
+        error=None,
+        lane=new.lane,
+        work_ms=new.work_ms,
+        deadline_ms=None if new.cancel_after_s is None else created_at_ms + 1000 * new.cancel_after_s,
+        retry_of=new.retry_of,
+        may_reuse=may_reuse,
         position=position_of(position),
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),

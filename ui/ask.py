@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from shared.contract import ModelBody
 from shared.generation import MAX_SEED
 from ui import controls
-from ui.choices import PRESET_SETS, Control, description_of_preset, shapes_style, values_of_preset
+from ui.choices import PRESET_SETS, Control, description_of_preset, exact_words, shapes_style, values_of_preset
 from ui.fitting import Fitted, fitted
 from ui.form import FIELDS, Form, check
 from ui.restore import Restored
@@ -75,7 +75,7 @@ class Ask:
     @property
     def outputs(self) -> list[Any]:
         """Everything that `show` and `show_problems` may change."""
-        return [*self.inputs, *self._slots.values(), self._shapes, self._sides, *self._notes.values()]
+        return [*self.inputs, *self._slots.values(), self._shapes, self._more, self._sides, *self._notes.values()]
 
     def place_words(self) -> None:
         """Place the texts and the style."""
@@ -94,8 +94,10 @@ class Ask:
         self._place(controls.num_images(), "num_images")
         self._place(controls.preset(), "preset")
         self._notes["preset"] = controls.note("preset")
-        with gr.Accordion("More", open=False, elem_id="more"):
+        with gr.Accordion("More", open=False, elem_id="more") as self._more:
+            before = set(self._slots)
             self._place_more()
+        self._under_more = self._slots.keys() - before
 
     def place_restore(self) -> None:
         """Place where a picture's settings are asked for; it may be dropped anywhere on the page."""
@@ -121,7 +123,7 @@ class Ask:
             [_left(control) for control in self.controls.values()],
             self._on_check,
             [seen, *self.inputs],
-            list(self._slots.values()),
+            [*self._slots.values(), self._more],
             trigger_mode="always_last",
             **quick,
         )
@@ -131,17 +133,21 @@ class Ask:
         """Say to Gradio what the controls show, and may show."""
         updates: Updates = {self.controls[field]: _update(control) for field, control in shown.items()}
         updates[self._shapes] = shapes_style(card)
+        updates[self.controls["exact"]]["info"] = exact_words(card)
         updates[self._sides] = gr.update(visible=bool(shown["exact"].value))
         for field, note in self._notes.items():
             updates[note] = self._note(field, card, shown[field].value)
         return updates
 
     def show_problems(self, by_slot: Mapping[str, str]) -> Updates:
-        """Say under each control what is wrong with it, and nothing under the others."""
-        return {
+        """Say under each control what is wrong with it, and nothing under the others; none stays out of sight."""
+        updates: Updates = {
             slot: f'<p role="alert">{escape(by_slot[field])}</p>' if field in by_slot else ""
             for field, slot in self._slots.items()
         }
+        if by_slot.keys() & self._under_more:
+            updates[self._more] = gr.update(open=True)
+        return updates
 
     def _place(self, widgets: controls.Widgets, slot: str | None = None) -> None:
         self.controls |= widgets

@@ -225,9 +225,8 @@ def _finished(job: JobBody, image: ImageBody, ratio: str) -> str:
     which = _which(job, image.index)
     alt = escape(f"{which}: {prompt_of(job)}")
     tools = (
-        f'<button type="button" class="seed" data-do="copy-seed" title="Copy the seed"'
-        f' aria-label="Copy the seed of {which.lower()}: {image.seed}"><b aria-hidden="true">{image.index + 1}</b>'
-        f"<span>{image.seed}</span></button>"
+        f'<button type="button" class="seed" data-do="copy-seed" data-frame="{image.index + 1}" title="Copy the seed"'
+        f' aria-label="Copy the seed of {which.lower()}: {image.seed}"><span>{image.seed}</span></button>'
         f'<button type="button" class="icon icon-star" data-do="favourite" aria-pressed="false" title="Favourite"'
         f' aria-label="Favourite: {which.lower()}"></button>'
         f'<a class="icon icon-download" data-do="download" href="{path}" download="{name}"'

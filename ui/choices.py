@@ -112,6 +112,17 @@ def shape_words(ratio: AspectRatio) -> str:
     return f"{ratio.name}\n{ratio.size.width} {TIMES} {ratio.size.height}"
 
 
+def exact_words(card: ModelCard) -> str:
+    """Say which sizes beside the shapes the card takes; empty if none."""
+    rule = card.custom_sizes
+    if rule is None:
+        return ""
+    return (
+        f"Instead of the shape: sides from {rule.min_side} to {rule.max_side} pixels in multiples of "
+        f"{rule.multiple_of}, {rule.max_pixels / 1e6:.3g} million pixels in all at most."
+    )
+
+
 def shapes_style(card: ModelCard) -> str:
     """Draw the card's shapes beside their radios: CSS rules by the radios' values."""
     rules = "".join(

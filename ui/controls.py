@@ -39,6 +39,26 @@ mark();
 """Ties what is said in a slot to the controls that it speaks of, for those who hear the page."""
 
 
+RADIOS_JS: Final = """
+const join = () => {
+  for (const group of document.querySelectorAll("fieldset[id]:has(input[type=radio])")) {
+    const label = group.querySelector("[data-testid=block-info]");
+    if (label && group.getAttribute("aria-label") !== label.textContent) {
+      group.setAttribute("role", "radiogroup");
+      group.setAttribute("aria-label", label.textContent);
+    }
+    for (const input of group.querySelectorAll("input[type=radio]")) {
+      if (input.name !== group.id) input.name = group.id;
+    }
+  }
+};
+new MutationObserver(join).observe(document.body, { childList: true, subtree: true });
+join();
+"""
+"""Gradio 6.31 names each radio differently, and their group not at all: arrow keys would not move among them, and each
+would be read as 1 of 1 of nothing."""
+
+
 def slot(field: str) -> gr.HTML:
     """Place where it is said what is wrong with the control above."""
     script = SLOT_JS % (json.dumps(DESCRIBED[field]), field)
@@ -102,7 +122,7 @@ def model() -> Widgets:
 
 def shapes() -> gr.HTML:
     """Place the rules by which the shapes beside their radios are drawn; nothing of it shows."""
-    return _html("shapes", "unseen")
+    return _html("shapes", "unseen", js_on_load=RADIOS_JS)
 
 
 def size() -> Widgets:

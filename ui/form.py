@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 from pydantic import ValidationError
 
@@ -127,6 +127,21 @@ def request_of(form: Form, styles: Styles) -> JobRequest:
         return JobRequest.model_validate(_asked(form, styles))
     except ValidationError as error:
         raise InvalidRequest(field_errors(error.errors())) from error
+
+
+class Texts(TypedDict):
+    """What the model is given to read."""
+
+    prompt: str
+    negative_prompt: str
+
+
+def drawn_texts(form: Form, styles: Styles) -> Texts:
+    """Give the texts as they are drawn: with the style's words, if there is such a style."""
+    style = _text(form, "style")
+    typed = _text(form, "prompt"), _text(form, "negative_prompt")
+    prompt, negative = styles.applied(style, *typed) if style in styles.by_name else typed
+    return {"prompt": prompt, "negative_prompt": negative}
 
 
 def check(form: Form, card: ModelCard, styles: Styles) -> Mapping[str, str]:

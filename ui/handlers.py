@@ -27,7 +27,7 @@ from ui.again import again_of, variation_of
 from ui.choices import Control, controls_of
 from ui.feed import Asked, Feed, look_at_jobs
 from ui.fitting import Fitted, reused
-from ui.form import Form, Problems, check, placed, request_of
+from ui.form import Form, Problems, check, drawn_texts, placed, request_of
 from ui.notices import (
     away_notice,
     cookie_notice,
@@ -41,6 +41,7 @@ from ui.notices import (
 )
 from ui.outage import Outage
 from ui.styles import Styles
+from ui.tokens import TokenCount, tokens_line
 from ui.visitors import Person
 
 BUSY_POLL_S: Final = 0.5
@@ -153,6 +154,25 @@ class Handlers:
             return "a key that is not known"
         except DarkroomError:
             return "a key"
+
+    def count(self, person: Person | None, card: ModelBody | None, form: Form) -> dict[str, str]:
+        """Say how much of its texts a model reads, with what the style adds to them; HTML by field, none if unknown."""
+        texts = drawn_texts(form, self._styles)
+        if person is None or card is None:
+            return dict.fromkeys(texts, "")
+        try:
+            found = person.client.count_tokens(**texts, model=card.id)
+        except DarkroomError:  # the texts can be sent all the same
+            return dict.fromkeys(texts, "")
+        readings = {"prompt": found.reading.prompt, "negative_prompt": found.reading.negative_prompt}
+        return {
+            field: tokens_line(
+                TokenCount(reading.tokens, reading.window, found.max_windows * reading.window, reading.cut)
+            )
+            if reading is not None and reading.tokens
+            else ""
+            for field, reading in readings.items()
+        }
 
     def check(self, card: ModelBody, form: Form) -> Mapping[str, str]:
         """Find what is wrong with the form before anything is sent; by the slot where it is said."""

@@ -16,7 +16,7 @@ from fastapi.responses import PlainTextResponse
 from shared.client import Client
 from shared.errors import DarkroomError, ImageNotFound, JobNotFound, KeyRefused, KeyRequired
 from shared.generation import OutputFormat
-from shared.jobs import ID_PATTERN, JobId, image_file_name
+from shared.jobs import JobId, image_file_name
 from ui.cards import prompt_of
 from ui.notices import plain_words
 from ui.prints import Frame, Shelf, contact_sheet, thumbnail
@@ -31,7 +31,6 @@ _BY_SUFFIX: Final = {file_format.suffix: file_format for file_format in OutputFo
 _NEVER_CHANGES: Final = "private, max-age=31536000, immutable"
 _CHANGES: Final = "no-store"
 
-_Job = Annotated[str, Path(pattern=f"^{ID_PATTERN}$")]
 _Index = Annotated[int, Path(ge=0)]
 
 _log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class _Rooms:
     def picture(
         self,
         request: Request,
-        job_id: _Job,
+        job_id: str,
         index: _Index,
         suffix: Annotated[str, Path(pattern="^(png|jpg|webp)$")],
     ) -> Response:
@@ -66,7 +65,7 @@ class _Rooms:
         name = image_file_name(JobId(job_id), index, file_format)
         return _answer(lambda: _file(self._image(request, job_id, index), file_format.media_type, name, _NEVER_CHANGES))
 
-    def thumbnail(self, request: Request, job_id: _Job, index: _Index) -> Response:
+    def thumbnail(self, request: Request, job_id: str, index: _Index) -> Response:
         def small() -> Response:
             data = self._shelf.get((job_id, index))
             if data is None:
@@ -78,7 +77,7 @@ class _Rooms:
 
         return _answer(small)
 
-    def preview(self, request: Request, job_id: _Job) -> Response:
+    def preview(self, request: Request, job_id: str) -> Response:
         def latest() -> Response:
             data = self._client_of(request).preview(job_id)
             if data is None:
@@ -87,7 +86,7 @@ class _Rooms:
 
         return _answer(latest)
 
-    def sheet(self, request: Request, job_id: _Job) -> Response:
+    def sheet(self, request: Request, job_id: str) -> Response:
         def together() -> Response:
             job = self._client_of(request).job(job_id)
             if not job.images:

@@ -37,6 +37,9 @@ if (props.value) window.darkroom.apply(props.value);
 
 DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
 
+PROMPT_JS: Final = "(draft) => draft?.prompt ?? ''"
+"""The browser's own prompt is back at once: who types before the first look is done is not interrupted."""
+
 SHOW_JS: Final = """() => {
   if (window.innerWidth > 900) return;
   const wrong = document.querySelector(".problem:not(:empty), .problems");
@@ -103,6 +106,7 @@ class Studio:
             "trigger_mode": "once",
             **QUIET,
         }
+        page.load(None, self._draft, self._ask.controls["prompt"], js=PROMPT_JS, **QUIET)
         page.load(**self._look)
         self._timer.tick(**self._look)
 
@@ -124,6 +128,17 @@ class Studio:
     def _wire_form(self) -> None:
         """Fill the prompt at a click, and keep the form in the browser as it changes."""
         self._ask.wire(self._seen, _with_fitted)
+        texts = [self._ask.controls[name] for name in ("prompt", "negative_prompt", "style", "model")]
+        gr.on(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
+            [text.change for text in texts],
+            self._on_text,
+            [self._seen, *self._ask.inputs],
+            list(self._ask.tokens.values()),
+            queue=False,
+            preprocess=False,
+            trigger_mode="always_last",
+            **QUIET,
+        )
         self._examples.click(_picked_prompt, None, self._ask.controls["prompt"], queue=False, **QUIET)
         for name, control in self._ask.controls.items():
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
@@ -136,6 +151,7 @@ class Studio:
         updates: Updates = {}
         if view.card is not None and view.controls != seen.controls:
             updates |= self._ask.show(view.card, view.controls)
+            del updates[self._ask.controls["prompt"]]  # somebody may be typing
         for component, before, now in (
             (self._served, seen.served, view.served),
             (self._notices, seen.notices, view.notices),
@@ -146,6 +162,10 @@ class Studio:
         if view.can_generate != seen.can_generate:
             updates[self._generate] = gr.update(interactive=view.can_generate)
         return updates | self._told(seen, view)
+
+    def _on_text(self, request: gr.Request, seen: View, *values: object) -> Updates:
+        said = self._handlers.count(self._person(request), seen.card, dict(zip(FIELDS, values, strict=True)))
+        return {slot: said[field] for field, slot in self._ask.tokens.items()}
 
     def _on_generate(self, request: gr.Request, seen: View, *values: object) -> Updates:
         form: dict[str, object] = dict(zip(FIELDS, values, strict=True))

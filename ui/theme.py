@@ -52,11 +52,13 @@ def darkroom_theme() -> Base:
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover_dark="*primary_700",
         button_primary_text_color_dark="var(--on-glow)",
+        button_secondary_text_color_dark="*neutral_100",
         button_secondary_background_fill_dark="*neutral_800",
         button_secondary_background_fill_hover_dark="*neutral_700",
         button_cancel_background_fill_dark="*neutral_800",
         button_cancel_background_fill_hover_dark="*neutral_700",
         button_cancel_text_color_dark="*neutral_100",
+        button_cancel_text_color_hover_dark="*neutral_100",
         slider_color_dark="*primary_500",
     )
     _unite(theme)

@@ -208,8 +208,9 @@ class Worker:
             vae_folder=None if self._vae is None else fetch_vae(self._vae, settings.model_cache),
             vae_name=None if self._vae is None else str(self._vae),
         )
-        self.card = self._heartbeat.card = model.card  # without the presets whose adapters can't be had
         engine = Engine(model, bulk_share=settings.bulk_percent / 100)
+        self.card = model.card  # without the presets whose adapters can't be had
+        self._heartbeat.announce(self.card, engine.vocabulary)
         self._tuning = model.tuning
         _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
         warmth = warm(engine)

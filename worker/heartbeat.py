@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, final
 
 import redis
@@ -18,6 +19,7 @@ from shared.errors import QueueUnavailable
 from shared.generation import ModelCard
 from shared.scripts import Mode, announce, heartbeat, renew
 from shared.settings import Settings
+from shared.vocabulary import Vocabulary
 from worker.duty import Duty
 from worker.news import Lost
 
@@ -30,6 +32,15 @@ _MEANING: Final = {
     Mode.PAUSED: "pause; what runs is ended, nothing more is begun",
     Mode.DRAINED: "drain; what runs is ended if that is soon, else handed back",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Announcement:
+    """What a worker says of its model."""
+
+    card: ModelCard
+    vocabulary: Vocabulary | None = None
+    """None until the model is loaded."""
 
 
 @final
@@ -49,8 +60,7 @@ class Heartbeat:
     ) -> None:
         self._client = client
         self._settings = settings
-        self.card = card
-        """What is announced; whoever replaces it has it announced again."""
+        self._announcement = _Announcement(card)
         self._state = state
         self._leases = duty.leases
         self._pulse = duty.pulse
@@ -59,7 +69,7 @@ class Heartbeat:
         self._on_hung = on_hung
         self._on_orders = on_orders
         self._is_away = False
-        self._announced: ModelCard | None = None
+        self._announced: _Announcement | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 
@@ -72,18 +82,23 @@ class Heartbeat:
         self._closing.set()
         self._thread.join()
 
+    def announce(self, card: ModelCard, vocabulary: Vocabulary) -> None:
+        """Have the next beat announce what is known once the model is loaded."""
+        self._announcement = _Announcement(card, vocabulary)
+
     def beat(self) -> None:
-        """Renew the leases, tell the shift of those that are lost, publish the state and the card, hear the orders."""
+        """Renew the leases, tell the shift of the lost ones, publish state, card and vocabulary, hear the orders."""
         lease_s = self._settings.lease_s
         held = self._leases.held()
         if held:
             for lost in run(self._client, renew(held, lease_s=lease_s)):
                 self._inbox.put(Lost(lost))
-        orders = run(self._client, heartbeat(self._state(), life_s=lease_s))
-        card = self.card
-        if not orders.is_announced or self._announced is not card:  # the one that is known may be another worker's
-            run(self._client, announce(card))
-            self._announced = card
+        said = self._announcement
+        has_vocabulary = said.vocabulary is not None
+        orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
+        if not orders.is_announced or self._announced is not said:  # what is known may be another worker's
+            run(self._client, announce(said.card, said.vocabulary))
+            self._announced = said
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)

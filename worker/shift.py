@@ -20,6 +20,7 @@ from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
 from shared.jobs import JobError, JobId
 from shared.lanes import Lane
+from shared.notes import Measure, notes_on
 from shared.scripts import Mode
 from worker.counter import Counter
 from worker.delivery import Delivery
@@ -27,7 +28,6 @@ from worker.duty import Duty
 from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
 from worker.held import HeldJob, row_owner
 from worker.news import Broken, Ended, EngineLost, Lost, News, StopAsked, StoreAway
-from worker.notes import Measure, notes_on
 from worker.reporter import Report, Reporter, Sketch
 
 DECODING_S: Final = 10.0

@@ -33,7 +33,7 @@ EXAMPLES = """Examples:
 
   darkroom generate 'a red cube' --count 4 --preset fast -o cubes/
 
-  darkroom generate 'a red cube' --seed 7 --variation-strength 0.1 --count 4 -o neighbours/
+  darkroom generate 'a red cube' --seed 7 --variation-strength 0.15 --count 4 -o neighbours/
 
   cd "$(mktemp -d)" && xdg-open "$(darkroom generate 'a blue cat')"
 

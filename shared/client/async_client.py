@@ -20,7 +20,7 @@ from shared.client.following import POLL_S
 from shared.client.http import TIMEOUT
 from shared.client.result import Result
 from shared.client.verbs import Order, Params
-from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness
+from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness, TokensBody
 from shared.events import EventBody
 from shared.keyring import KeyBody, LimitsBody, Me, NewKeyBody, TenantBody
 from shared.oversight import FailedList, HistoryBody, QueueBody, RetriedJob, SetAsideList, WorkerBody, WorkerList
@@ -99,6 +99,12 @@ class AsyncClient:
     async def models(self) -> tuple[ModelBody, ...]:
         """As `Client.models`."""
         return await self._run(verbs.models())
+
+    async def count_tokens(
+        self, prompt: str, *, negative_prompt: str | None = None, model: str | None = None
+    ) -> TokensBody:
+        """As `Client.count_tokens`."""
+        return await self._run(verbs.count_tokens(prompt, negative_prompt, model))
 
     async def ready(self) -> Readiness:
         """As `Client.ready`."""

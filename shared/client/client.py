@@ -18,7 +18,7 @@ from shared.client.following import POLL_S
 from shared.client.http import TIMEOUT
 from shared.client.result import Result
 from shared.client.verbs import Order, Params
-from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness
+from shared.contract import JobBody, JobPage, JobRequest, ModelBody, Readiness, TokensBody
 from shared.events import EventBody
 from shared.keyring import KeyBody, LimitsBody, Me, NewKeyBody, TenantBody
 from shared.oversight import FailedList, HistoryBody, QueueBody, RetriedJob, SetAsideList, WorkerBody, WorkerList
@@ -120,6 +120,14 @@ class Client:
     def models(self) -> tuple[ModelBody, ...]:
         """Read what is served: limits, sizes, schedulers, defaults; empty if no worker has started yet."""
         return self._run(verbs.models())
+
+    def count_tokens(self, prompt: str, *, negative_prompt: str | None = None, model: str | None = None) -> TokensBody:
+        """Ask how a model (None: the default one) would read a prompt: tokens, windows, weights, and what would be cut.
+
+        A job with these texts says the same of its `reading`. Raises InvalidRequest for texts that are too long or a
+        model that there is not, NoModel, and NoVocabulary while no worker of the model has loaded it.
+        """
+        return self._run(verbs.count_tokens(prompt, negative_prompt, model))
 
     def ready(self) -> Readiness:
         """Ask whether the service can draw now; `checks` says what is missing."""

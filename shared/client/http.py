@@ -48,6 +48,11 @@ def post(path: str, body: Mapping[str, object] | None, *, key: str | None = None
     return (yield from post_once(Send("POST", path, None, *_as_json(body, {IDEMPOTENCY_KEY: key}))))
 
 
+def ask(path: str, body: Mapping[str, object]) -> Flow[httpx2.Response]:
+    """Send `body` to what only answers and changes nothing, again when the connection breaks, as `get` does."""
+    return checked((yield from send(Send("POST", path, None, *_as_json(body, {})), RETRY_DELAYS_S)))
+
+
 def post_once(step: Send) -> Flow[httpx2.Response]:
     """Send what has an idempotency key, and send it again as `post` does; raise the error that the gateway names."""
     response = yield from send(step, RETRY_DELAYS_S)

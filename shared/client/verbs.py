@@ -15,7 +15,7 @@ from shared.client.following import POLL_S
 from shared.client.patience import Patience
 from shared.client.result import Picture, Result, failure_of
 from shared.client.steps import Emitting, Flow, Pause
-from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness
+from shared.contract import JobBody, JobPage, JobRequest, ModelBody, ModelList, Readiness, TokensBody
 from shared.errors import (
     FieldError,
     GatewayUnavailable,
@@ -113,6 +113,12 @@ def preview(job_id: str) -> Flow[bytes | None]:
 def models() -> Flow[tuple[ModelBody, ...]]:
     """Read what is served."""
     return http.read(ModelList, (yield from http.get("/v1/models"))).data
+
+
+def count_tokens(prompt: str, negative_prompt: str | None, model: str | None) -> Flow[TokensBody]:
+    """Ask how texts would be read."""
+    said = http.said(prompt=prompt, negative_prompt=negative_prompt, model=model)
+    return http.read(TokensBody, (yield from http.ask("/v1/tokens", said)))
 
 
 def ready() -> Flow[Readiness]:

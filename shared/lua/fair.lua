@@ -96,7 +96,7 @@ local function put(spot)
   end
 end
 
--- Put a job behind all others of its tenant.
+-- Put a job behind all others of its tenant. Its spot.
 local function enqueue(id)
   local spot = spot_of(id)
   local finish = tonumber(redis.call('ZSCORE', spot.used, spot.tenant) or 0)
@@ -111,6 +111,7 @@ local function enqueue(id)
   redis.call('HSET', key.job(id), 'floor', spot.floor, 'tag', spot.tag)
   if spot.tag == spot.floor then redis.call('HSET', spot.lanes, 'arrival:' .. spot.lane, spot.floor) end
   put(spot)
+  return spot
 end
 
 local function stale_name(spot)
@@ -251,14 +252,14 @@ local function ahead_of(spot)
   return rank + count, rank, work
 end
 
--- Waiting jobs of all models: of everybody, or of one tenant.
+-- Waiting jobs of all models: of everybody, and of one tenant.
 local function count_waiting(tenant)
-  local count = 0
+  local everybodys, tenants = 0, 0
   for _, model in ipairs(redis.call('SMEMBERS', key.models)) do
     for _, lane in ipairs(LANES) do
-      local where = tenant and key.line(model, lane, tenant) or key.order(model, lane)
-      count = count + redis.call('ZCARD', where)
+      everybodys = everybodys + redis.call('ZCARD', key.order(model, lane))
+      tenants = tenants + redis.call('ZCARD', key.line(model, lane, tenant))
     end
   end
-  return count
+  return everybodys, tenants
 end

@@ -6,11 +6,12 @@
 -- ARGV[2]  model
 -- ARGV[3]  the worker's state, JSON
 -- ARGV[4]  ms after which it counts as gone
--- ARGV[5]  seconds to keep the card
+-- ARGV[5]  seconds to keep the card and the vocabulary
+-- ARGV[6]  1 if the worker can hand over the vocabulary, else 0
 --
 -- Replies
 --   OK mode            '' for work, paused or drained
---   UNANNOUNCED mode   noted, but the model's card is gone: announce it again
+--   UNANNOUNCED mode   noted, but the model's card is gone, or a vocabulary that the worker has: announce it again
 --
 -- Moves nothing
 
@@ -21,6 +22,7 @@ end
 redis.call('ZADD', key.workers, now_ms(), worker)
 local all, one = unpack(redis.call('HMGET', key.modes, '*', worker))
 local mode = (all == 'drained' or one == 'drained') and 'drained' or all or one or ''
-if redis.call('EXPIRE', key.card(model), ARGV[5]) == 0 then return {'UNANNOUNCED', mode} end
+local has_vocabulary = redis.call('EXPIRE', key.vocabulary(model), ARGV[5]) == 1 or ARGV[6] == '0'
+if redis.call('EXPIRE', key.card(model), ARGV[5]) == 0 or not has_vocabulary then return {'UNANNOUNCED', mode} end
 redis.call('ZADD', key.cards, now_ms(), model)
 return {'OK', mode}

@@ -47,6 +47,7 @@ function key.followers(id) return KEYS[1] .. 'followers:' .. id end
 function key.holders(id) return KEYS[1] .. 'holders:' .. id end
 function key.idle(model) return KEYS[1] .. 'idle:' .. model end
 function key.card(model) return KEYS[1] .. 'card:' .. model end
+function key.vocabulary(model) return KEYS[1] .. 'vocabulary:' .. model end
 function key.worker(id) return KEYS[1] .. 'worker:' .. id end
 function key.webhooks(tenant) return KEYS[1] .. 'webhooks:' .. tenant end
 function key.webhook(id) return KEYS[1] .. 'webhook:' .. id end

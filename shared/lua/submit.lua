@@ -29,9 +29,10 @@
 -- ARGV[25]  which of its lines, from 1
 --
 -- Replies
---   OK job how called workers  new, known (this very id), repeated (this idempotency key), joined (a job that is under
---                 way draws the same pictures) or reused (one that has ended drew them); how many wake-ups wait, and how
---                 many workers there are, of all models
+--   NEW at place jobs work held called workers  it was accepted into the queue: when, in ms; how it stands, as `describe`
+--                 says it; how many wake-ups wait, and how many workers there are, of all models
+--   OK job how    known (this very id), repeated (this idempotency key), joined (a job that is under way draws the same
+--                 pictures) or reused (one that has ended drew them)
 --   MISMATCH      the idempotency key came with another body before; nothing was accepted
 --   FULL waiting  so many wait already; nothing was accepted
 --   TENANT_FULL waiting  so many of the tenant's wait already; nothing was accepted
@@ -45,14 +46,9 @@ local request, result = ARGV[19], ARGV[22]
 local wake_ups, batch, line = ARGV[23], ARGV[24], ARGV[25]
 local MOST_FOLLOWERS = 100
 
-local function accepted(job, how)
-  local called = redis.pcall('LLEN', wake_ups) -- the broker's: what is not as expected there stops no submit
-  return {'OK', describe(job), how, type(called) == 'number' and called or 0, redis.call('ZCARD', key.workers)}
-end
-
 if redis.call('EXISTS', key.job(id)) == 1 then
   if ownership(id, tenant) ~= 'OK' then return {'NOT_YOURS'} end
-  return accepted(id, 'known')
+  return {'OK', describe(id), 'known'}
 end
 
 if batch ~= '' then
@@ -64,7 +60,7 @@ end
 if request ~= '' then
   local before, is_same = recalled('job', tenant, request, ARGV[20])
   if before and not is_same then return {'MISMATCH'} end
-  if before then return accepted(before, 'repeated') end
+  if before then return {'OK', describe(before), 'repeated'} end
 end
 
 local source, reuse
@@ -81,38 +77,40 @@ if result ~= '' then
 end
 
 if not reuse then
-  local waiting = count_waiting()
-  if waiting >= tonumber(ARGV[16]) then return {'FULL', waiting} end
-  waiting = count_waiting(tenant)
-  if waiting >= tonumber(ARGV[17]) then return {'TENANT_FULL', waiting} end
+  local everybodys, tenants = count_waiting(tenant)
+  if everybodys >= tonumber(ARGV[16]) then return {'FULL', everybodys} end
+  if tenants >= tonumber(ARGV[17]) then return {'TENANT_FULL', tenants} end
 end
 
 local now, sequence = now_ms(), redis.call('INCR', key.sequence)
-redis.call('HSET', key.job(id),
-  'tenant', tenant, 'model', model, 'lane', lane, 'params', ARGV[5], 'metadata', ARGV[6],
+local record = {'tenant', tenant, 'model', model, 'lane', lane, 'params', ARGV[5], 'metadata', ARGV[6],
   'num_images', ARGV[7], 'steps', ARGV[8], 'width', ARGV[9], 'work_ms', ARGV[10], 'pictures', ARGV[11],
-  'keep_s', ARGV[14], 'max_running', ARGV[18], 'sequence', sequence, 'created_at_ms', now,
-  'attempt', 0, 'step', 0)
+  'keep_s', ARGV[14], 'max_running', ARGV[18], 'sequence', sequence, 'created_at_ms', now, 'attempt', 0, 'step', 0}
+local function put_down(name, value)
+  record[#record + 1] = name
+  record[#record + 1] = value
+end
 if ARGV[12] ~= '' then
-  redis.call('HSET', key.job(id), 'deadline_ms', now + ARGV[12])
+  put_down('deadline_ms', now + ARGV[12])
   redis.call('ZADD', key.deadlines, now + ARGV[12], id)
 end
-if batch ~= '' then enter_batch(id, batch, line) end
 if ARGV[13] ~= '' then
-  redis.call('HSET', key.job(id), 'retry_of', ARGV[13])
+  put_down('retry_of', ARGV[13])
   if redis.call('EXISTS', key.job(ARGV[13])) == 1 then redis.call('HSET', key.job(ARGV[13]), 'retried_as', id) end
 end
 if request ~= '' then
-  redis.call('HSET', key.job(id), 'request', request)
+  put_down('request', request)
   redis.call('DEL', key.request(tenant, request))
   redis.call('HSET', key.request(tenant, request), 'job', id, 'fingerprint', ARGV[20])
   redis.call('EXPIRE', key.request(tenant, request), ARGV[21])
 end
-redis.call('ZADD', key.jobs(tenant), sequence, id)
 if result ~= '' then
-  redis.call('HSET', key.job(id), 'result', result)
+  put_down('result', result)
   redis.call('HINCRBY', key.tallies, reuse or 'new', 1)
 end
+redis.call('HSET', key.job(id), unpack(record))
+if batch ~= '' then enter_batch(id, batch, line) end
+redis.call('ZADD', key.jobs(tenant), sequence, id)
 redis.call('HSET', key.lanes(model), 'bulk_percent', ARGV[15])
 move(id, 'queued')
 
@@ -124,6 +122,9 @@ elseif reuse == 'joined' then
   follow(id, source)
 else
   if result ~= '' then redis.call('SET', key.result(tenant, result), id) end
-  enqueue(id)
+  local place, jobs, work = ahead_of(enqueue(id))
+  local called = redis.pcall('LLEN', wake_ups) -- the broker's: what is not as expected there stops no submit
+  return {'NEW', now, place, jobs, work, is_at_limit(tenant, tonumber(ARGV[18])) and 'running_limit' or '',
+    type(called) == 'number' and called or 0, redis.call('ZCARD', key.workers)}
 end
-return accepted(id, reuse or 'new')
+return {'OK', describe(id), reuse}

@@ -1,14 +1,16 @@
 -- Sums of expected work over a lane's fair order: a radix tree whose nodes are fields of one hash.
 --
 -- A leaf holds the jobs of LEAF consecutive tags; a node of level n is `n:<number>`, and its value the sum, in ms, of
--- what lies below it. So the work ahead of a job costs a walk down the tree, however many jobs wait. Within a leaf the
--- jobs themselves are read; of more than MOST_READ in one leaf the rest is taken to be like those that were read.
+-- what lies below it. So the work ahead of a job costs a walk up the tree, however many jobs wait. Within a leaf, and
+-- right before a job, the jobs themselves are read; of more than MOST_READ in one leaf the rest is taken to be like those
+-- that were read.
 -- Stands on keys.
 
 local LEAF = 256
 local RADIX = 16
 local LEVELS = 12 -- LEAF * RADIX ^ LEVELS = 2 ^ 56: further than a score counts one by one
 local MOST_READ = 1000
+local MOST_NEAR = 8 -- jobs that are read rather than looked up in the tree
 
 -- A job's name in the order: equal tags go by arrival, and its work can be read without its record.
 local function member_of(sequence, id, work_ms)
@@ -29,11 +31,23 @@ local function add_to_node(work, level, node, ms)
 end
 
 local function add_work(work, tag, ms)
-  local node = math.floor(tag / LEAF)
+  local names, node = {}, math.floor(tag / LEAF)
   for level = 0, LEVELS - 1 do
-    add_to_node(work, level, node, ms)
+    names[#names + 1] = level .. ':' .. node
     node = math.floor(node / RADIX)
   end
+  local sums, emptied = {}, {}
+  for at, before in ipairs(redis.call('HMGET', work, unpack(names))) do
+    local sum = (before or 0) + ms
+    if sum == 0 then
+      emptied[#emptied + 1] = names[at]
+    else
+      sums[#sums + 1] = names[at]
+      sums[#sums + 1] = sum
+    end
+  end
+  if sums[1] then redis.call('HSET', work, unpack(sums)) end
+  if emptied[1] then redis.call('HDEL', work, unpack(emptied)) end
 end
 
 -- From one tag to another: the nodes above both stay as they are.
@@ -70,24 +84,42 @@ local function count_before(order, leaf)
   return redis.call('ZCOUNT', order, '-inf', '(' .. string.format('%.0f', leaf * LEAF))
 end
 
--- The work in ms of the `rank` jobs before the job that stands at that rank under that tag.
-local function work_before(order, work, tag, rank)
-  local leaf = math.floor(tag / LEAF)
-  local total, node = 0, leaf
-  for level = 0, crown_of(order) - 1 do
-    local digit = node % RADIX
-    if digit > 0 then
-      for _, ms in ipairs(nodes(work, level, node - digit, digit)) do total = total + ms end
-    end
-    node = math.floor(node / RADIX)
+-- The sum of these members' work, given as {member, tag, ...}: of those that stand under `begins` or behind it.
+local function work_of(members, begins)
+  local sum = 0
+  for at = 1, #members, 2 do
+    if tonumber(members[at + 1]) >= begins then sum = sum + work_in(members[at]) end
   end
-  local first = count_before(order, leaf)
-  local inside = rank - first
-  if inside > 0 then
+  return sum
+end
+
+-- The work in ms of the `rank` jobs before the job that stands at that rank under that tag. Those right before it are
+-- read, and the tree is asked for the rest, from the highest node up within which no other stands before it.
+local function work_before(order, work, tag, rank)
+  if rank == 0 then return 0 end
+  local near = redis.call('ZRANGE', order, math.max(0, rank - MOST_NEAR), rank - 1, 'WITHSCORES')
+  if rank <= MOST_NEAR then return work_of(near, 0) end
+  local farthest = tonumber(near[2])
+  local level, node, span, total = 0, math.floor(tag / LEAF), LEAF, 0
+  if node * span > farthest then
+    while math.floor(node / RADIX) * RADIX * span > farthest do
+      level, node, span = level + 1, math.floor(node / RADIX), span * RADIX
+    end
+    total = work_of(near, node * span)
+  else
+    local first = count_before(order, node)
+    local inside = rank - first
     local read, sum = math.min(inside, MOST_READ), 0
     for _, member in ipairs(redis.call('ZRANGE', order, first, first + read - 1)) do sum = sum + work_in(member) end
-    total = total + math.floor(sum * inside / read)
+    total = math.floor(sum * inside / read)
   end
+  local names = {}
+  for above = level, crown_of(order) - 1 do
+    for sibling = node - node % RADIX, node - 1 do names[#names + 1] = above .. ':' .. sibling end
+    node = math.floor(node / RADIX)
+  end
+  if #names == 0 then return total end
+  for _, ms in ipairs(redis.call('HMGET', work, unpack(names))) do total = total + (ms or 0) end
   return total
 end
 

@@ -47,6 +47,7 @@ from shared.scripts.fleet import (
     leave,
     outlook,
     overview,
+    vocabulary,
 )
 from shared.scripts.jobs import (
     JobsPage,
@@ -164,6 +165,7 @@ __all__ = [
     "submit",
     "submit_line",
     "tenants",
+    "vocabulary",
     "waiting",
     "webhooks",
     "withdraw",

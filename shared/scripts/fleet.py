@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from shared.call import Call, Reply, call_of, items, number, text
+from shared.call import Call, Reply, blob, call_of, items, number, text
 from shared.contract import WorkerState
-from shared.errors import WorkerNotFound
+from shared.errors import NoVocabulary, WorkerNotFound
 from shared.generation import ModelCard
 from shared.jobs import WorkerId
 from shared.keys import DEFAULT, Keys
 from shared.lanes import Lane
+from shared.vocabulary import Vocabulary
 
 CARD_LIFE_S: Final = 7 * 24 * 3600
 REMEMBER_LOST_S: Final = 600
@@ -58,7 +59,7 @@ class Orders:
     """What a worker hears in answer to a heartbeat."""
 
     is_announced: bool
-    """False if Redis has lost the model's card: announce it again."""
+    """False if Redis has lost the model's card, or the vocabulary: announce it again."""
     mode: Mode
 
 
@@ -124,18 +125,36 @@ def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
     return call_of("fleet", keys, (REMEMBER_LOST_S * 1000,), parse)
 
 
-def announce(card: ModelCard, *, keys: Keys = DEFAULT) -> Call[None]:
-    """Publish the card of the model that this worker is about to serve."""
-    return call_of("announce", keys, (card.id, card.model_dump_json(), CARD_LIFE_S), _nothing)
+def announce(card: ModelCard, vocabulary: Vocabulary | None = None, *, keys: Keys = DEFAULT) -> Call[None]:
+    """Publish the card of the model that this worker is about to serve, and once it is loaded its vocabulary."""
+    words = ("", b"") if vocabulary is None else (vocabulary.digest, vocabulary.packed)
+    return call_of("announce", keys, (card.id, card.model_dump_json(), CARD_LIFE_S, *words), _nothing)
 
 
-def heartbeat(state: WorkerState, *, life_s: float, keys: Keys = DEFAULT) -> Call[Orders]:
-    """Say that this worker lives; unless said again it counts as gone after `life_s`."""
+def vocabulary(model: str, known: str | None = None, *, keys: Keys = DEFAULT) -> Call[Vocabulary | None]:
+    """Fetch by what a model's texts are read; None if that has the digest that is known. Raises NoVocabulary."""
+
+    def parse(code: str, rest: list[Reply]) -> Vocabulary | None:
+        if code == "SAME":
+            return None
+        if code != "OK":
+            raise NoVocabulary(model)
+        digest, packed = rest
+        return Vocabulary(text(digest), blob(packed))
+
+    return call_of("vocabulary", keys, (model, known or ""), parse)
+
+
+def heartbeat(state: WorkerState, *, life_s: float, has_vocabulary: bool = False, keys: Keys = DEFAULT) -> Call[Orders]:
+    """Say that this worker lives; unless said again it counts as gone after `life_s`.
+
+    `has_vocabulary`: it can hand over the vocabulary, should Redis have lost it.
+    """
 
     def parse(code: str, rest: list[Reply]) -> Orders:
         return Orders(code == "OK", Mode(text(rest[0]) or Mode.WORK))
 
-    args = (state.id, state.model, state.model_dump_json(), round(life_s * 1000), CARD_LIFE_S)
+    args = (state.id, state.model, state.model_dump_json(), round(life_s * 1000), CARD_LIFE_S, int(has_vocabulary))
     return call_of("heartbeat", keys, args, parse)
 
 

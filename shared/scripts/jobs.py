@@ -13,7 +13,7 @@ from shared.call import Argument, Call, Reply, call_of, items, number, text
 from shared.errors import FieldError, IdempotencyMismatch, InvalidRequest, JobNotFound, QueueFull, TenantQueueFull
 from shared.jobs import Job, JobId, NewJob, Once, Submission, Submitted, Tenant, Terms, image_keys
 from shared.keys import DEFAULT, Keys, queue_of
-from shared.record import job_of
+from shared.record import accepted_job, job_of
 
 FULL_RETRY_AFTER_S: Final = 10
 """When a client that met a full queue should come back, for who can't say better: a few jobs later."""
@@ -51,7 +51,7 @@ def submit(
     is another tenant's.
     """
     args = (*_submit_args(job, terms, once, result), "", "")
-    return call_of("submit", keys, args, lambda code, rest: _submitted(job, code, rest))
+    return call_of("submit", keys, args, lambda code, rest: _submitted(job, result, code, rest))
 
 
 def submit_line(
@@ -64,7 +64,7 @@ def submit_line(
     """
 
     def parse(code: str, rest: list[Reply]) -> Submitted | None:
-        return None if code == "PASSED" else _submitted(job, code, rest)
+        return None if code == "PASSED" else _submitted(job, result, code, rest)
 
     return call_of("submit", keys, (*_submit_args(job, terms, None, result), place.batch, place.line), parse)
 
@@ -79,9 +79,9 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
         params.model_dump_json(),
         json.dumps(job.metadata, ensure_ascii=False),
         params.num_images,
-        params.num_inference_steps * params.num_images,
+        job.steps,
         max(1, round(WIDTH_OF_COST * params.cost / terms.weight)),
-        max(1, job.work_ms),
+        job.work_ms,
         image_keys(job.tenant, job.id, params.output_format),
         "" if job.cancel_after_s is None else job.cancel_after_s * 1000,
         job.retry_of or "",
@@ -98,8 +98,12 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
     )
 
 
-def _submitted(job: NewJob, code: str, rest: list[Reply]) -> Submitted:
+def _submitted(job: NewJob, result: str | None, code: str, rest: list[Reply]) -> Submitted:
     match code:
+        case "NEW":
+            *said, called, workers = rest
+            accepted = accepted_job(job, said, may_reuse=result is not None)
+            return Submitted(accepted, Submission.NEW, all_called=number(called) >= max(1, number(workers)))
         case "FULL":
             raise QueueFull(number(rest[0]), FULL_RETRY_AFTER_S)
         case "TENANT_FULL":
@@ -107,8 +111,7 @@ def _submitted(job: NewJob, code: str, rest: list[Reply]) -> Submitted:
         case "MISMATCH":
             raise IdempotencyMismatch
         case _:
-            found, how = _own_job(job.id, code, rest), Submission(text(rest[1]))
-            return Submitted(found, how, all_called=number(rest[2]) >= max(1, number(rest[3])))
+            return Submitted(_own_job(job.id, code, rest), Submission(text(rest[1])))
 
 
 def recall(tenant: Tenant, once: Once, *, keys: Keys = DEFAULT) -> Call[Job | None]:

@@ -53,7 +53,7 @@ EXEMPTIONS: Final = (
             "which sizes, steps, schedulers and presets there are is the model's affair and changes with the fleet "
             "(GET /v1/models); a schema that says so would be wrong tomorrow",
         )
-        for operation_id in ("submit_job", "retry_job", "submit_batch")
+        for operation_id in ("submit_job", "retry_job", "submit_batch", "count_tokens")
     ),
     *(
         Exemption(

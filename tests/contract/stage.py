@@ -20,6 +20,7 @@ from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.integration.serving import Hand, Serving, serving
 from tests.servers import RedisServer, S3Server
+from tests.vocabulary import demo_vocabulary
 
 KEY: Final = "operators-key-of-the-contract"
 AUTHORIZED: Final = {"Authorization": f"Bearer {KEY}"}
@@ -36,7 +37,7 @@ class Drawer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._hand = Hand(settings)
+        self._hand = Hand(settings, vocabulary=demo_vocabulary())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="drawer")
 

@@ -39,6 +39,7 @@ CALLS: Final[dict[str, Callable[[Client], object]]] = {
     "image": lambda client: client.image(ID, 0),
     "preview": lambda client: client.preview(ID),
     "models": lambda client: client.models(),
+    "count_tokens": lambda client: client.count_tokens("a fox"),
     "ready": lambda client: client.ready(),
     "wait": lambda client: client.wait(ID),
     "follow": lambda client: list(client.follow(ID)),

@@ -189,6 +189,7 @@ WAYS: Final[dict[str, Callable[[Scene], httpx2.Response]]] = {
     "queue_unavailable": without_redis,
     "store_unavailable": without_store,
     "no_model": without_model,
+    "no_vocabulary": lambda scene: scene.ask("POST", "/v1/tokens", {"prompt": "a fox"}),
     "bad_request": lambda scene: scene.say(b"\x16\x03\x01"),
     "cross_origin": lambda scene: scene.submit(Origin="https://evil.example"),
     "not_found": lambda scene: scene.ask("GET", "/nothing"),

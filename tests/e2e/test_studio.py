@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from shared.client import Client
+from shared.errors import JobNotFound
 from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom
 from tests.e2e.visitor import MANY, Visitor
+from ui.visitors import VISITOR_COOKIE
 
 if TYPE_CHECKING:
     from playwright.sync_api import FloatRect
@@ -23,9 +26,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 Come = Callable[..., Visitor]
 MOST_STEPS = 100
 RED_CIRCLE = "a red circle on a blue background"
+GREEN_SQUARE = "a green square on a white background"
 COUNT_PRESSES_JS = """() => {
   window.presses = 0;
   document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
+}"""
+DROP_JS = """async (file) => {
+  const bytes = await (await fetch(file)).blob();
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], "picture.png", { type: "image/png" }));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
 
 
@@ -33,6 +43,15 @@ def infotext(png: bytes) -> str:
     """Read the parameters that a PNG carries."""
     with Image.open(io.BytesIO(png)) as image:
         return str(image.info["parameters"])
+
+
+@contextmanager
+def as_visitor(darkroom: Darkroom, visitor: Visitor) -> Generator[Client]:
+    """Ask the gateway as the page does for this browser."""
+    cookies = {cookie.get("name"): cookie.get("value", "") for cookie in visitor.page.context.cookies()}
+    name = cookies[VISITOR_COOKIE].partition(".")[0]
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor=name) as client:
+        yield client
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL_PHONE], ids=["desktop", "phone", "small_phone"])
@@ -43,32 +62,50 @@ def test_a_prompt_becomes_a_picture_and_the_gateways_very_file(
     expect(visitor.notices).to_contain_text("Demo model")
     visitor.prompt.fill(RED_CIRCLE)
     visitor.prompt.press("Control+Enter")
-    visitor.expect_tray("succeeded")
+    visitor.expect_newest("succeeded")
 
     name, data = visitor.download(0, tmp_path)
 
-    with Client(darkroom.gateway_url, api_key=darkroom.page_key) as client:
+    with as_visitor(darkroom, visitor) as client:
         assert data == client.image(visitor.job_id(), 0)
     assert data.startswith(b"\x89PNG")
     assert RED_CIRCLE.encode() in data, "the parameters are inside"
     assert name == f"darkroom-{visitor.job_id()}-0.png"
-    expect(visitor.pictures).to_have_js_property("complete", value=True)
-    assert visitor.pictures.evaluate("image => image.naturalWidth") > 0
+    thumbnail = visitor.pictures.locator("img")
+    expect(thumbnail).to_have_js_property("complete", value=True)
+    assert thumbnail.evaluate("image => image.naturalWidth") > 0
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= size[0], "nothing to scroll sideways"
 
 
 def test_progress_previews_and_each_picture_as_it_is_done(visitor: Visitor) -> None:
     visitor.ask_for_much(RED_CIRCLE)
 
-    visitor.expect_tray("running")
-    expect(visitor.page.locator("#tray .headline")).to_contain_text("Drawing: step")
-    expect(visitor.page.locator("#tray img.preview")).to_be_visible()
+    visitor.expect_newest("running")
+    expect(visitor.newest.locator(".headline")).to_contain_text("Drawing: step")
+    expect(visitor.newest.locator("img.preview")).to_be_visible()
     expect(visitor.pictures.first).to_be_visible()
-    visitor.expect_tray("succeeded")
+    visitor.expect_newest("succeeded")
     expect(visitor.pictures).to_have_count(MANY)
 
 
+def test_several_jobs_stand_in_the_feed_at_once_and_each_is_canceled_by_itself(visitor: Visitor) -> None:
+    visitor.lock_seed(7)  # it is drawn alone: what comes later waits
+    visitor.ask_for_much(RED_CIRCLE)
+    visitor.expect_newest("running")
+    visitor.ask_for(GREEN_SQUARE)
+    expect(visitor.cards).to_have_count(2)
+    expect(visitor.newest.locator(".headline")).to_contain_text("You are next")
+
+    visitor.press("cancel")
+    visitor.expect_newest("canceled")
+    expect(visitor.cards.nth(1)).to_have_attribute("data-status", "running")
+    visitor.press("cancel", visitor.cards.nth(1))
+
+    expect(visitor.cards.nth(1)).to_have_attribute("data-status", "canceled")
+
+
 def test_a_preset_shows_what_it_stands_for(visitor: Visitor) -> None:
+    visitor.open_more()
     steps = visitor.number("num_inference_steps")
     expect(visitor.preset("Quality")).to_be_checked()
     of_quality = steps.input_value()
@@ -76,9 +113,8 @@ def test_a_preset_shows_what_it_stands_for(visitor: Visitor) -> None:
     visitor.preset("Fast").check()
 
     expect(steps).not_to_have_value(of_quality)
-    visitor.prompt.fill(RED_CIRCLE)
-    visitor.generate.click()
-    visitor.expect_tray("succeeded")
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
     visitor.preset("Quality").check()
     expect(steps).to_have_value(of_quality)
 
@@ -92,96 +128,205 @@ def test_an_example_fills_the_prompt(visitor: Visitor) -> None:
     expect(visitor.prompt).to_have_value(words)
 
 
-def test_the_same_seed_draws_the_same_file_again(visitor: Visitor, tmp_path: Path) -> None:
+def test_tokens_are_counted_as_one_types(visitor: Visitor) -> None:
+    line = visitor.page.locator("#tokens-prompt")
+
     visitor.prompt.fill(RED_CIRCLE)
-    visitor.page.locator("#dice").click()
-    expect(visitor.number("seed")).not_to_have_value("")
-    visitor.page.locator("#seed input").fill("")
-    visitor.generate.click()
-    visitor.expect_tray("succeeded")
+    expect(line).to_contain_text("of 75 tokens")
+    visitor.prompt.fill("a red circle and a blue square, " * 60)
+
+    expect(line).to_contain_text("The end is not read")
+
+
+def test_the_same_seed_draws_the_same_file_again_and_another_one_another(visitor: Visitor, tmp_path: Path) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
     (_, first), first_id = visitor.download(0, tmp_path), visitor.job_id()
 
-    visitor.page.locator("#tray button.seed").click()
-    expect(visitor.number("seed")).not_to_have_value("")
+    visitor.press("reuse")
+    visitor.open_more()
+    expect(visitor.page.locator("#seed_locked input")).to_be_checked()
     visitor.generate.click()
-    expect(visitor.page.locator(f'#tray img[src*="{first_id}"]')).to_have_count(0)
-    visitor.expect_tray("succeeded")
+    expect(visitor.cards).to_have_count(2)
+    visitor.expect_newest("succeeded")
     (_, second), second_id = visitor.download(0, tmp_path), visitor.job_id()
+    visitor.press("again")
+    expect(visitor.cards).to_have_count(3)
+    visitor.expect_newest("succeeded")
+    _, third = visitor.download(0, tmp_path)
 
     assert first_id != second_id
     assert infotext(first) == infotext(second)
     assert first == second
+    assert third != first
+
+
+def test_a_picture_is_varied(visitor: Visitor, tmp_path: Path) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    _, first = visitor.download(0, tmp_path)
+
+    visitor.press("vary-subtle")
+
+    expect(visitor.cards).to_have_count(2)
+    visitor.expect_newest("succeeded")
+    _, varied = visitor.download(0, tmp_path)
+    assert "Variation seed strength" in infotext(varied)
+    assert "Variation seed" not in infotext(first)
+
+
+def test_a_dropped_picture_gives_its_settings_back(visitor: Visitor) -> None:
+    visitor.open_more()
+    visitor.set_number("num_inference_steps", 9)
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    seed = visitor.pictures.first.get_attribute("data-seed") or ""
+    visitor.set_number("num_inference_steps", 12)
+    visitor.prompt.fill("something else")
+
+    visitor.page.evaluate(DROP_JS, visitor.pictures.first.get_attribute("data-file"))
+
+    expect(visitor.prompt).to_have_value(RED_CIRCLE)
+    expect(visitor.number("num_inference_steps")).to_have_value("9")
+    expect(visitor.number("seed")).to_have_value(seed)
+
+
+def test_the_full_view_goes_through_all_pictures_and_closes(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    visitor.ask_for(GREEN_SQUARE)
+    visitor.expect_newest("succeeded")
+
+    visitor.pictures.first.locator("a.sheet").click()
+    view = visitor.page.locator("dialog[open]")
+    expect(view).to_contain_text(GREEN_SQUARE)
+    visitor.page.keyboard.press("ArrowRight")
+    expect(view).to_contain_text(RED_CIRCLE)
+    visitor.page.keyboard.press("Escape")
+
+    expect(view).to_have_count(0)
+
+
+def test_delete_asks_first_and_then_really_deletes(visitor: Visitor, darkroom: Darkroom) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    job_id = visitor.job_id()
+
+    visitor.press("delete")
+    visitor.page.locator("dialog[open]").get_by_role("button", name="Delete").click()
+
+    expect(visitor.cards).to_have_count(0)
+    with as_visitor(darkroom, visitor) as client, pytest.raises(JobNotFound):
+        client.job(job_id)
+
+
+def test_favourites_and_search_find_pictures(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    visitor.press("favourite")
+    visitor.ask_for(GREEN_SQUARE)
+    visitor.expect_newest("succeeded")
+
+    visitor.page.locator('[data-do="only-favourites"]').click()
+    expect(visitor.page.locator("#feed > li.card:visible")).to_have_count(1)
+    expect(visitor.page.locator("#feed > li.card:visible .prompt")).to_have_text(RED_CIRCLE)
+    visitor.page.locator('[data-do="only-favourites"]').click()
+    expect(visitor.page.locator("#feed > li.card:visible")).to_have_count(2)
+    visitor.page.locator('[data-do="search"]').fill("green")
+
+    expect(visitor.page.locator("#feed > li.card:visible .prompt")).to_have_text(GREEN_SQUARE)
+
+
+def test_thirty_jobs_are_shown_and_older_ones_when_asked(visitor: Visitor, darkroom: Darkroom) -> None:
+    with as_visitor(darkroom, visitor) as client:
+        jobs = [client.submit(f"a red circle, number {at}", num_inference_steps=1, seed=at) for at in range(30)]
+        for job in jobs:
+            client.wait(job.id)
+
+    expect(visitor.cards).to_have_count(24)
+    visitor.page.locator('[data-do="more"]').click()
+
+    expect(visitor.cards).to_have_count(30)
+    expect(visitor.cards.last.locator(".prompt")).to_have_text("a red circle, number 0")
 
 
 def test_a_running_job_is_canceled(visitor: Visitor) -> None:
     visitor.ask_for_much(RED_CIRCLE)
-    visitor.expect_tray("running")
+    visitor.expect_newest("running")
 
-    visitor.cancel.click()
+    visitor.press("cancel")
 
-    visitor.expect_tray("canceled")
+    visitor.expect_newest("canceled")
     expect(visitor.generate).to_be_enabled()
-    expect(visitor.cancel).to_be_disabled()
 
 
-def test_two_visitors_have_their_own_jobs_and_a_waiting_one_is_canceled(new_visitor: Come) -> None:
+def test_two_visitors_see_their_own_jobs_alone(new_visitor: Come) -> None:
     one, other = new_visitor(), new_visitor(PHONE)
-    one.number("seed").fill("7")  # it is drawn alone, or the other would join it
-    one.ask_for_much(RED_CIRCLE)
-    one.expect_tray("running")
-    other.ask_for_much("a green square")
-    other.expect_tray("queued")
-    expect(other.page.locator("#tray .headline")).to_contain_text("You are next")
+    one.ask_for(RED_CIRCLE)
+    one.expect_newest("succeeded")
+    other.ask_for(GREEN_SQUARE)
+    other.expect_newest("succeeded")
+    path = one.pictures.first.get_attribute("data-file") or ""
 
-    other.cancel.click()
-
-    other.expect_tray("canceled")
-    expect(other.page.locator("#tray .parameters")).to_contain_text("a green square")
-    expect(one.page.locator("#tray .parameters")).to_contain_text(RED_CIRCLE)
-    one.expect_tray("succeeded")
+    expect(one.cards).to_have_count(1)
+    expect(other.cards).to_have_count(1)
+    assert other.page.request.get(f"{other.page.url}{path}").status == 404
+    assert one.page.request.get(f"{one.page.url}{path}").status == 200
 
 
-def test_what_is_wrong_stands_under_the_form_and_nothing_is_sent(visitor: Visitor) -> None:
+def test_another_tab_of_the_same_browser_has_the_same_pictures(visitor: Visitor) -> None:
+    visitor.ask_for_much(RED_CIRCLE)
+    tab = Visitor(visitor.page.context.new_page(), visitor.page.url)
+
+    tab.open()
+
+    expect(tab.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
+    tab.press("cancel")
+    visitor.expect_newest("canceled")
+
+
+def test_what_is_wrong_stands_beside_its_control_and_nothing_is_sent(visitor: Visitor) -> None:
+    visitor.open_more()
     visitor.prompt.fill("   ")
-    visitor.number("seed").fill("99999999999")
+    visitor.set_number("seed", 99_999_999_999)
 
     visitor.generate.click()
 
-    expect(visitor.problems).to_have_count(2)
-    expect(visitor.problems.nth(0)).to_contain_text("Prompt")
-    expect(visitor.problems.nth(1)).to_contain_text("Seed")
-    visitor.expect_tray("empty")
-    visitor.number("seed").fill("7")
-    visitor.prompt.fill(RED_CIRCLE)
-    visitor.generate.click()
-    visitor.expect_tray("succeeded")
-    expect(visitor.problems).to_have_count(0)
+    expect(visitor.problem("prompt")).to_contain_text("empty")
+    expect(visitor.problem("seed")).to_be_visible()
+    expect(visitor.cards).to_have_count(0)
+    visitor.set_number("seed", 7)
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    expect(visitor.problem("prompt")).to_have_count(0)
+    expect(visitor.problem("seed")).to_have_count(0)
 
 
 def test_a_reload_in_the_middle_loses_neither_the_job_nor_what_was_typed(visitor: Visitor) -> None:
     visitor.ask_for_much(RED_CIRCLE)
-    visitor.expect_tray("running")
+    visitor.expect_newest("running")
     visitor.prompt.fill("typed meanwhile")
 
     visitor.page.reload()
 
     expect(visitor.prompt).to_have_value("typed meanwhile")
     expect(visitor.number("num_images")).to_have_value(str(MANY))
-    expect(visitor.page.locator("#tray .parameters")).to_contain_text(RED_CIRCLE)
-    visitor.expect_tray("succeeded")
+    expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
 
 
 def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:
     def places() -> list[FloatRect | None]:
-        return [visitor.page.locator(what).bounding_box() for what in ("#generate", "#size", "#tray .sheet")]
+        sheet = visitor.newest.locator(".sheet")
+        return [place.bounding_box() for place in (visitor.generate, visitor.page.locator("#size"), sheet)]
 
+    visitor.open_more()
     visitor.set_number("num_inference_steps", MOST_STEPS)  # one picture, and time to look while it is drawn
-    visitor.prompt.fill(RED_CIRCLE)
+    visitor.ask_for(RED_CIRCLE)
     before = places()
-    visitor.generate.click()
-    visitor.expect_tray("running")
+    visitor.expect_newest("running")
     while_drawn = places()
-    visitor.expect_tray("succeeded")
+    visitor.expect_newest("succeeded")
 
     assert before == while_drawn == places()
 
@@ -191,8 +336,7 @@ def test_a_key_that_is_held_down_sends_once(visitor: Visitor) -> None:
     visitor.prompt.fill(RED_CIRCLE)
     visitor.page.keyboard.down("Control")
     visitor.page.keyboard.down("Enter")
-    visitor.expect_tray("succeeded")
-    expect(visitor.generate).to_be_enabled()
+    visitor.expect_newest("succeeded")
 
     visitor.page.keyboard.down("Enter")  # again without `up`: as the keyboard repeats it
 
@@ -208,7 +352,18 @@ def test_the_keyboard_is_enough(visitor: Visitor) -> None:
 
     visitor.page.keyboard.press("Enter")
 
-    visitor.expect_tray("succeeded")
+    visitor.expect_newest("succeeded")
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_no_job(visitor: Visitor, darkroom: Darkroom) -> None:
+    visitor.ask_for_much(RED_CIRCLE)
+    visitor.expect_newest("running")
+
+    darkroom.worker.kill()
+    darkroom.start(darkroom.worker)
+
+    visitor.expect_newest("succeeded")
+    expect(visitor.pictures).to_have_count(MANY)
 
 
 def test_a_gateway_that_restarts_is_seen_to_go_and_to_return(visitor: Visitor, darkroom: Darkroom) -> None:
@@ -217,27 +372,26 @@ def test_a_gateway_that_restarts_is_seen_to_go_and_to_return(visitor: Visitor, d
     expect(visitor.notices).to_contain_text("The gateway does not answer.")
     visitor.prompt.fill(RED_CIRCLE)
     visitor.generate.click()
-    expect(visitor.problems).to_contain_text("No answer")
+    expect(visitor.page.locator("#refusal")).to_contain_text("No answer")
 
     darkroom.start(darkroom.gateway)
 
     expect(visitor.notices).not_to_contain_text("does not answer")
     visitor.generate.click()
-    visitor.expect_tray("succeeded")
+    visitor.expect_newest("succeeded")
     assert visitor.is_marked(), "the page was not reloaded"
 
 
 def test_a_page_that_restarts_brings_everything_back(visitor: Visitor, darkroom: Darkroom) -> None:
-    visitor.prompt.fill(RED_CIRCLE)
-    visitor.generate.click()
-    visitor.expect_tray("succeeded")
-    picture = visitor.job_id()
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    job_id = visitor.job_id()
     visitor.mark()
     darkroom.page.stop(GRACE_S)
 
     darkroom.start(darkroom.page)
 
     visitor.page.wait_for_function("window.marked === undefined")
-    visitor.expect_tray("succeeded")
-    assert visitor.job_id() == picture
+    visitor.expect_newest("succeeded")
+    assert visitor.job_id() == job_id
     expect(visitor.prompt).to_have_value(RED_CIRCLE)

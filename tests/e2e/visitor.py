@@ -58,20 +58,34 @@ class Visitor:
         return self.page.locator("#generate")
 
     @property
-    def cancel(self) -> Locator:
-        return self.page.locator("#cancel")
-
-    @property
     def notices(self) -> Locator:
         return self.page.locator("#notices")
 
     @property
-    def problems(self) -> Locator:
-        return self.page.locator("#problems li")
+    def cards(self) -> Locator:
+        """The jobs in the feed, newest first."""
+        return self.page.locator("#feed > li.card")
+
+    @property
+    def newest(self) -> Locator:
+        return self.cards.first
 
     @property
     def pictures(self) -> Locator:
-        return self.page.locator("#tray .paper.done img")
+        """Those of the newest job that are done."""
+        return self.newest.locator("figure.done")
+
+    def problem(self, field: str) -> Locator:
+        """Find what is said under a control."""
+        return self.page.locator(f"#problem-{field} p")
+
+    def press(self, what: str, card: Locator | None = None) -> None:
+        """Press a button of a card, the newest one unless another is said; in its menu if it is there."""
+        button = (card or self.newest).locator(f'[data-do="{what}"]').first
+        menu = button.locator("xpath=ancestor::details[not(@open)]/summary")
+        if menu.count():
+            menu.first.click()
+        button.click()
 
     def preset(self, title: str) -> Locator:
         """Find a preset by its title."""
@@ -81,31 +95,47 @@ class Visitor:
         """Find the box of a control that holds a number."""
         return self.page.locator(f"#{field} input[type=number]")
 
+    def open_more(self) -> None:
+        """Open what is under "More"."""
+        if not self.number("num_inference_steps").is_visible():
+            self.page.locator("#more button").first.click()
+
+    def lock_seed(self, seed: int) -> None:
+        """Have the same seed used from now on."""
+        self.open_more()
+        self.set_number("seed", seed)
+        expect(self.page.locator("#seed_locked input")).to_be_checked()
+
     def set_number(self, field: str, value: int) -> None:
         """Type a number as a person does, and leave the box."""
         self.number(field).fill(str(value))
         self.number(field).blur()
 
-    def ask_for_much(self, prompt: str) -> None:
-        """Ask for so much that there is time to do something meanwhile: seconds on an idle machine."""
-        self.set_number("num_images", MANY)
-        self.set_number("num_inference_steps", 30)
+    def ask_for(self, prompt: str) -> None:
+        """Ask for a picture, and wait until its card is there."""
         self.prompt.fill(prompt)
         self.generate.click()
+        expect(self.newest.locator(".prompt")).to_have_text(prompt)
 
-    def expect_tray(self, state: str) -> None:
-        """Wait until the tray is in a state: waiting, running, or how the job ended."""
-        expect(self.page.locator(f"#tray .tray.{state}")).to_be_visible()
+    def ask_for_much(self, prompt: str) -> None:
+        """Ask for so much that there is time to do something meanwhile: seconds on an idle machine."""
+        self.open_more()
+        self.set_number("num_images", MANY)
+        self.set_number("num_inference_steps", 30)
+        self.ask_for(prompt)
+
+    def expect_newest(self, status: str) -> None:
+        """Wait until the newest job waits, runs, or has ended in some way."""
+        expect(self.newest).to_have_attribute("data-status", status)
 
     def job_id(self) -> str:
-        """Read the job's id from the address of its first picture."""
-        source = self.pictures.first.get_attribute("src") or ""
-        return source.split("/")[1]
+        """Read the newest job's id."""
+        return self.newest.get_attribute("data-job") or ""
 
     def download(self, index: int, into: Path) -> tuple[str, bytes]:
         """Press a picture's download link; the file's name and its bytes."""
         with self.page.expect_download() as started:
-            self.page.locator("#tray a.download").nth(index).click()
+            self.pictures.nth(index).locator("a[download]").click()
         file = into / "download"
         started.value.save_as(file)
         return started.value.suggested_filename, file.read_bytes()

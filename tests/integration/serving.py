@@ -24,6 +24,7 @@ from shared.jobs import Image, JobError, LeaseToken, WorkerId, image_key
 from shared.object_store import ObjectStore
 from shared.scripts import Claimed, add_image, announce, claim, fail, finish, heartbeat, progress, release
 from shared.settings import Settings
+from shared.vocabulary import Vocabulary
 from tests.servers import wait_until
 
 CARD: Final = ModelCard(
@@ -74,8 +75,9 @@ def serving(settings: Settings) -> Generator[Serving]:
 class Hand:
     """One ready worker without an engine: it stores bytes where a picture would be."""
 
-    def __init__(self, settings: Settings, card: ModelCard = CARD) -> None:
+    def __init__(self, settings: Settings, card: ModelCard = CARD, vocabulary: Vocabulary | None = None) -> None:
         self.card = card
+        self.vocabulary = vocabulary
         self.worker = WorkerId(f"hand-{secrets.token_hex(4)}")
         self.redis = connect(settings)
         self.store = ObjectStore.from_settings(settings)
@@ -93,7 +95,7 @@ class Hand:
         self.redis.flushall()  # pyright: ignore[reportUnknownMemberType]: **kwargs
 
     def arrive(self, *, ready: bool = True) -> None:
-        run(self.redis, announce(self.card))
+        run(self.redis, announce(self.card, self.vocabulary))
         state = WorkerState(
             id=self.worker,
             state="ready" if ready else "warming",

@@ -63,7 +63,7 @@ function show(one, other) {
 		const prompt = picture.figure.closest(".card")?.querySelector(".prompt")?.textContent ?? "";
 		part(figures[at], "figcaption").textContent = `Seed ${picture.seed}: ${prompt}`;
 	}
-	part(view, ".both").style.setProperty("--ratio", `${one.width} / ${one.height}`);
+	view.style.setProperty("--ratio", `${one.width} / ${one.height}`);
 	view.showModal();
 }
 

@@ -132,10 +132,10 @@ window.darkroom = {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
 	},
 };
-for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);
-
 watchTheme();
 watchFavourites();
 watchDrops();
 watchLinks();
 watchSignIn();
+
+for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);

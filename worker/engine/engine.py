@@ -20,13 +20,15 @@ import torch
 from shared.errors import GenerationFailed, OutOfMemory
 from shared.generation import GenerationParams, Size
 from shared.lanes import HEAD_START_S, Lane
+from shared.reading import PromptMeasure
+from shared.vocabulary import Vocabulary
 from worker.engine.batches import Batches
 from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.failures import attempt
 from worker.engine.model import Model
 from worker.engine.pictures import Decoder, Glance
 from worker.engine.preview import LatentsToRgb
-from worker.engine.prompts import PromptEncoder, PromptMeasure
+from worker.engine.prompts import PromptEncoder
 from worker.engine.row import GroupKey, Row, predict_noise
 from worker.engine.throttle import Throttle
 from worker.engine.turns import Turns
@@ -99,6 +101,11 @@ class Engine:
         """
         before = self._rows if lane is Lane.BULK else self._in(lane)
         return sum(self._part_of_forward(self._rows[row_id].params) for row_id in before) < 1
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its texts are read by."""
+        return self._encoder.vocabulary
 
     def measure(self, text: str) -> PromptMeasure:
         """Count a prompt's tokens and find what the encoders won't see."""

@@ -2,7 +2,7 @@
 
 A text of one window without weights is encoded as `StableDiffusionXLPipeline.encode_prompt` of diffusers 0.42 does, bit
 for bit. The windows of a longer one are encoded side by side, in one run of each encoder, and joined. Weights are
-compel 2.5's arithmetic (`CompelForSDXL`), on tokens that `worker.engine.reading` found: compel's own parser rewrites
+compel 2.5's arithmetic (`CompelForSDXL`), on tokens that `shared.reading` found: compel's own parser rewrites
 plain text and raises where it can't parse, and its pooled output would see the weighting syntax.
 """
 
@@ -24,8 +24,9 @@ from compel.embeddings_provider import (  # pyright: ignore[reportMissingTypeStu
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from shared.generation import GenerationParams
+from shared.reading import PromptMeasure, TextReader, Tokens
 from worker.engine.model import Model
-from worker.engine.reading import PromptMeasure, Reading, Tokens, length_of, read
+from worker.engine.vocabulary import length_of, vocabulary_of
 
 _CACHED_BYTES: Final = 64 * 2**20
 """A window of SDXL's is 77 x 2048 numbers, 0.3 MB in fp16: some 200 texts of one window, or 50 of four."""
@@ -68,21 +69,17 @@ class PromptEncoder:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._tokenizers = (model.tokenizer, model.tokenizer_2)
+        tokenizers = (model.tokenizer, model.tokenizer_2)
         encoders = (model.text_encoder, model.text_encoder_2)
-        length = min(map(length_of, self._tokenizers))
+        length = min(map(length_of, tokenizers))
         self._encoders = tuple(
             _Encoder(encoder, tokenizer, length, model.device)
-            for encoder, tokenizer in zip(encoders, self._tokenizers, strict=True)
+            for encoder, tokenizer in zip(encoders, tokenizers, strict=True)
         )
         self._memory = _Memory(_CACHED_BYTES, kept=("", model.card.defaults.negative_prompt))
-
-        # A text is measured first and encoded a moment later.
-        @lru_cache(_READINGS)
-        def reading_of(text: str) -> Reading:
-            return read(text, self._tokenizers)
-
-        self._read = reading_of
+        self.vocabulary = vocabulary_of(tokenizers)
+        # A text is measured first and encoded a moment later. What is read by is what others get to read by, too.
+        self._read = lru_cache(_READINGS)(TextReader(self.vocabulary).read)
 
     def condition(self, params: GenerationParams) -> Conditioning:
         """Encode a job's prompt and, with guidance, its negative prompt; the shorter is padded with empty windows."""

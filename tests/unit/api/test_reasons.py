@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.reasons import reason
+from api.reasons import Reasons
 from shared.jobs import Hold, JobStatus, WorkerId
 from shared.scripts import Fleet, Mode
 from tests.unit.api.waiting import MODEL, fleet, waiting_job, worker
@@ -16,7 +16,7 @@ LEAVING = worker("leaving", state="draining")
 
 
 def code(served: Fleet, **changes: Any) -> str:  # noqa: ANN401 (a job's fields)
-    found = reason(waiting_job(**changes), served)
+    found = Reasons(served, MODEL).of(waiting_job(**changes))
     assert found is not None
     assert found.message.endswith(".")
     return found.code
@@ -93,7 +93,7 @@ def test_a_tenant_s_limit_counts_only_where_work_goes_on() -> None:
     ],
 )
 def test_places_are_said_in_words(position: int, message: str) -> None:
-    found = reason(waiting_job(position), fleet(worker()))
+    found = Reasons(fleet(worker()), MODEL).of(waiting_job(position))
 
     assert found is not None
     assert (found.code, found.message) == ("behind", message)
@@ -109,7 +109,7 @@ def test_places_are_said_in_words(position: int, message: str) -> None:
     ],
 )
 def test_deaths_are_counted_in_words(deaths: int, lost_workers: tuple[WorkerId, ...], start: str) -> None:
-    found = reason(waiting_job(lost_workers=lost_workers), Fleet((), (), lost={MODEL: deaths}))
+    found = Reasons(Fleet((), (), lost={MODEL: deaths}), MODEL).of(waiting_job(lost_workers=lost_workers))
 
     assert found is not None
     assert found.message.startswith(start)
@@ -117,4 +117,4 @@ def test_deaths_are_counted_in_words(deaths: int, lost_workers: tuple[WorkerId, 
 
 @pytest.mark.parametrize("status", [status for status in JobStatus if status is not JobStatus.QUEUED])
 def test_a_job_that_does_not_wait_needs_no_reason(status: JobStatus) -> None:
-    assert reason(waiting_job(None, status=status), fleet()) is None
+    assert Reasons(fleet(), MODEL).of(waiting_job(None, status=status)) is None

@@ -24,7 +24,19 @@ class Blocker:
             raise ImportError(f"{{name}} is not installed here")
 sys.meta_path.insert(0, Blocker())
 """
-SERVICES_OWN = ("torch", "diffusers", "gradio", "fastapi", "starlette", "uvicorn", "celery", "redis", "boto3", "PIL")
+SERVICES_OWN = (
+    "torch",
+    "diffusers",
+    "gradio",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "celery",
+    "redis",
+    "boto3",
+    "tokenizers",
+    "PIL",
+)
 
 
 def test_they_have_the_same_verbs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import redis
@@ -12,8 +13,9 @@ from shared import scripts
 from shared.call import Call
 from shared.connection import connect
 from shared.errors import InvalidRequest, JobNotFound, QueueFull
-from shared.jobs import Job, JobStatus, NewJob, Submission, Submitted, new_job_id
+from shared.jobs import Hold, Job, JobStatus, NewJob, Submission, Submitted, Terms, new_job_id
 from shared.keys import queue_of
+from shared.lanes import Lane
 from shared.scripts import Lease
 from shared.settings import Settings
 from tests.desk import MODEL, OTHER, TENANT, Desk, claim_call, failed, finished, new_job, state, submit_call
@@ -33,6 +35,17 @@ def test_a_submitted_job_reads_back_as_it_was_given(desk: Desk) -> None:
     assert (job.step, job.steps, job.images, job.warnings, job.error) == (0, 30, (), (), None)
     assert (job.worker, job.started_at_ms, job.completed_at_ms) == (None, None, None)
     assert desk.read(job) == job
+
+
+def test_a_submit_tells_all_that_is_then_read(desk: Desk) -> None:
+    first = desk(submit_call(new_job())).job
+    desk(claim_call())
+    terms = Terms(keep_s=60, max_tenant_running=1)
+    tried_again = replace(new_job(num_images=2, lane=Lane.BULK, work_ms=7, cancel_after_s=60), retry_of=first.id)
+    for new, result in ((new_job(), "pictures"), (new_job(), None), (tried_again, None)):
+        job = desk(scripts.submit(new, terms, result=result)).job
+        assert job == desk.read(job)
+        assert (job.hold, job.may_reuse) == (Hold.RUNNING_LIMIT, result is not None)
 
 
 def test_submitting_the_same_id_again_gives_the_job_that_is_there(desk: Desk) -> None:

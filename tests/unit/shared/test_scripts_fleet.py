@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from shared import scripts
-from shared.errors import WorkerNotFound
+from shared.errors import NoVocabulary, WorkerNotFound
 from shared.jobs import LeaseToken, WorkerId
 from shared.keys import DEFAULT
 from shared.scripts import Mode
+from shared.scripts.fleet import CARD_LIFE_S
+from shared.vocabulary import Vocabulary
 from tests.desk import CARD, LEASE_S, MODEL, WORKER, Desk, claim_call, state
 from tests.servers import wait_until
 
@@ -122,3 +124,42 @@ def test_a_loss_is_forgotten_after_ten_minutes(desk: Desk) -> None:
     desk(scripts.leave(WorkerId("w1"), MODEL, failed=True))
     desk.client.zadd(DEFAULT.prefix + "born", {f"w1 {MODEL}": desk.now_ms() - 601_000})
     assert desk(scripts.fleet()).lost == {}
+
+
+WORDS, OTHER_WORDS = Vocabulary("one", b"\x00packed"), Vocabulary("other", b"packed otherwise")
+
+
+def test_what_a_model_reads_by_is_sent_to_who_does_not_have_it(desk: Desk) -> None:
+    desk(scripts.announce(CARD, WORDS))
+    assert desk(scripts.vocabulary(MODEL)) == WORDS
+    assert desk(scripts.vocabulary(MODEL, WORDS.digest)) is None
+    desk(scripts.announce(CARD, OTHER_WORDS))
+    assert desk(scripts.vocabulary(MODEL, WORDS.digest)) == OTHER_WORDS
+
+
+def test_a_worker_that_does_not_know_yet_leaves_what_another_one_said(desk: Desk) -> None:
+    with pytest.raises(NoVocabulary):
+        desk(scripts.vocabulary(MODEL))
+    desk(scripts.announce(CARD))
+    with pytest.raises(NoVocabulary):
+        desk(scripts.vocabulary(MODEL))
+    desk(scripts.announce(CARD, WORDS))
+    desk(scripts.announce(CARD))
+    assert desk(scripts.vocabulary(MODEL)) == WORDS
+
+
+def test_what_a_model_reads_by_lives_as_long_as_its_card(desk: Desk) -> None:
+    name = f"{DEFAULT.prefix}vocabulary:{MODEL}"
+    desk(scripts.announce(CARD, WORDS))
+    assert 0 < desk.client.ttl(name) <= CARD_LIFE_S
+    desk.client.expire(name, 60)
+    desk(scripts.heartbeat(state(), life_s=60))
+    assert desk.client.ttl(name) > 60
+
+
+def test_a_heartbeat_tells_who_has_it_that_the_vocabulary_is_gone(desk: Desk) -> None:
+    desk(scripts.announce(CARD))
+    assert desk(scripts.heartbeat(state(), life_s=60)).is_announced
+    assert not desk(scripts.heartbeat(state(), life_s=60, has_vocabulary=True)).is_announced
+    desk(scripts.announce(CARD, WORDS))
+    assert desk(scripts.heartbeat(state(), life_s=60, has_vocabulary=True)).is_announced

@@ -74,6 +74,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.direct(scripts.Mode.PAUSED),
     scripts.outlook("m"),
     scripts.overview(),
+    scripts.vocabulary("m"),
     scripts.add_webhook(NewWebhook(id=WEBHOOK, tenant=TENANT, asked=WebhookRequest(url="u"), secret=SecretStr("s"))),
     scripts.change_webhook(WEBHOOK, TENANT, WebhookChange(url="u")),
     scripts.remove_webhook(WEBHOOK, TENANT),

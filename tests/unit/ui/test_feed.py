@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from shared.client import Client
+from shared.jobs import JobId
 from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import Hand
 from ui.feed import FIRST, Asked, Feed, job_ids_of, look_at_jobs, news
@@ -24,7 +25,7 @@ def visitor(client: Client, hand: Hand) -> Client:
     return client.acting(visitor=uuid4().hex)
 
 
-def submit_many(visitor: Client, number: int) -> list[str]:
+def submit_many(visitor: Client, number: int) -> list[JobId]:
     """Their ids, newest first."""
     return [visitor.submit(f"cube {at}", seed=1000 + at).id for at in range(number)][::-1]
 
@@ -82,7 +83,8 @@ class TestWhatIsShown:
         assert "It broke." in failed.cards[jobs[-1]]
 
     @pytest.mark.parametrize(
-        ("search", "found"), [("CUBE", 3), ("cube 2", 1), ("2 cube", 1), ("sphere", 0), ("typed", 1), ("777", 1), ("77", 0)]
+        ("search", "found"),
+        [("CUBE", 3), ("cube 2", 1), ("2 cube", 1), ("sphere", 0), ("typed", 1), ("777", 1), ("77", 0)],
     )
     def test_is_what_was_searched_for_in_any_order_of_words(self, visitor: Client, search: str, found: int) -> None:
         submit_many(visitor, 3)

@@ -9,12 +9,16 @@ import pytest
 
 from shared.client import Client
 from shared.connection import run
-from shared.generation import Scheduler
-from shared.jobs import JobId, JobStatus, new_job_id
+from shared.contract import JobBody
+from shared.errors import JobNotFound
+from shared.generation import STRONG_VARIATION, SUBTLE_VARIATION, Scheduler
+from shared.jobs import JobStatus
 from shared.scripts import announce
 from tests.integration.serving import CARD, Hand, Serving
 from tests.unit.ui.pressing import form_of
-from ui.handlers import BUSY_POLL_S, IDLE_POLL_S, Handlers, View
+from ui.feed import Asked
+from ui.handlers import BUSY_POLL_S, IDLE_POLL_S, Answer, Handlers, View
+from ui.visitors import Person
 
 JPEG = b"\xff\xd8 a preview"
 
@@ -36,45 +40,45 @@ class TestOpening:
         assert first.notices == ""
 
     def test_a_demo_model_is_called_one_and_offers_prompts_that_it_understands(
-        self, hand: Hand, gateway: Serving, handlers: Handlers
+        self, hand: Hand, gateway: Serving, handlers: Handlers, person: Person
     ) -> None:
         hand.forget_all()
         card = CARD.model_copy(update={"is_demo": True, "example_prompts": ('a "big" circle',)})
         with Hand(gateway.settings, card):
-            view = handlers.look(View(), None, {})
+            view = handlers.look(person, View(), Asked(), {})
 
         assert "Demo model:" in view.notices
         assert 'data-value="a &quot;big&quot; circle"' in view.examples
 
-    def test_the_form_comes_back_as_this_browser_left_it(self, hand: Hand, handlers: Handlers) -> None:
+    def test_the_form_comes_back_as_this_browser_left_it(self, hand: Hand, handlers: Handlers, person: Person) -> None:
         assert hand.card.id == CARD.id
         draft = {"model": CARD.id, "prompt": "half a thought", "num_inference_steps": 9, "seed": 5, "size": "1x1"}
 
-        controls = handlers.look(View(), None, draft).controls
+        controls = handlers.look(person, View(), Asked(), draft).controls
 
         assert controls["prompt"].value == "half a thought"
         assert controls["num_inference_steps"].value == 9
         assert controls["seed"].value == 5
         assert controls["size"].value == "64x64", "a size that the model does not have is left out"
 
-    def test_another_models_settings_are_not_taken_over(self, hand: Hand, handlers: Handlers) -> None:
+    def test_another_models_settings_are_not_taken_over(self, hand: Hand, handlers: Handlers, person: Person) -> None:
         assert hand.card.id == CARD.id
         draft = {"model": "some/other", "prompt": "kept", "num_inference_steps": 9, "num_images": 3}
 
-        controls = handlers.look(View(), None, draft).controls
+        controls = handlers.look(person, View(), Asked(), draft).controls
 
         assert (controls["prompt"].value, controls["num_images"].value) == ("kept", 3)
         assert controls["num_inference_steps"].value == CARD.defaults.num_inference_steps
 
     def test_a_form_in_use_is_left_alone_when_workers_come_and_go(
-        self, hand: Hand, first: View, handlers: Handlers
+        self, hand: Hand, first: View, handlers: Handlers, person: Person
     ) -> None:
         draft = {"model": CARD.id, "num_inference_steps": 9}
         hand.forget_all()
         run(hand.redis, announce(CARD))
-        gone = handlers.look(first, None, draft)
+        gone = handlers.look(person, first, Asked(), draft)
         hand.arrive(ready=False)
-        warming = handlers.look(gone, None, draft)
+        warming = handlers.look(person, gone, Asked(), draft)
 
         assert "No worker is ready." in gone.notices
         assert "A worker is loading the model." in warming.notices
@@ -84,15 +88,15 @@ class TestOpening:
             assert later.can_generate, "what is sent waits for a worker"
 
     def test_another_choice_of_model_brings_its_limits_and_keeps_the_words(
-        self, first: View, gateway: Serving, handlers: Handlers
+        self, first: View, gateway: Serving, handlers: Handlers, person: Person
     ) -> None:
         defaults = CARD.defaults.model_copy(update={"num_inference_steps": 8})
         bigger = CARD.model_copy(update={"id": "test/bigger", "title": "Bigger", "defaults": defaults})
         draft = {"model": CARD.id, "prompt": "kept", "num_inference_steps": 9, "seed": 3}
         with Hand(gateway.settings, bigger):
-            both = handlers.look(first, None, draft)
-            chosen = handlers.look(both, None, {**draft, "model": bigger.id})
-            stays = handlers.look(chosen, None, {**draft, "model": bigger.id, "num_inference_steps": 11})
+            both = handlers.look(person, first, Asked(), draft)
+            chosen = handlers.look(person, both, Asked(), {**draft, "model": bigger.id})
+            stays = handlers.look(person, chosen, Asked(), {**draft, "model": bigger.id, "num_inference_steps": 11})
 
         assert set(both.controls["model"].choices or ()) == {("Tiny", CARD.id), ("Bigger", bigger.id)}
         assert both.controls["num_inference_steps"].value == 9
@@ -112,7 +116,14 @@ class TestOpening:
         ],
     )
     def test_the_model_of_the_last_visit_is_kept_unless_only_others_are_served(
-        self, hand: Hand, gateway: Serving, handlers: Handlers, states: tuple[str | None, str | None], shown: str
+        self,
+        hand: Hand,
+        gateway: Serving,
+        handlers: Handlers,
+        person: Person,
+        *,
+        states: tuple[str | None, str | None],
+        shown: str,
     ) -> None:
         successor = CARD.model_copy(update={"id": "test/successor", "title": "Successor"})
         with Hand(gateway.settings, successor) as other:
@@ -122,154 +133,211 @@ class TestOpening:
                 if state is not None:
                     one.arrive(ready=state == "ready")
 
-            view = handlers.look(View(), None, {"model": CARD.id, "prompt": "kept"})
+            view = handlers.look(person, View(), Asked(), {"model": CARD.id, "prompt": "kept"})
 
         assert view.card is not None
         assert view.card.id == view.controls["model"].value == shown
         assert view.controls["prompt"].value == "kept"
         assert (CARD.id in {model.id for model in view.models}) == (shown == CARD.id), "nor offered"
 
-    def test_a_job_that_is_gone_leaves_an_empty_tray(self, first: View, handlers: Handlers) -> None:
-        view = handlers.look(first, new_job_id(), {})
 
-        assert view.job is None
-        assert 'class="tray empty"' in view.tray
-        assert view.can_generate
+Generate = Callable[..., JobBody]
+Pressed = Callable[..., Answer]
+
+
+def card_of(view: View, job: JobBody) -> str:
+    return view.feed.cards[job.id]
 
 
 class TestWatching:
     def test_a_waiting_job_shows_its_place(
-        self, first: View, handlers: Handlers, generate: Callable[..., JobId]
+        self, first: View, handlers: Handlers, person: Person, generate: Generate
     ) -> None:
         ahead, behind = generate(), generate()
 
-        assert "You are next" in handlers.look(first, ahead, {}).tray
-        view = handlers.look(first, behind, {})
+        view = handlers.look(person, first, Asked(), {})
 
-        assert "1 before you" in view.tray
-        assert (view.is_busy, view.can_generate, view.poll_s) == (True, False, BUSY_POLL_S)
+        assert "You are next" in card_of(view, ahead)
+        assert "1 before you" in card_of(view, behind)
+        assert (view.poll_s, view.can_generate) == (BUSY_POLL_S, True), "the next one may be asked for at once"
 
     def test_a_running_job_shows_its_step_and_a_preview(
-        self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId]
+        self, hand: Hand, first: View, handlers: Handlers, person: Person, generate: Generate
     ) -> None:
-        job_id = generate(num_inference_steps=20)
+        job = generate(num_inference_steps=20)
         taken = hand.take()
-        starting = handlers.look(first, job_id, {})
+        starting = handlers.look(person, first, Asked(), {})
         hand.show(taken, 7, JPEG)
-        drawing = handlers.look(starting, job_id, {})
+        drawing = handlers.look(person, starting, Asked(), {})
 
-        assert "Starting" in starting.tray
-        assert "data:image" not in starting.tray
-        assert "Drawing: step 7 of 20" in drawing.tray
-        assert 'aria-valuenow="35"' in drawing.tray
-        assert "data:image/jpeg;base64," in drawing.tray
+        assert "Starting" in card_of(starting, job)
+        assert "previews/" not in card_of(starting, job)
+        assert "Drawing: step 7 of 20" in card_of(drawing, job)
+        assert f'src="previews/{job.id}?version=1-7"' in card_of(drawing, job)
 
     def test_each_picture_appears_as_it_is_done(
-        self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId]
+        self, hand: Hand, first: View, handlers: Handlers, person: Person, generate: Generate
     ) -> None:
-        job_id = generate(num_images=3, seed=10)
+        job = generate(num_images=3)
         taken = hand.take()
         hand.draw(taken, 0, b"first")
 
-        view = handlers.look(first, job_id, {})
+        html = card_of(handlers.look(person, first, Asked(), {}), job)
 
-        assert f'src="pictures/{job_id}/0.png"' in view.tray
-        assert f"pictures/{job_id}/1.png" not in view.tray
-        assert "1 of 3 pictures done" in view.tray
-        assert view.tray.count("<li class=") == 3
+        assert f'data-file="pictures/{job.id}/0.png"' in html
+        assert f"pictures/{job.id}/1.png" not in html
+        assert "1 of 3 pictures done" in html
 
-    def test_a_finished_job_offers_pictures_files_and_seeds_and_is_not_asked_for_again(
-        self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId]
+    def test_a_page_without_jobs_under_way_looks_less_often(
+        self, hand: Hand, first: View, handlers: Handlers, person: Person, generate: Generate
     ) -> None:
-        job_id = generate(num_images=2, seed=10, output_format="jpeg")
+        job = generate(num_images=2, output_format="jpeg")
         taken = hand.take()
         for index in range(2):
             hand.draw(taken, index, b"picture")
         hand.finish(taken)
-        done = handlers.look(first, job_id, {})
-        hand.forget_all()
-        hand.arrive()
-        later = handlers.look(done, job_id, {})
 
-        assert f'download="darkroom-{job_id}-1.jpg"' in done.tray
-        assert 'data-pick="seed" data-value="11"' in done.tray
-        assert (done.is_busy, done.can_generate) == (False, True)
-        assert later.tray == done.tray
+        done = handlers.look(person, first, Asked(), {})
+
+        assert f'download="darkroom-{job.id}-1.jpg"' in card_of(done, job)
+        assert done.poll_s == IDLE_POLL_S
 
     def test_a_failure_says_its_code_and_its_message(
-        self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId]
+        self, hand: Hand, first: View, handlers: Handlers, person: Person, generate: Generate
     ) -> None:
-        job_id = generate()
+        job = generate()
         hand.fail(hand.take(), "out_of_memory", "Ask for a <smaller> one.")
 
-        tray = handlers.look(first, job_id, {}).tray
+        html = card_of(handlers.look(person, first, Asked(), {}), job)
 
-        assert "Failed: out_of_memory" in tray
-        assert "Ask for a &lt;smaller&gt; one." in tray
+        assert "Failed: out_of_memory" in html
+        assert "Ask for a &lt;smaller&gt; one." in html
+
+
+class TestPressing:
+    @pytest.fixture
+    def pressed(self, handlers: Handlers, person: Person, first: View) -> Pressed:
+        def press(what: str, job: JobBody, index: int = 0) -> Answer:
+            return handlers.act(person, handlers.look(person, first, Asked(), {}), what, job.id, index)
+
+        return press
 
     @pytest.mark.parametrize("is_running", [False, True])
-    def test_cancel_ends_a_job(
-        self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId], is_running: bool
-    ) -> None:
-        job_id = generate()
+    def test_cancel_ends_a_job(self, pressed: Pressed, hand: Hand, generate: Generate, *, is_running: bool) -> None:
+        job = generate()
         if is_running:
             hand.take()
 
-        assert handlers.cancel(job_id).problems == ""
-        view = handlers.look(first, job_id, {})
+        answer = pressed("cancel", job)
 
-        assert view.job is not None
-        assert view.job.status is JobStatus.CANCELED
-        assert "Canceled" in view.tray
+        assert answer.job is not None
+        assert answer.job.status is JobStatus.CANCELED
 
-    @pytest.mark.usefixtures("hand")
-    def test_cancel_of_nothing_is_nothing(self, handlers: Handlers) -> None:
-        assert handlers.cancel(None).problems == ""
-        assert handlers.cancel(new_job_id()).problems == ""
-
-    def test_two_visitors_see_their_own_jobs(
-        self, first: View, handlers: Handlers, generate: Callable[..., JobId]
+    @pytest.mark.parametrize("what", ["cancel", "retry", "delete", "again", "nonsense"])
+    def test_nothing_is_done_with_a_job_that_the_page_does_not_show(
+        self, pressed: Pressed, client: Client, what: str
     ) -> None:
-        mine, yours = generate(prompt="mine"), generate(prompt="yours")
+        foreign = client.acting(visitor="another").submit("theirs")
 
-        my_view, your_view = handlers.look(first, mine, {}), handlers.look(first, yours, {})
+        answer = pressed(what, foreign)
 
-        assert ("mine" in my_view.tray, "yours" in my_view.tray) == (True, False)
-        assert ("mine" in your_view.tray, "yours" in your_view.tray) == (False, True)
+        assert (answer.job, answer.gone, answer.refusal) == (None, None, "")
+        assert client.acting(visitor="another").job(foreign.id).status is JobStatus.QUEUED
+
+    def test_delete_takes_job_and_pictures_away(self, pressed: Pressed, person: Person, generate: Generate) -> None:
+        job = generate()
+
+        answer = pressed("delete", job)
+
+        assert answer.gone == job.id
+        with pytest.raises(JobNotFound):
+            person.client.job(job.id)
+
+    def test_a_job_that_another_tab_deleted_leaves_the_page(
+        self, first: View, handlers: Handlers, person: Person, generate: Generate
+    ) -> None:
+        job = generate()
+        view = handlers.look(person, first, Asked(), {})
+        person.client.delete(job.id)
+
+        assert handlers.act(person, view, "cancel", job.id, 0).gone == job.id
+
+    def test_again_asks_for_the_same_with_another_seed(self, pressed: Pressed, generate: Generate) -> None:
+        job = generate(num_images=2, guidance_scale=3.5)
+
+        again = pressed("again", job).job
+
+        assert again is not None
+        assert again.params.model_copy(update={"seed": 0}) == job.params.model_copy(update={"seed": 0})
+        assert again.params.seed != job.params.seed
+
+    @pytest.mark.parametrize(
+        ("what", "strength"), [("vary-subtle", SUBTLE_VARIATION), ("vary-strong", STRONG_VARIATION)]
+    )
+    def test_a_variation_keeps_the_pictures_seed(
+        self, pressed: Pressed, generate: Generate, what: str, strength: float
+    ) -> None:
+        job = generate(num_images=3)
+
+        varied = pressed(what, job, index=2).job
+
+        assert varied is not None
+        assert (varied.params.seed, varied.params.variation_strength) == (job.params.seed + 2, strength)
+        assert varied.params.variation_seed is not None
+
+    def test_reuse_puts_the_settings_into_the_form(self, pressed: Pressed, generate: Generate) -> None:
+        job = generate(prompt="two cubes", num_inference_steps=9, num_images=2)
+
+        fitted = pressed("reuse", job, index=1).fitted
+
+        assert fitted is not None
+        said = {name: control.value for name, control in fitted.controls.items()}
+        assert (said["prompt"], said["num_inference_steps"]) == ("two cubes", 9)
+        assert (said["seed"], said["seed_locked"]) == (job.params.seed + 1, True)
+
+    def test_a_failed_job_is_tried_again(self, pressed: Pressed, hand: Hand, generate: Generate) -> None:
+        job = generate()
+        hand.fail(hand.take(), "model_error", "It broke.")
+
+        again = pressed("retry", job).job
+
+        assert again is not None
+        assert (again.retry_of, again.status) == (job.id, JobStatus.QUEUED)
+
+    def test_what_can_not_be_tried_again_is_said(self, pressed: Pressed, generate: Generate) -> None:
+        answer = pressed("retry", generate())
+
+        assert 'data-code="not_retryable"' in answer.refusal
+        assert answer.words
 
 
 class TestRefusals:
-    def test_every_wrong_field_is_named_as_its_control_is(self, first: View, handlers: Handlers) -> None:
-        wrong = form_of(first, prompt="  ", num_inference_steps=99, seed=2**32, size="63x64")
+    def test_every_wrong_field_is_named_as_its_control_is(
+        self, first: View, handlers: Handlers, person: Person
+    ) -> None:
+        wrong = form_of(first, prompt="  ", num_inference_steps=99, seed=2**32, seed_locked=True, size="63x64")
 
-        answer = handlers.generate(wrong)
+        answer = handlers.generate(person, first.card, wrong)
 
-        assert answer.job_id is None
-        for field, label in (
-            ("prompt", "Prompt"),
-            ("num_inference_steps", "Steps"),
-            ("seed", "Seed"),
-            ("size", "Shape"),
-        ):
-            assert f'<li data-field="{field}"><strong>{label}</strong>' in answer.problems
+        assert answer.job is None
+        assert set(answer.problems.by_slot) == {"prompt", "num_inference_steps", "seed", "size"}
 
-    def test_a_value_of_the_wrong_kind_is_a_problem_too(self, first: View, handlers: Handlers) -> None:
-        answer = handlers.generate(form_of(first, prompt="fine", seed=1.5, scheduler="nonsense"))
+    def test_a_value_of_the_wrong_kind_is_a_problem_too(self, first: View, handlers: Handlers, person: Person) -> None:
+        wrong = form_of(first, prompt="fine", seed=1.5, seed_locked=True, scheduler="nonsense")
 
-        assert 'data-field="seed"' in answer.problems
-        assert 'data-field="scheduler"' in answer.problems
+        assert set(handlers.generate(person, first.card, wrong).problems.by_slot) == {"seed", "scheduler"}
 
     @pytest.mark.parametrize("seed", [None, "", -1])
     def test_no_seed_and_minus_one_draw_a_new_one_each_time(
-        self, first: View, handlers: Handlers, client: Client, seed: object
+        self, first: View, handlers: Handlers, person: Person, seed: object
     ) -> None:
-        ids = [handlers.generate(form_of(first, prompt="x", seed=seed)).job_id for _ in range(2)]
+        form = form_of(first, prompt="x", seed=seed, seed_locked=True)
 
-        seeds = {client.job(str(job_id)).params.seed for job_id in ids}
+        jobs = [handlers.generate(person, first.card, form).job for _ in range(2)]
 
-        assert len(seeds) == 2
+        assert len({job.params.seed for job in jobs if job is not None}) == 2
 
-    def test_everything_in_the_form_is_asked_for(self, first: View, handlers: Handlers, client: Client) -> None:
+    def test_everything_in_the_form_is_asked_for(self, first: View, handlers: Handlers, person: Person) -> None:
         said = {
             "prompt": "a cube",
             "negative_prompt": "a sphere",
@@ -277,20 +345,23 @@ class TestRefusals:
             "num_inference_steps": 7,
             "guidance_scale": 3.5,
             "seed": 42,
+            "seed_locked": True,
             "num_images": 2,
             "scheduler": "ddim",
             "output_format": "webp",
             "output_size": "512x512",
         }
 
-        params = client.job(str(handlers.generate(form_of(first, **said)).job_id)).params
+        job = handlers.generate(person, first.card, form_of(first, **said)).job
+        assert job is not None
+        params = job.params
 
         assert (params.prompt, params.negative_prompt, str(params.size)) == ("a cube", "a sphere", "64x64")
         assert (params.num_inference_steps, params.guidance_scale, params.seed) == (7, 3.5, 42)
         assert (params.num_images, params.scheduler, params.output_format) == (2, Scheduler.DDIM, "webp")
         assert str(params.output_size) == "512x512"
 
-    def test_a_full_queue_says_when_to_come_back(self, first: View) -> None:
+    def test_a_full_queue_says_when_to_come_back(self, first: View, handlers: Handlers) -> None:
         problem = {
             "type": "about:blank",
             "title": "Too many requests",
@@ -303,8 +374,8 @@ class TestRefusals:
             return httpx2.Response(429, json=problem, headers={"Retry-After": "7"})
 
         with Client("http://gateway.test", transport=httpx2.MockTransport(refuse)) as client:
-            answer = Handlers(client).generate(form_of(first, prompt="x"))
+            answer = handlers.generate(Person(client), first.card, form_of(first, prompt="x"))
 
-        assert answer.job_id is None
-        assert 'data-code="queue_full"' in answer.problems
-        assert "Try again in 7 s." in answer.problems
+        assert answer.job is None
+        assert 'data-code="queue_full"' in answer.refusal
+        assert "Try again in 7 s." in answer.refusal

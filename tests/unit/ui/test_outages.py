@@ -8,14 +8,14 @@ from collections.abc import Callable
 import httpx2
 
 from shared.client import Client
-from shared.jobs import JobId
-from tests.integration.keyholders import PAGE_KEY, guarded
+from shared.contract import JobBody
+from tests.integration.keyholders import PAGE_KEY
 from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port, wait_until
 from tests.unit.ui.pressing import form_of
+from ui.feed import Asked
 from ui.handlers import Handlers, View
-
-JPEG = b"\xff\xd8 a preview"
+from ui.visitors import Person
 
 
 class Freezer(httpx2.HTTPTransport):
@@ -36,83 +36,111 @@ class Freezer(httpx2.HTTPTransport):
 
 class TestOutages:
     def test_a_gateway_that_is_away_is_said_and_its_return_seen(
-        self, first: View, handlers: Handlers, generate: Callable[..., JobId]
+        self, first: View, handlers: Handlers, person: Person, generate: Callable[..., JobBody]
     ) -> None:
-        job_id = generate()
-        waiting = handlers.look(first, job_id, {})
+        job = generate()
+        waiting = handlers.look(person, first, Asked(), {})
         with Client(f"http://127.0.0.1:{free_port()}") as nobody:
-            away = Handlers(nobody).look(waiting, job_id, {})
-            refused = Handlers(nobody).generate(form_of(first, prompt="x"))
-            not_canceled = Handlers(nobody).cancel(job_id)
-        back = handlers.look(away, job_id, {})
+            lost = Person(nobody)
+            away = handlers.look(lost, waiting, Asked(), {})
+            refused = handlers.generate(lost, first.card, form_of(first, prompt="x"))
+            not_canceled = handlers.act(lost, waiting, "cancel", job.id, 0)
+        back = handlers.look(person, away, Asked(), {})
 
         assert "The gateway does not answer." in away.notices
         assert "tries again by itself" in away.notices
         assert "127.0.0.1" not in away.notices, "its address is the operator's business"
-        assert away.tray == waiting.tray
+        assert away.feed == waiting.feed, "what was there stays there"
         assert '<span class="lamp off"></span><strong>Tiny</strong>' in away.served
         assert "ready" not in away.served
         assert back.served == first.served
-        assert 'data-code="gateway_unavailable"' in refused.problems
-        assert "may have been accepted" in refused.problems
-        assert "may have been accepted" not in not_canceled.problems
-        assert 'data-code="gateway_unavailable"' in not_canceled.problems
+        assert 'data-code="gateway_unavailable"' in refused.refusal
+        assert "may have been accepted" in refused.refusal
+        assert "may have been accepted" not in not_canceled.refusal
+        assert 'data-code="gateway_unavailable"' in not_canceled.refusal
         assert back.notices == ""
 
-    def test_a_gateway_that_hangs_holds_one_look_up_and_not_every_visitors(self, first: View, gateway: Serving) -> None:
+    def test_a_gateway_that_hangs_holds_one_look_up_and_not_every_visitors(
+        self, first: View, handlers: Handlers, gateway: Serving
+    ) -> None:
         freezer = Freezer()
         with Client(gateway.url, transport=freezer) as client:
-            handlers = Handlers(client)
-            handlers.look(first, None, {})
+            person = Person(client)
+            handlers.look(person, first, Asked(), {})
+            before = freezer.asked
             freezer.wait_s = 60
-            held = threading.Thread(target=handlers.look, args=(first, None, {}))
+            held = threading.Thread(target=handlers.look, args=(person, first, Asked(), {}))
             held.start()
-            wait_until(lambda: freezer.asked == 2, limit_s=20, what="a look hangs")
+            wait_until(lambda: freezer.asked == before + 1, limit_s=20, what="a look hangs")
 
-            told = handlers.look(first, None, {})
+            told = handlers.look(person, first, Asked(), {})
             asked = freezer.asked
             freezer.thaw.set()
             held.join()
-            back = handlers.look(told, None, {})
+            back = handlers.look(person, told, Asked(), {})
 
         assert "The gateway does not answer." in told.notices
-        assert asked == 2, "it was told by the look that failed"
+        assert asked == before + 1, "it was told by the look that failed"
         assert (back.notices, back.served) == ("", first.served)
 
-    def test_an_answer_of_something_else_is_said_without_its_address(self, first: View) -> None:
+    def test_an_answer_of_something_else_is_said_without_its_address(self, first: View, handlers: Handlers) -> None:
         def stumble(_request: httpx2.Request) -> httpx2.Response:
             return httpx2.Response(404, html="<h1>Nothing here</h1>")
 
         with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
-            away = Handlers(client).look(first, None, {})
-            refused = Handlers(client).generate(form_of(first, prompt="x"))
+            away = handlers.look(Person(client), first, Asked(), {})
+            refused = handlers.generate(Person(client), first.card, form_of(first, prompt="x"))
 
         assert "makes no sense here" in away.notices
-        assert 'data-code="unexpected_answer"' in refused.problems
-        assert "gateway.test" not in away.notices + refused.problems
+        assert 'data-code="unexpected_answer"' in refused.refusal
+        assert "gateway.test" not in away.notices + refused.refusal
 
-    def test_a_proxy_whose_gateway_is_away_is_as_if_it_were_away_itself(self, first: View) -> None:
+    def test_a_proxy_whose_gateway_is_away_is_as_if_it_were_away_itself(self, first: View, handlers: Handlers) -> None:
         def stumble(_request: httpx2.Request) -> httpx2.Response:
             return httpx2.Response(502, html="<h1>Bad gateway</h1>")
 
         with Client("http://gateway.test", transport=httpx2.MockTransport(stumble)) as client:
-            away = Handlers(client).look(first, None, {})
+            away = handlers.look(Person(client), first, Asked(), {})
 
         assert "Out of reach" in away.notices
 
-    def test_a_page_whose_key_the_gateway_does_not_know_says_who_can_mend_that(self, gateway: Serving) -> None:
-        with guarded(gateway.settings) as asks_for_keys:
-            for key in (None, "another-than-the-gateways"):
-                with Client(asks_for_keys.url, api_key=key) as client:
-                    assert "DARKROOM_PAGE_KEY" in Handlers(client).look(View(), None, {}).notices
-            with Client(asks_for_keys.url, api_key=PAGE_KEY) as client:
-                assert "DARKROOM_PAGE_KEY" not in Handlers(client).look(View(), None, {}).notices
+    def test_a_page_whose_key_the_gateway_does_not_know_says_who_can_mend_that(
+        self, handlers: Handlers, guarded: Serving
+    ) -> None:
+        with Client(guarded.url, api_key="another-than-the-gateways") as client:
+            assert "DARKROOM_PAGE_KEY" in handlers.look(Person(client), View(), Asked(), {}).notices
+        with Client(guarded.url, api_key=PAGE_KEY) as client:
+            assert "DARKROOM_PAGE_KEY" not in handlers.look(Person(client), View(), Asked(), {}).notices
 
-    def test_a_page_opened_before_any_worker_fills_itself_in(self, hand: Hand, handlers: Handlers) -> None:
+    def test_a_page_without_a_key_asks_visitors_to_sign_in_where_keys_are_needed(
+        self, handlers: Handlers, guarded: Serving
+    ) -> None:
+        with Client(guarded.url) as client:
+            view = handlers.look(Person(client), View(), Asked(), {})
+
+        assert "Sign in to draw." in view.notices
+
+    def test_a_key_that_was_revoked_says_to_sign_in_with_another(self, handlers: Handlers, guarded: Serving) -> None:
+        with Client(guarded.url, api_key="darkroom_no_longer") as client:
+            view = handlers.look(Person(client, key="darkroom_no_longer"), View(), Asked(), {})
+
+        assert "Sign out, and in again" in view.notices
+
+    def test_a_browser_that_keeps_no_cookies_is_told_what_to_do(self, first: View, handlers: Handlers) -> None:
+        view = handlers.look(None, first, Asked(), {})
+        answer = handlers.generate(None, first.card, form_of(first, prompt="x"))
+
+        assert "Allow cookies" in view.notices
+        assert "Allow cookies" in answer.refusal
+        assert answer.job is None
+
+    def test_a_page_opened_before_any_worker_fills_itself_in(
+        self, hand: Hand, handlers: Handlers, person: Person
+    ) -> None:
         hand.forget_all()
-        before = handlers.look(View(), None, {})
+        before = handlers.look(person, View(), Asked(), {})
         hand.arrive()
-        after = handlers.look(before, None, {})
+        after = handlers.look(person, before, Asked(), {})
 
         assert "No model yet." in before.notices
         assert not before.can_generate
@@ -121,35 +149,22 @@ class TestOutages:
         assert after.controls["size"].value == "64x64"
 
     def test_a_gateway_that_has_lost_its_models_puts_the_lamp_out(
-        self, hand: Hand, first: View, handlers: Handlers
+        self, hand: Hand, first: View, handlers: Handlers, person: Person
     ) -> None:
         hand.forget_all()
 
-        lost = handlers.look(first, None, {})
+        lost = handlers.look(person, first, Asked(), {})
 
         assert '<span class="lamp off"></span><strong>Tiny</strong>' in lost.served
         assert "ready" not in lost.served
 
-    def test_a_lost_answer_in_the_middle_keeps_the_last_preview(
-        self, hand: Hand, first: View, handlers: Handlers, generate: Callable[..., JobId]
-    ) -> None:
-        job_id = generate(num_inference_steps=20)
-        taken = hand.take()
-        hand.show(taken, 3, JPEG)
-        seen = handlers.look(first, job_id, {})
-        with Client(f"http://127.0.0.1:{free_port()}") as nobody:
-            away = Handlers(nobody).look(seen, job_id, {})
-
-        assert away.preview == JPEG
-        assert away.tray == seen.tray
-
     def test_words_written_before_there_was_a_model_are_kept_and_nothing_else(
-        self, hand: Hand, handlers: Handlers
+        self, hand: Hand, handlers: Handlers, person: Person
     ) -> None:
         assert hand.card.id == CARD.id
         placeholders = {"model": None, "prompt": "early bird", "seed": 0, "num_images": 1, "num_inference_steps": 20}
 
-        controls = handlers.look(View(), None, placeholders).controls
+        controls = handlers.look(person, View(), Asked(), placeholders).controls
 
         assert (controls["prompt"].value, controls["seed"].value) == ("early bird", None)
         assert controls["num_inference_steps"].value == CARD.defaults.num_inference_steps

@@ -86,8 +86,6 @@ def test_an_axis_ends_at_a_round_figure(value: float, end: float) -> None:
     assert round_up(value) == pytest.approx(end)
 
 
-@pytest.mark.parametrize(
-    ("value", "end"), [(0.3, 0.5), (50, 50), (51, 60), (61, 120), (200_000, 288_000)]
-)
+@pytest.mark.parametrize(("value", "end"), [(0.3, 0.5), (50, 50), (51, 60), (61, 120), (200_000, 288_000)])
 def test_an_axis_of_time_ends_at_minutes_or_hours(value: float, end: float) -> None:
     assert round_up_s(value) == pytest.approx(end)

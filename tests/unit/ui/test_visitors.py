@@ -99,7 +99,7 @@ def test_a_name_that_was_made_up_opens_nothing(page: Client, new_browser: Browse
     stranger = TestClient(create_app(page, secret="a secret of the page's"), base_url=HOME)
 
     cookie = f"{VISITOR_COOKIE}={forged.format(name=name, signature=signature)}"
-    answer = stranger.get(path, headers={"Cookie": cookie.encode()})
+    answer = stranger.get(path, headers=[(b"cookie", cookie.encode())])
 
     assert answer.status_code == 404
 

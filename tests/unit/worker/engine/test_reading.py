@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from shared.reading import MAX_WINDOWS, Reading, TextReader
 from worker.engine.model import Model
-from worker.engine.reading import MAX_WINDOWS, Reading, read
+from worker.engine.vocabulary import vocabulary_of
 
 
 @pytest.fixture
@@ -21,9 +22,10 @@ class Reader:
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self._reader = TextReader(vocabulary_of((model.tokenizer, model.tokenizer_2)))
 
     def __call__(self, text: str) -> Reading:
-        return read(text, (self._model.tokenizer, self._model.tokenizer_2))
+        return self._reader.read(text)
 
     def words(self, text: str) -> list[str]:
         """The text of each window."""

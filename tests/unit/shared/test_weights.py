@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.weights import MAX_WEIGHT, read_weights
+from shared.weights import MAX_WEIGHT, read_weights
 
 
 @pytest.mark.parametrize(

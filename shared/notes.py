@@ -1,4 +1,4 @@
-"""What there is to say of how the model reads a job's texts."""
+"""What there is to say of how a model reads a prompt and its negative: before it is a job, and of the job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_QUOTED: Final = 200
 
 
 class Measure(Protocol):
-    """How much of a text the encoders see: `worker.engine.reading.PromptMeasure`."""
+    """How much of a text the encoders see: `shared.reading.PromptMeasure`."""
 
     @property
     def tokens(self) -> int:
@@ -50,11 +50,18 @@ def notes_on(params: GenerationParams, measure: Callable[[str], Measure]) -> Not
     """Tell of both texts, of the negative one only with guidance: else it is not read."""
     prompt = measure(params.prompt)
     negative = measure(params.negative_prompt) if params.is_guided else None
-    warnings = [*_warnings("prompt", prompt)]
-    if negative is not None:
-        warnings += _warnings("negative_prompt", negative)
-    reading = Reading(prompt=_reading(prompt), negative_prompt=None if negative is None else _reading(negative))
-    return Notes(reading, tuple(warnings))
+    return Notes(reading_of(prompt, negative), warnings_of(prompt, negative))
+
+
+def reading_of(prompt: Measure, negative: Measure | None) -> Reading:
+    """Say how a prompt is read, and a negative one if there is one."""
+    return Reading(prompt=_reading(prompt), negative_prompt=None if negative is None else _reading(negative))
+
+
+def warnings_of(prompt: Measure, negative: Measure | None) -> tuple[JobWarning, ...]:
+    """Say what of the texts is not read, or not as it may have been meant."""
+    told = {"prompt": prompt} if negative is None else {"prompt": prompt, "negative_prompt": negative}
+    return tuple(warning for field, measure in told.items() for warning in _warnings(field, measure))
 
 
 def _reading(measure: Measure) -> TextReading:

@@ -1,5 +1,8 @@
 """What the encoders see of a text: windows of tokens with their weights, and what no window holds.
 
+The worker encodes what is found here, and the gateway tells it of a text before a job is made of it: one code for both,
+so that what a person was told while typing is what the engine sees.
+
 A window is what an encoder takes at once: 77 tokens for CLIP, two of which are markers. A text of more tokens goes on
 in the next window, up to `MAX_WINDOWS`. It breaks behind a phrase or else a word, if one ends within the last 20 tokens
 of the window; the last window is filled to its end. Runs no encoder.
@@ -11,11 +14,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, final
 
-from transformers import CLIPTokenizer
+from tokenizers import Tokenizer
 
-from worker.engine.weights import read_weights
+from shared.vocabulary import Vocabulary
+from shared.weights import read_weights
 
 MAX_WINDOWS: Final = 4
 """Each takes one more run of the encoders and 77 more keys in every cross-attention of every step."""
@@ -65,33 +69,49 @@ class Reading:
         return any(weight != 1 for window in self.windows for tokens in window for weight in tokens.weights)
 
 
-def read(text: str, tokenizers: Sequence[CLIPTokenizer]) -> Reading:
-    """Cut a text into windows that every tokenizer's encoder can take."""
-    weighted = read_weights(text)
-    units = _units(weighted.text, tokenizers)
-    room = min(length_of(tokenizer) for tokenizer in tokenizers) - 2
-    windows: list[tuple[Tokens, ...]] = []
-    at = 0
-    while at < len(units) and len(windows) < MAX_WINDOWS:
-        begin, at = at, _end_of_window(units, at, room)
-        if at < len(units) and len(windows) < MAX_WINDOWS - 1:
-            at = _best_break(units, begin, at, weighted.text)
-        windows.append(_window(units[begin:at], weighted.weights, room))
-    empty = (Tokens((), ()),) * len(tokenizers)
-    measure = PromptMeasure(
-        tokens=max(sum(len(unit.parts[encoder]) for unit in units) for encoder in range(len(tokenizers))),
-        window=room,
-        windows=max(1, len(windows)),
-        passages=weighted.passages,
-        unread=weighted.unread,
-        cut=text[weighted.origins[units[at].start] :].strip() if at < len(units) else "",
-    )
-    return Reading(tuple(windows) or (empty,), measure)
+@final
+class TextReader:
+    """Reads texts as the encoders of one vocabulary take them; any thread may ask."""
 
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Parse a vocabulary: some 0.2 s for SDXL's, in which no other thread runs.
 
-def length_of(tokenizer: CLIPTokenizer) -> int:
-    """Tokens of a window, markers and all: 77."""
-    return int(cast("Any", tokenizer).model_max_length)
+        Raises ValueError if the installed library can't read it: another version wrote it.
+        """
+        self._tokenizers: list[Tokenizer] = []
+        try:
+            self.window, written = vocabulary.unpack()
+            """Tokens that an encoder takes at once, without markers: 75."""
+            for one in written:
+                tokenizer = Tokenizer.from_str(one.text)
+                if one.shares is not None:
+                    tokenizer.model = self._tokenizers[one.shares].model
+                self._tokenizers.append(tokenizer)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"The installed tokenizers can't read vocabulary {vocabulary.digest}: {error}") from error
+
+    def read(self, text: str) -> Reading:
+        """Cut a text into windows that every encoder can take."""
+        weighted = read_weights(text)
+        units = _units(weighted.text, self._tokenizers)
+        windows: list[tuple[Tokens, ...]] = []
+        at = 0
+        while at < len(units) and len(windows) < MAX_WINDOWS:
+            begin, at = at, _end_of_window(units, at, self.window)
+            if at < len(units) and len(windows) < MAX_WINDOWS - 1:
+                at = _best_break(units, begin, at, weighted.text)
+            windows.append(_window(units[begin:at], weighted.weights, self.window))
+        encoders = range(len(self._tokenizers))
+        measure = PromptMeasure(
+            tokens=max(sum(len(unit.parts[encoder]) for unit in units) for encoder in encoders),
+            window=self.window,
+            windows=max(1, len(windows)),
+            passages=weighted.passages,
+            unread=weighted.unread,
+            cut=text[weighted.origins[units[at].start] :].strip() if at < len(units) else "",
+        )
+        empty = (Tokens((), ()),) * len(encoders)
+        return Reading(tuple(windows) or (empty,), measure)
 
 
 class _Token(NamedTuple):
@@ -109,7 +129,7 @@ class _Unit(NamedTuple):
     """Its tokens for each encoder."""
 
 
-def _units(text: str, tokenizers: Sequence[CLIPTokenizer]) -> list[_Unit]:
+def _units(text: str, tokenizers: Sequence[Tokenizer]) -> list[_Unit]:
     """Cut a text wherever every tokenizer begins a token."""
     found = [_tokens(text, tokenizer) for tokenizer in tokenizers]
     starts = sorted(set[int].intersection(*map(_boundaries, found)))
@@ -124,13 +144,9 @@ def _units(text: str, tokenizers: Sequence[CLIPTokenizer]) -> list[_Unit]:
     return units
 
 
-def _tokens(text: str, tokenizer: CLIPTokenizer) -> list[_Token]:
-    tokens = cast(
-        "Any", tokenizer(text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False)
-    )
-    ids = cast("list[int]", tokens["input_ids"])
-    spans = cast("list[tuple[int, int]]", tokens["offset_mapping"])
-    return [_Token(token, start, end) for token, (start, end) in zip(ids, spans, strict=True)]
+def _tokens(text: str, tokenizer: Tokenizer) -> list[_Token]:
+    found = tokenizer.encode(text, add_special_tokens=False)
+    return [_Token(token, start, end) for token, (start, end) in zip(found.ids, found.offsets, strict=True)]
 
 
 def _boundaries(tokens: list[_Token]) -> set[int]:

@@ -6,8 +6,8 @@ import pytest
 
 from shared.generation import GenerationParams, Scheduler
 from shared.jobs import Reading, TextReading, WeightedPassage
-from worker.engine.reading import PromptMeasure
-from worker.notes import notes_on
+from shared.notes import notes_on
+from shared.reading import PromptMeasure
 
 PARAMS = GenerationParams(
     prompt="p",

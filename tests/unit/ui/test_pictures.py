@@ -1,0 +1,165 @@
+"""What the page serves beside itself: pictures large and small, those in the making, contact sheets, its scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+from fastapi import FastAPI, Request
+from PIL import Image
+from starlette.testclient import TestClient
+
+from shared.client import Client
+from shared.contract import JobBody
+from shared.errors import JobNotFound
+from shared.jobs import new_job_id
+from tests.integration.serving import Hand
+from ui import assets
+from ui.pictures import picture_routes
+from ui.prints import THUMBNAIL_SIDE, Shelf
+
+
+def painted(colour: str, size: tuple[int, int] = (1200, 800)) -> bytes:
+    written = BytesIO()
+    Image.new("RGB", size, colour).save(written, "PNG")
+    return written.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(BytesIO(data))
+
+
+class Strangers(Client):
+    """As the gateway answers somebody whose job it is not."""
+
+    def job(self, job_id: str) -> JobBody:
+        raise JobNotFound(job_id)
+
+    def image(self, job_id: str, index: int, *, redirect: bool = True) -> bytes:
+        del index, redirect
+        raise JobNotFound(job_id)
+
+    def preview(self, job_id: str) -> bytes | None:
+        raise JobNotFound(job_id)
+
+
+@pytest.fixture
+def browser(client: Client) -> Iterator[TestClient]:
+    """A browser; with the header `Stranger` it asks as somebody else."""
+    stranger = Strangers()
+
+    def client_of(request: Request) -> Client:
+        return stranger if "Stranger" in request.headers else client
+
+    app = FastAPI()
+    app.include_router(picture_routes(client_of))
+    app.mount(assets.PATH, assets.scripts())
+    with TestClient(app) as opened_browser:
+        yield opened_browser
+    stranger.close()
+
+
+@pytest.fixture
+def drawn(hand: Hand, client: Client) -> JobBody:
+    job = client.submit("a cube of glass on a table", num_images=2)
+    claimed = hand.take()
+    hand.draw(claimed, 0, painted("red"))
+    hand.draw(claimed, 1, painted("blue"))
+    return client.job(job.id)
+
+
+def test_a_thumbnail_is_a_small_webp_of_the_same_shape(browser: TestClient, drawn: JobBody) -> None:
+    answer = browser.get(f"/thumbnails/{drawn.id}/1.webp")
+
+    small = opened(answer.content)
+    assert (answer.status_code, answer.headers["Content-Type"], small.format) == (200, "image/webp", "WEBP")
+    assert small.size == (THUMBNAIL_SIDE, round(THUMBNAIL_SIDE * 800 / 1200))
+    assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_a_thumbnail_asked_for_again_is_the_same(browser: TestClient, drawn: JobBody) -> None:
+    path = f"/thumbnails/{drawn.id}/0.webp"
+
+    assert browser.get(path).content == browser.get(path).content
+
+
+def test_a_thumbnail_of_a_deleted_job_is_gone_although_it_was_kept(
+    browser: TestClient, client: Client, drawn: JobBody
+) -> None:
+    path = f"/thumbnails/{drawn.id}/0.webp"
+    assert browser.get(path).status_code == 200
+
+    client.delete(drawn.id)
+
+    assert browser.get(path).status_code == 404
+
+
+def test_a_contact_sheet_has_every_picture_of_the_job(browser: TestClient, drawn: JobBody) -> None:
+    answer = browser.get(f"/sheets/{drawn.id}.png")
+
+    sheet = opened(answer.content).convert("RGB")
+    colours = {colour for _, colour in sheet.getcolors(maxcolors=2**24) or []}
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
+    assert {(255, 0, 0), (0, 0, 255)} <= colours
+    assert f"darkroom-{drawn.id}-sheet.png" in answer.headers["Content-Disposition"]
+
+
+def test_there_is_no_contact_sheet_without_pictures(browser: TestClient, hand: Hand, client: Client) -> None:
+    assert hand.card
+    job = client.submit("a cube")
+
+    answer = browser.get(f"/sheets/{job.id}.png")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
+
+
+def test_no_preview_yet_is_no_error(browser: TestClient, hand: Hand, client: Client) -> None:
+    assert hand.card
+    answer = browser.get(f"/previews/{client.submit('a cube').id}?version=1")
+
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (204, "no-store")
+
+
+def test_a_picture_is_saved_under_its_name(browser: TestClient, drawn: JobBody) -> None:
+    answer = browser.get(f"/pictures/{drawn.id}/0.png")
+
+    assert answer.content == painted("red")
+    assert answer.headers["Content-Disposition"] == f'inline; filename="darkroom-{drawn.id}-0.png"'
+
+
+@pytest.mark.parametrize("path", ["pictures/{}/0.png", "thumbnails/{}/0.webp", "previews/{}", "sheets/{}.png"])
+def test_what_is_a_strangers_is_not_found(browser: TestClient, drawn: JobBody, path: str) -> None:
+    own = f"/{path.format(drawn.id)}"
+    assert browser.get(own).status_code < 300
+
+    for answer in (browser.get(own, headers={"Stranger": "yes"}), browser.get(f"/{path.format(new_job_id())}")):
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
+
+
+def test_scripts_are_checked_at_every_visit(browser: TestClient) -> None:
+    answer = browser.get("/studio/studio.js")
+
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert browser.get("/studio/studio.js", headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+
+
+def test_a_shelf_lets_go_of_what_was_not_used_for_longest() -> None:
+    shelf = Shelf(most_bytes=10)
+    shelf.put("a", b"1234")
+    shelf.put("b", b"1234")
+    assert shelf.get("a") == b"1234"
+
+    shelf.put("c", b"1234")
+
+    assert (shelf.get("a"), shelf.get("b"), shelf.get("c")) == (b"1234", None, b"1234")
+
+
+def test_a_shelf_counts_what_is_put_twice_once() -> None:
+    shelf = Shelf(most_bytes=10)
+    for _ in range(5):
+        shelf.put("a", b"1234")
+    shelf.put("b", b"123456")
+
+    assert shelf.get("a") == b"1234"

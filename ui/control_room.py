@@ -35,7 +35,8 @@ Updates = dict[Component | gr.Tab, Any]
 class ControlRoom:
     """The room's components, placed into the tab that the page has opened, and their events.
 
-    The tab shows itself to those for whom `client_of` has a client, and looks only while it is the selected one.
+    The tab shows itself to those for whom `client_of` has a client, and looks only while it is the selected one. When
+    there is none any more, as while the gateway is away, what was seen last stays, and that is said.
     """
 
     def __init__(self, page: gr.Blocks, client_of: Callable[[gr.Request], Client | None]) -> None:
@@ -63,13 +64,13 @@ class ControlRoom:
 
     def _on_look(self, seen: Boards, request: gr.Request) -> Updates:
         client = self._client_of(request)
-        return {} if client is None else self._told(seen, oversight.look(client, seen))
+        return self._told(seen, oversight.out_of_reach(seen) if client is None else oversight.look(client, seen))
 
     def _on_press(self, seen: Boards, event: gr.EventData, request: gr.Request) -> Updates:
         """Do what was pressed. `open` comes when the boards stand, and have nothing on them yet."""
         client = self._client_of(request)
         if client is None:
-            return {}
+            return self._told(seen, oversight.out_of_reach(seen))
         what = _said(event)
         if what.get("do") == "open":
             seen = Boards(seen.minutes)

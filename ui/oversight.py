@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Final, Literal
 
@@ -71,6 +71,13 @@ def look(client: Client, seen: Boards, *, minutes: int | None = None, said: str 
             _log.warning("%s", error)
         return Boards(back, {**seen.shown, "notice": notice}, words, looks)
     return Boards(back, shown, words, looks)
+
+
+def out_of_reach(seen: Boards) -> Boards:
+    """Say that nobody can tell whether this is still an operator, and keep what was seen last."""
+    words = "The gateway does not answer, or does not take your key for an operator's any more."
+    notice = away_notice("Out of reach.", f"{words} What you see below may be old.")
+    return replace(seen, shown={**seen.shown, "notice": notice})
 
 
 def direct(client: Client, order: Order, worker: str = "") -> str:

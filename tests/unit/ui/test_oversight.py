@@ -152,6 +152,12 @@ class TestLooking:
         assert "Out of reach." in away.shown["notice"]
         assert set(away.news_since(boards)) == {"notice"}
 
+    def test_who_is_no_operator_any_more_sees_no_more_than_before(self, boards: Boards) -> None:
+        away = oversight.out_of_reach(boards)
+
+        assert set(away.news_since(boards)) == {"notice"}
+        assert set(oversight.out_of_reach(Boards()).shown) == {"notice"}
+
 
 class TestPressing:
     def test_the_fleet_is_paused_and_works_again(self, hand: Hand, client: Client) -> None:

@@ -79,7 +79,7 @@ def identity(tenant: str | None) -> str:
         )
     return (
         '<button type="button" class="tool" data-do="sign-in" aria-haspopup="dialog">Sign in</button>'
-        '<dialog id="sign-in" aria-labelledby="sign-in-title"><form method="post" action="sign-in">'
+        '<dialog id="sign-in" class="darkroom confirm" aria-labelledby="sign-in-title"><form method="post" action="sign-in">'
         '<h2 id="sign-in-title">Sign in with a key</h2>'
         "<p>Without one you are a visitor: this browser knows your pictures again, and no other does."
         " With a key they are the same wherever you sign in.</p>"
@@ -87,8 +87,8 @@ def identity(tenant: str | None) -> str:
         '<input id="sign-in-key" name="key" type="password" autocomplete="current-password" required'
         ' spellcheck="false" placeholder="darkroom_..." maxlength="512">'
         '<p class="problem" role="alert" hidden>The gateway does not know this key.</p>'
-        '<div class="buttons"><button type="submit" class="act main">Sign in</button>'
-        '<button type="button" class="act" data-do="close">Not now</button></div></form></dialog>'
+        '<menu><button type="button" class="act" data-do="close">Not now</button>'
+        '<button type="submit" class="act main">Sign in</button></menu></form></dialog>'
     )
 
 

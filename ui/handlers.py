@@ -41,7 +41,7 @@ from ui.notices import (
 )
 from ui.outage import Outage
 from ui.styles import Styles
-from ui.tokens import TokenCount, tokens_line
+from ui.tokens import tokens_line
 from ui.visitors import Person
 
 BUSY_POLL_S: Final = 0.5
@@ -166,11 +166,7 @@ class Handlers:
             return dict.fromkeys(texts, "")
         readings = {"prompt": found.reading.prompt, "negative_prompt": found.reading.negative_prompt}
         return {
-            field: tokens_line(
-                TokenCount(reading.tokens, reading.window, found.max_windows * reading.window, reading.cut)
-            )
-            if reading is not None and reading.tokens
-            else ""
+            field: tokens_line(reading) if reading is not None and reading.tokens else ""
             for field, reading in readings.items()
         }
 

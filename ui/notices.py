@@ -79,7 +79,8 @@ def identity(tenant: str | None) -> str:
         )
     return (
         '<button type="button" class="tool" data-do="sign-in" aria-haspopup="dialog">Sign in</button>'
-        '<dialog id="sign-in" class="darkroom confirm" aria-labelledby="sign-in-title"><form method="post" action="sign-in">'
+        '<dialog id="sign-in" class="darkroom confirm" aria-labelledby="sign-in-title">'
+        '<form method="post" action="sign-in">'
         '<h2 id="sign-in-title">Sign in with a key</h2>'
         "<p>Without one you are a visitor: this browser knows your pictures again, and no other does."
         " With a key they are the same wherever you sign in.</p>"

@@ -210,8 +210,7 @@ class TestWatching:
 
         html = card_of(handlers.look(person, first, Asked(), {}), job)
 
-        assert "Failed: out_of_memory" in html
-        assert "Ask for a &lt;smaller&gt; one." in html
+        assert "Ask for a &lt;smaller&gt; one. (out_of_memory)" in html
 
 
 class TestPressing:

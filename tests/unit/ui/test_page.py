@@ -18,6 +18,7 @@ from tests.servers import free_port
 from ui.__main__ import main
 from ui.app import create_app
 from ui.theme import darkroom_theme
+from ui.visitors import VISITOR_COOKIE
 
 PICTURE = b"\x89PNG\r\n not a picture, but these very bytes \x00\xff"
 
@@ -25,7 +26,13 @@ PICTURE = b"\x89PNG\r\n not a picture, but these very bytes \x00\xff"
 @pytest.fixture(scope="module")
 def page_client(client: Client) -> Iterator[TestClient]:
     with TestClient(create_app(client), base_url="http://127.0.0.1:7860") as browser:
+        browser.get("/")
         yield browser
+
+
+def as_visitor(client: Client, browser: TestClient) -> Client:
+    """Ask the gateway as the page does for this browser."""
+    return client.acting(visitor=browser.cookies[VISITOR_COOKIE].partition(".")[0])
 
 
 class TestPictures:
@@ -33,7 +40,7 @@ class TestPictures:
     def test_are_the_gateways_bytes(
         self, hand: Hand, client: Client, page_client: TestClient, output_format: OutputFormat
     ) -> None:
-        job = client.submit("a cube", output_format=output_format)
+        job = as_visitor(client, page_client).submit("a cube", output_format=output_format)
         hand.draw(hand.take(), 0, PICTURE)
 
         answer = page_client.get(f"/pictures/{job.id}/0.{output_format.suffix}")
@@ -49,7 +56,8 @@ class TestPictures:
             Client(served.url) as client,
             TestClient(create_app(client), base_url="http://127.0.0.1:7860") as browser,
         ):
-            job = client.submit("a cube")
+            browser.get("/")
+            job = as_visitor(client, browser).submit("a cube")
             hand.draw(hand.take(), 0, PICTURE)
 
             answer = browser.get(f"/pictures/{job.id}/0.png")
@@ -69,6 +77,7 @@ class TestPictures:
             Client(f"http://127.0.0.1:{free_port()}") as nobody,
             TestClient(create_app(nobody), base_url="http://127.0.0.1:7860") as browser,
         ):
+            browser.get("/")
             answer = browser.get(f"/pictures/{new_job_id()}/0.png")
 
         assert answer.status_code == 503

@@ -149,7 +149,7 @@ def test_what_is_a_strangers_is_not_found(browser: TestClient, drawn: JobBody, p
 def test_scripts_are_checked_at_every_visit(browser: TestClient) -> None:
     answer = browser.get("/studio/studio.js")
 
-    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert "javascript" in answer.headers["Content-Type"]
     assert answer.headers["Cache-Control"] == "no-cache"
     assert browser.get("/studio/studio.js", headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
 

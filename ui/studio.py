@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 
 from ui.ask import QUIET, Ask, Updates
 from ui.cards import feed
-from ui.feed import FIRST, Asked, Feed, job_ids_of, news
+from ui.feed import FIRST, MOST_SEARCHED, Asked, Feed, job_ids_of, news
 from ui.fitting import Fitted
 from ui.form import FIELDS, Form
 from ui.handlers import IDLE_POLL_S, Answer, Handlers, View
@@ -221,7 +221,7 @@ _CHOICES: Final[Mapping[str, Callable[[Asked, Any], Asked]]] = {
     "favourites": lambda asked, event: replace(
         asked, favourites=None if event.favourites is None else job_ids_of(event.favourites), number=FIRST
     ),
-    "more": lambda asked, _event: replace(asked, number=asked.number + FIRST),
+    "more": lambda asked, _event: replace(asked, number=min(asked.number + FIRST, MOST_SEARCHED)),
     "resend": lambda asked, _event: asked,
 }
 """What is said of which jobs are shown."""

@@ -22,8 +22,8 @@ MOST_SEARCHED: Final = 1000
 MOST_FAVOURITES: Final = 200
 MOST_LOADED: Final = 2 * MOST_SEARCHED
 """A page that is open for days while a program submits begins anew here."""
-MOST_FOLLOWED: Final = FIRST
-"""Jobs behind the latest that a look asks after, one by one."""
+MOST_FOLLOWED: Final = 8
+"""Jobs behind the latest that a look asks after, one by one: each counts against the visitor's requests a minute."""
 _PAGE: Final = 100
 
 
@@ -55,6 +55,8 @@ class News(TypedDict):
     """HTML by job, of those that have changed."""
     more: bool
     """True if there are older ones."""
+    search: str
+    """What was searched for, as it was typed."""
     filtered: bool
     """True if not all jobs are wanted: if none is shown, there may be some all the same."""
 
@@ -124,6 +126,7 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         "order": order,
         "cards": changed,
         "more": now.has_more,
+        "search": now.asked.search,
         "filtered": bool(now.asked.words) or now.asked.favourites is not None,
     }
 

@@ -110,6 +110,14 @@ class TestWhatIsShown:
         assert (list(now.cards), now.has_more) == (jobs[:FIRST], True)
         assert list(all_of_them.cards) == jobs
 
+    def test_is_nothing_of_who_sat_there_before(self, client: Client, visitor: Client) -> None:
+        submit_many(visitor, MANY)
+        before = look_at_jobs(visitor, opened(visitor), Asked(number=2 * FIRST))
+        other = client.acting(visitor=uuid4().hex)
+        jobs = submit_many(other, MANY)
+
+        assert list(look_at_jobs(other, before, Asked(number=2 * FIRST)).cards) == jobs
+
     def test_has_its_favourites_still_when_many_came_between_two_looks(self, visitor: Client) -> None:
         old = visitor.submit("a favourite").id
         submit_many(visitor, MANY)

@@ -20,6 +20,10 @@ FIRST: Final = 24
 MOST_SEARCHED: Final = 1000
 """A search looks through so many of the latest jobs."""
 MOST_FAVOURITES: Final = 200
+MOST_LOADED: Final = 2 * MOST_SEARCHED
+"""A page that is open for days while a program submits begins anew here."""
+MOST_FOLLOWED: Final = 8
+"""Jobs behind the latest that a look asks after, one by one: each counts against the visitor's requests a minute."""
 _PAGE: Final = 100
 
 
@@ -51,6 +55,8 @@ class News(TypedDict):
     """HTML by job, of those that have changed."""
     more: bool
     """True if there are older ones."""
+    search: str
+    """What was searched for, as it was typed."""
     filtered: bool
     """True if not all jobs are wanted: if none is shown, there may be some all the same."""
 
@@ -91,11 +97,9 @@ class Feed:
 def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
     """See how a visitor's jobs stand. Raises what the client's verbs raise."""
     head = client.jobs(limit=FIRST)
-    known = _still_there(client, feed.loaded, head.data, reaches_the_end=head.next_cursor is None)
-    if not known and feed.loaded:
-        feed = replace(feed, loaded=())  # all has changed: what lies between the latest and what was known is not
-    cursor = feed.cursor if feed.loaded else head.next_cursor
-    loaded = {job.id: job for job in (*head.data, *known)}
+    known = _still_there(client, feed, head.data, reaches_the_end=head.next_cursor is None)
+    loaded = {job.id: job for job in (*head.data, *(known or ()))}
+    cursor = feed.cursor if known else head.next_cursor
     wanted = MOST_SEARCHED if asked.words else 0 if asked.favourites is not None else asked.number
     while cursor is not None and len(loaded) < wanted:
         page = client.jobs(cursor=cursor, limit=min(_PAGE, wanted))
@@ -103,7 +107,7 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
         cursor = page.next_cursor
     if asked.favourites is not None:
         missing = sorted(asked.favourites - loaded.keys())[:MOST_FAVOURITES]
-        if asked != feed.asked:
+        if asked != feed.asked or known is None:
             loaded |= {job.id: job for job in _found(client, missing)}
     return _shown(replace(feed, asked=asked, loaded=_in_order(loaded.values()), cursor=cursor))
 
@@ -122,24 +126,30 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         "order": order,
         "cards": changed,
         "more": now.has_more,
+        "search": now.asked.search,
         "filtered": bool(now.asked.words) or now.asked.favourites is not None,
     }
 
 
 def _still_there(
-    client: Client, loaded: Iterable[JobBody], head: tuple[JobBody, ...], *, reaches_the_end: bool
-) -> list[JobBody]:
-    """Of the jobs that were known, those older than the latest, which were just read; the others of them are gone."""
+    client: Client, feed: Feed, head: tuple[JobBody, ...], *, reaches_the_end: bool
+) -> list[JobBody] | None:
+    """Of the jobs that were known, those older than the latest, which were just read; the others of them are gone.
+
+    None if they are to be forgotten: there may be jobs between them and the latest, or they are too many.
+    """
+    if reaches_the_end:
+        return []
+    if feed.job(head[-1].id) is None or len(feed.loaded) > MOST_LOADED:
+        return None
     fresh = {job.id for job in head}
-    if reaches_the_end or not head:
-        return []
-    oldest = head[-1].created_at
-    known = list(loaded)
-    older = [job for job in known if job.id not in fresh and job.created_at <= oldest]
-    if known and not older and not any(job.id in fresh for job in known):
-        return []
+    older = [job for job in feed.loaded if job.id not in fresh and job.created_at <= head[-1].created_at]
     ended = [job for job in older if job.status.is_terminal]
-    return ended + _found(client, [job.id for job in older if not job.status.is_terminal])
+    # Those that one sees come first, and of them the oldest, which are drawn first; the others' turn comes.
+    going = sorted(
+        (job for job in older if not job.status.is_terminal), key=lambda job: (job.id not in feed.cards, job.created_at)
+    )
+    return ended + _found(client, [job.id for job in going[:MOST_FOLLOWED]]) + going[MOST_FOLLOWED:]
 
 
 def _found(client: Client, job_ids: Iterable[str]) -> list[JobBody]:

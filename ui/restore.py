@@ -182,6 +182,7 @@ def _object(text: str) -> dict[str, Any] | None:
         return None
     try:
         said: object = json.loads(text)
+        json.dumps(said, ensure_ascii=False).encode()  # half a character, which JSON can say, goes nowhere from here
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", said) if isinstance(said, dict) else None

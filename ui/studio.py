@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from html import escape
 from typing import Any, Final, cast
 
 import gradio as gr
 from starlette.requests import HTTPConnection
 
-from ui.ask import QUIET, Ask, Updates
+from ui.ask import DRAFT_JS, QUIET, Ask, Updates
 from ui.cards import feed
-from ui.feed import FIRST, Asked, Feed, job_ids_of, news
+from ui.feed import FIRST, MOST_SEARCHED, Asked, Feed, job_ids_of, news
 from ui.fitting import Fitted
 from ui.form import FIELDS, Form
 from ui.handlers import IDLE_POLL_S, Answer, Handlers, View
@@ -34,8 +34,6 @@ watch("value", () => window.darkroom.apply(props.value));
 if (props.value) window.darkroom.apply(props.value);
 """
 """The feed's HTML never changes for Gradio, so that it is the browser's own: `ui/static` puts the news into it."""
-
-DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
 
 PROMPT_JS: Final = "(draft) => draft?.prompt ?? ''"
 """The browser's own prompt is back at once: who types before the first look is done is not interrupted."""
@@ -185,9 +183,9 @@ class Studio:
         answer = self._handlers.act(person, seen, what, str(event.job), _index(event))
         updates: Updates = {self._refusal: answer.refusal}
         if answer.refusal:
-            gr.Warning(answer.words)
+            gr.Warning(escape(answer.words))  # Gradio takes it for HTML
         elif answer.words:
-            gr.Info(answer.words, duration=4)
+            gr.Info(escape(answer.words), duration=4)
         if answer.fitted is not None:
             updates |= self._ask.show(answer.fitted.card, answer.fitted.controls)
             seen = _with_fitted(seen, answer.fitted)
@@ -221,7 +219,7 @@ _CHOICES: Final[Mapping[str, Callable[[Asked, Any], Asked]]] = {
     "favourites": lambda asked, event: replace(
         asked, favourites=None if event.favourites is None else job_ids_of(event.favourites), number=FIRST
     ),
-    "more": lambda asked, _event: replace(asked, number=asked.number + FIRST),
+    "more": lambda asked, _event: replace(asked, number=min(asked.number + FIRST, MOST_SEARCHED)),
     "resend": lambda asked, _event: asked,
 }
 """What is said of which jobs are shown."""

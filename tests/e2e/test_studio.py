@@ -237,6 +237,19 @@ def test_favourites_and_search_find_pictures(visitor: Visitor) -> None:
     expect(visitor.page.locator("#feed > li.card:visible .prompt")).to_have_text(GREEN_SQUARE)
 
 
+def test_a_search_finds_what_the_card_does_not_say(visitor: Visitor, darkroom: Darkroom) -> None:
+    with as_visitor(darkroom, visitor) as client:
+        client.wait(client.submit(RED_CIRCLE, metadata={"project": "poster"}).id)
+        client.wait(client.submit(GREEN_SQUARE).id)
+    expect(visitor.page.locator("#feed > li.card:visible")).to_have_count(2)
+
+    visitor.page.locator('[data-do="search"]').fill("poster")
+
+    expect(visitor.page.locator("#feed > li.card:visible .prompt")).to_have_text(RED_CIRCLE)
+    visitor.page.locator('[data-do="search"]').fill("nobody wrote this")
+    expect(visitor.page.locator(".no-match")).to_be_visible()
+
+
 def test_thirty_jobs_are_shown_and_older_ones_when_asked(visitor: Visitor, darkroom: Darkroom) -> None:
     with as_visitor(darkroom, visitor) as client:
         jobs = [client.submit(f"a red circle, number {at}", num_inference_steps=1, seed=at) for at in range(30)]

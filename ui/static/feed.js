@@ -9,6 +9,9 @@ const ENDED = new Set(["succeeded", "failed", "canceled", "expired"]);
 
 let words = "";
 
+/** What Python has searched for: it knows more of a job than its card says. */
+let found = "";
+
 /** @returns {HTMLOListElement | null} */
 const theFeed = () => document.querySelector("ol#feed");
 
@@ -23,7 +26,7 @@ export function isNext(news) {
 	return !news || news.base === null || news.base === shown;
 }
 
-/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, filtered: boolean}} News */
+/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean}} News */
 
 /**
  * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
@@ -52,6 +55,7 @@ export function apply(news) {
 	feed.setAttribute("data-known", "");
 	feed.toggleAttribute("data-filtered", news.filtered);
 	shown = news.number;
+	found = news.search;
 	const more = /** @type {HTMLElement | null} */ (document.querySelector("[data-do=more]"));
 	if (more) more.hidden = !news.more;
 	markFavourites();
@@ -60,12 +64,12 @@ export function apply(news) {
 }
 
 /**
- * Show only the cards that have all of these words in them, in their prompts, settings or seeds.
+ * Show only the cards that have all of these words in them, until Python has looked for them everywhere.
  * @param {string} text
  */
 export function search(text) {
 	words = text;
-	const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+	const wanted = (text === found ? "" : text).toLowerCase().split(/\s+/).filter(Boolean);
 	const feed = theFeed();
 	if (!feed) return;
 	for (const card of /** @type {NodeListOf<HTMLElement>} */ (feed.querySelectorAll(":scope > .card"))) {

@@ -8,10 +8,11 @@ from uuid import uuid4
 import pytest
 
 from shared.client import Client
+from shared.contract import JobBody, JobPage
 from shared.jobs import JobId
 from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import Hand
-from ui.feed import FIRST, Asked, Feed, job_ids_of, look_at_jobs, news
+from ui.feed import FIRST, MOST_FOLLOWED, Asked, Feed, job_ids_of, look_at_jobs, news
 
 __all__ = ["client", "gateway", "hand", "worker"]
 
@@ -23,6 +24,22 @@ def visitor(client: Client, hand: Hand) -> Client:
     """Somebody who has never been here."""
     assert hand.card
     return client.acting(visitor=uuid4().hex)
+
+
+class Counting(Client):
+    """A client over another one's connections that counts the requests for jobs."""
+
+    def __init__(self, client: Client) -> None:
+        self.__dict__.update(client.__dict__)
+        self.requests = 0
+
+    def job(self, job_id: str) -> JobBody:
+        self.requests += 1
+        return super().job(job_id)
+
+    def jobs(self, *, cursor: str | None = None, limit: int | None = None) -> JobPage:
+        self.requests += 1
+        return super().jobs(cursor=cursor, limit=limit)
 
 
 def submit_many(visitor: Client, number: int) -> list[JobId]:
@@ -81,6 +98,64 @@ class TestWhatIsShown:
 
         assert "Starting" in running.cards[jobs[-1]]
         assert "It broke." in failed.cards[jobs[-1]]
+
+    def test_has_no_gap_where_many_came_between_two_looks(self, visitor: Client) -> None:
+        old = submit_many(visitor, 3)
+        feed = opened(visitor)
+        jobs = [*submit_many(visitor, MANY), *old]
+
+        now = look_at_jobs(visitor, feed, feed.asked)
+        all_of_them = look_at_jobs(visitor, now, Asked(number=2 * FIRST))
+
+        assert (list(now.cards), now.has_more) == (jobs[:FIRST], True)
+        assert list(all_of_them.cards) == jobs
+
+    def test_is_nothing_of_who_sat_there_before(self, client: Client, visitor: Client) -> None:
+        submit_many(visitor, MANY)
+        before = look_at_jobs(visitor, opened(visitor), Asked(number=2 * FIRST))
+        other = client.acting(visitor=uuid4().hex)
+        jobs = submit_many(other, MANY)
+
+        assert list(look_at_jobs(other, before, Asked(number=2 * FIRST)).cards) == jobs
+
+    def test_has_its_favourites_still_when_many_came_between_two_looks(self, visitor: Client) -> None:
+        old = visitor.submit("a favourite").id
+        submit_many(visitor, MANY)
+        feed = opened(visitor, Asked(favourites=frozenset({old})))
+        submit_many(visitor, MANY)
+
+        assert list(look_at_jobs(visitor, feed, feed.asked).cards) == [old]
+
+    def test_costs_no_more_requests_the_more_jobs_wait(self, client: Client, visitor: Client, hand: Hand) -> None:
+        assert client
+        jobs = submit_many(visitor, 2 * FIRST + MANY)
+        asked = Asked(number=len(jobs))
+        feed = opened(visitor, asked)
+        asked_for = Counting(visitor)
+        taken = hand.take()
+
+        now = look_at_jobs(asked_for, feed, asked)
+        hand.release(taken)
+
+        assert asked_for.requests <= 1 + MOST_FOLLOWED
+        assert list(now.cards) == jobs
+        assert "Starting" in now.cards[jobs[-1]]
+
+    def test_forgets_the_oldest_of_a_page_that_is_open_for_long(
+        self, visitor: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ui.feed.MOST_LOADED", MANY)
+        feed = opened(visitor)
+        jobs: list[JobId] = []
+        for _ in range(3):
+            jobs = [*submit_many(visitor, FIRST // 2), *jobs]
+            feed = look_at_jobs(visitor, feed, feed.asked)
+        submit_many(visitor, FIRST // 2)
+
+        feed = look_at_jobs(visitor, feed, feed.asked)
+
+        assert len(feed.loaded) == FIRST
+        assert feed.has_more
 
     @pytest.mark.parametrize(
         ("search", "found"),

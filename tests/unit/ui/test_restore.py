@@ -292,6 +292,13 @@ class TestRefusals:
         with pytest.raises(InvalidRequest, match="no PNG, JPEG or WebP"):
             settings_of(file.getvalue())
 
+    @pytest.mark.parametrize("field", ["prompt", "base_model", "sampler"])
+    def test_half_a_character_is_no_text(self, field: str) -> None:
+        said = json.dumps({"prompt": "a cube", "steps": 3} | {field: "\ud800"})
+
+        with pytest.raises(InvalidRequest):
+            settings_of(png(parameters=said))
+
     @pytest.mark.parametrize("output_format", OutputFormat)
     def test_damaged_files_are_read_or_refused_never_more(self, output_format: OutputFormat) -> None:
         whole = ours(PARAMS.model_copy(update={"output_format": output_format}))

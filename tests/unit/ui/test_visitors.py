@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 
 import pytest
 from starlette.testclient import TestClient
@@ -170,3 +171,51 @@ class TestSigningIn:
     @pytest.mark.parametrize("key", ["", "x" * 600])
     def test_with_what_can_be_no_key_is_refused(self, new_browser: Browsers, key: str) -> None:
         assert new_browser().post("/sign-in", data={"key": key}).status_code == 422
+
+
+class TestTheOperatorsTab:
+    """Asked by hand: that the tab is hidden keeps nobody from its events."""
+
+    @pytest.fixture
+    def operators(self, guarded: Serving) -> Iterator[Client]:
+        with Client(guarded.url, api_key=OPERATOR_KEY) as one:
+            yield one
+            one.direct_all("resume")
+
+    @pytest.mark.parametrize("who", ["nobody", "a visitor", "a key without the scope"])
+    def test_hears_no_one_else(self, guarded: Serving, new_browser: Browsers, operators: Client, who: str) -> None:
+        browser = new_browser()
+        if who == "a key without the scope":
+            sign_in(browser, make_key(guarded, "someone").key)
+        if who == "nobody":
+            browser.cookies.clear()
+
+        said = [press(browser, {"do": do}) for do in ("pause", "open", "span")]
+
+        assert operators.queue().mode == "work"
+        assert not any("Workers" in answer for answer in said)
+
+    def test_hears_an_operator(self, new_browser: Browsers, operators: Client) -> None:
+        browser = new_browser()
+        sign_in(browser, OPERATOR_KEY)
+
+        said = press(browser, {"do": "pause"})
+
+        assert operators.queue().mode == "paused"
+        assert "Every worker" in said
+
+
+def sign_in(browser: TestClient, key: str) -> None:
+    assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "/"
+
+
+def press(browser: TestClient, what: dict[str, str]) -> str:
+    """Tell the control room what was pressed, as its script does; the answer as it stands there."""
+    page = browser.get("/config").json()
+    number = next(one["id"] for one in page["dependencies"] if one["api_name"] == "_on_press")
+    answer = browser.post(
+        "/gradio_api/run/predict",
+        json={"fn_index": number, "data": [None], "event_data": what, "session_hash": "made-up"},
+    )
+    assert answer.status_code == HTTPStatus.OK
+    return answer.text

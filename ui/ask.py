@@ -77,6 +77,10 @@ class Ask:
         """Everything that `show` and `show_problems` may change."""
         return [*self.inputs, *self._slots.values(), self._shapes, self._more, *self._notes.values()]
 
+    def place_restored(self) -> None:
+        """Place where it is said what became of a picture's settings."""
+        self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
+
     def place_words(self) -> None:
         """Place the texts and the style."""
         self._place(controls.prompt(), "prompt")
@@ -102,7 +106,6 @@ class Ask:
     def place_restore(self) -> None:
         """Place where a picture's settings are asked for; it may be dropped anywhere on the page."""
         self._restore = gr.HTML(RESTORE_HTML, elem_id="restore", js_on_load=RESTORE_JS, apply_default_css=False)
-        self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
 
     def wire(self, seen: gr.State, with_fitted: Callable[[Any, Fitted], object]) -> None:
         """Let controls fill others, be checked when they are left, and take a picture's settings over.

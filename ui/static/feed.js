@@ -39,6 +39,8 @@ export function apply(news) {
 	}
 	/** @type {Element | null} */
 	let at = feed.firstElementChild;
+	// What a search brings back, or what is older than the cards that are there, has not just come.
+	let isNew = !isFirst && !news.filtered && !feed.hasAttribute("data-filtered");
 	for (const id of news.order) {
 		const known = /** @type {HTMLElement | null} */ (feed.querySelector(`:scope > [data-job="${CSS.escape(id)}"]`));
 		const html = news.cards?.[id];
@@ -46,7 +48,8 @@ export function apply(news) {
 		if (!card) continue;
 		if (card === at) at = at.nextElementSibling;
 		else feed.insertBefore(card, at);
-		if (!known && !isFirst) welcome(card);
+		if (known) isNew = false;
+		else if (isNew) welcome(card);
 	}
 	if (focused?.isConnected && !focused.contains(document.activeElement)) refocus(focused);
 	feed.setAttribute("data-known", "");

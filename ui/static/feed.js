@@ -123,8 +123,9 @@ function promptIn(card) {
  */
 function welcome(card) {
 	const { bottom, top } = card.getBoundingClientRect();
-	if (bottom < 0 || top > innerHeight) toast(`In your pictures: ${promptIn(card)}`);
-	else say(`Accepted: ${promptIn(card)}`);
+	if (bottom < 0 || top > innerHeight) {
+		toast(`Show it: ${promptIn(card)}`, () => card.scrollIntoView({ behavior: "smooth", block: "start" }));
+	} else say(`Accepted: ${promptIn(card)}`);
 }
 
 /** @param {Element} card */

@@ -32,8 +32,8 @@ LOCK_JS: Final = f"(locked, seed) => locked && seed === null ? Math.floor(Math.r
 """A lock on nothing would hold nothing."""
 
 RESTORE_HTML: Final = (
-    '<button type="button" class="restore" data-do="choose-settings">Settings from a picture</button>'
-    '<p class="hint">Or drop one anywhere on the page.</p>'
+    '<button type="button" class="restore" data-do="choose-settings">Take the settings of a picture</button>'
+    '<p class="hint">Or drop it anywhere on the page; AUTOMATIC1111\'s too.</p>'
 )
 RESTORE_JS: Final = 'window.addEventListener("darkroom:restore", (event) => trigger("upload", event.detail));'
 """`ui/static/drop.js` has the file read by the page's server."""
@@ -77,6 +77,10 @@ class Ask:
         """Everything that `show` and `show_problems` may change."""
         return [*self.inputs, *self._slots.values(), self._shapes, self._more, *self._notes.values()]
 
+    def place_restored(self) -> None:
+        """Place where it is said what became of a picture's settings."""
+        self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
+
     def place_words(self) -> None:
         """Place the texts and the style."""
         self._place(controls.prompt(), "prompt")
@@ -87,14 +91,14 @@ class Ask:
         self._notes = {"style": controls.note("style")}
 
     def place_settings(self) -> None:
-        """Place model, shape, count and preset, and the rest under "More"."""
+        """Place model, shape, count and preset, and the rest under "More settings"."""
         self._place(controls.model(), "model")
         self._shapes = controls.shapes()
         self._place(controls.size(), "size")
         self._place(controls.num_images(), "num_images")
         self._place(controls.preset(), "preset")
         self._notes["preset"] = controls.note("preset")
-        with gr.Accordion("More", open=False, elem_id="more") as self._more:
+        with gr.Accordion("More settings", open=False, elem_id="more") as self._more:
             before = set(self._slots)
             self._place_more()
         self._under_more = self._slots.keys() - before
@@ -102,7 +106,6 @@ class Ask:
     def place_restore(self) -> None:
         """Place where a picture's settings are asked for; it may be dropped anywhere on the page."""
         self._restore = gr.HTML(RESTORE_HTML, elem_id="restore", js_on_load=RESTORE_JS, apply_default_css=False)
-        self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
 
     def wire(self, seen: gr.State, with_fitted: Callable[[Any, Fitted], object]) -> None:
         """Let controls fill others, be checked when they are left, and take a picture's settings over.
@@ -132,7 +135,7 @@ class Ask:
     def show(self, card: ModelBody, shown: Mapping[str, Control], *, is_same_card: bool = False) -> Updates:
         """Say to Gradio what the controls show, and may show.
 
-        For the same card as before nothing appears or goes: Gradio 6.31 would close "More" at that.
+        For the same card as before nothing appears or goes: Gradio 6.31 would close "More settings" at that.
         """
         updates: Updates = {self.controls[field]: _update(control) for field, control in shown.items()}
         if not is_same_card:

@@ -12,8 +12,9 @@ from html import escape
 from typing import Final
 
 from shared.contract import ImageBody, JobBody
+from shared.generation import Size
 from shared.jobs import JobStatus, image_file_name
-from ui.form import SAMPLERS
+from ui.form import SAMPLERS, TIMES
 
 MIN_STEPS_FOR_ESTIMATE: Final = 3
 """The first step is slower than the rest: an estimate from it would be too long."""
@@ -146,7 +147,8 @@ def _done_detail(job: JobBody) -> str:
     if job.reused:
         return "The same settings and seed had drawn this already, so it was there at once."
     drawn, waited = job.metrics.predict_time or 0.0, job.metrics.queue_time
-    return f"Drawn in {_seconds(drawn)}, after waiting {_seconds(waited)}."
+    waiting = f", after waiting {_seconds(waited)}" if waited >= 1 else ""
+    return f"Drawn in {_seconds(drawn)}{waiting}."
 
 
 def _waiting_headline(job: JobBody) -> str:
@@ -190,7 +192,7 @@ def _chips(job: JobBody) -> str:
     if preset := job.metadata.get("preset") or params.preset:
         chips.append(preset)
     size = params.output_size or params.size
-    chips += [f"{size.width} \N{MULTIPLICATION SIGN} {size.height}", f"{params.num_inference_steps} steps"]
+    chips += [_pixels(size), f"{params.num_inference_steps} steps"]
     chips.append(f"seed {params.seed}")
     return "".join(f"<li>{escape(chip)}</li>" for chip in chips)
 
@@ -269,7 +271,9 @@ def _parameters(job: JobBody) -> str:
     rows = {
         "Prompt": params.prompt,
         "Negative prompt": params.negative_prompt or "none",
-        "Size": f"{params.size}, resized to {params.output_size}" if params.output_size else str(params.size),
+        "Size": f"{_pixels(params.size)}, resized to {_pixels(params.output_size)}"
+        if params.output_size
+        else _pixels(params.size),
         "Steps": str(params.num_inference_steps),
         "Guidance": f"{params.guidance_scale:g}",
         "Sampler": SAMPLERS[params.scheduler],
@@ -280,6 +284,10 @@ def _parameters(job: JobBody) -> str:
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in rows.items())
     return f'<dl class="parameters">{items}</dl>'
+
+
+def _pixels(size: Size) -> str:
+    return f"{size.width} {TIMES} {size.height}"
 
 
 def _which(job: JobBody, index: int) -> str:

@@ -127,7 +127,7 @@ def shapes() -> gr.HTML:
 
 def size() -> Widgets:
     """Place the choice of shape."""
-    return {"size": gr.Radio(label=LABELS["size"], info="Width to height, and pixels.", elem_id="size")}
+    return {"size": gr.Radio(label=LABELS["size"], elem_id="size")}
 
 
 def num_images() -> Widgets:

@@ -87,7 +87,7 @@ def identity(tenant: str | None) -> str:
         '<label for="sign-in-key">Key</label>'
         '<input id="sign-in-key" name="key" type="password" autocomplete="current-password" required'
         ' spellcheck="false" placeholder="darkroom_..." maxlength="512">'
-        '<p class="problem" role="alert" hidden>The gateway does not know this key.</p>'
+        '<p class="refused" role="alert" hidden>This key is not known here. Check that all of it was copied.</p>'
         '<menu><button type="button" class="act" data-do="close">Not now</button>'
         '<button type="submit" class="act main">Sign in</button></menu></form></dialog>'
     )
@@ -100,15 +100,15 @@ def problem_list(errors: Sequence[FieldError]) -> str:
         f" {escape(error.message)}</li>"
         for error in errors
     )
-    return f'<ul class="problems" role="alert">{items}</ul>' if items else ""
+    return f'<div role="alert"><ul class="problems">{items}</ul></div>' if items else ""
 
 
 def refusal(error: DarkroomError, consequence: str = "") -> str:
     """Say what stood against a press on a button though nothing in the form is wrong, and what that may mean."""
     headline = "No answer" if isinstance(error, GatewayUnavailable) else "Not now"
     return (
-        f'<ul class="problems" role="alert"><li data-code="{error.code}"><strong>{headline}</strong>'
-        f" {escape(f'{plain_words(error)} {consequence}'.rstrip())}</li></ul>"
+        f'<div role="alert"><ul class="problems"><li data-code="{error.code}"><strong>{headline}</strong>'
+        f" {escape(f'{plain_words(error)} {consequence}'.rstrip())}</li></ul></div>"
     )
 
 

@@ -83,6 +83,7 @@ class Studio:
         self._wire_form()
 
     def _place_form(self) -> None:
+        self._ask.place_restored()
         self._ask.place_words()
         self._generate = gr.Button("Generate", variant="primary", interactive=False, elem_id="generate")
         self._refusal = _html("refusal")

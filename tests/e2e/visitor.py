@@ -96,7 +96,7 @@ class Visitor:
         return self.page.locator(f"#{field} input[type=number]")
 
     def open_more(self) -> None:
-        """Open what is under "More"."""
+        """Open what is under "More settings"."""
         if not self.number("num_inference_steps").is_visible():
             self.page.locator("#more button").first.click()
 

@@ -59,6 +59,7 @@ export function chooseFile() {
 
 /** @param {FileList | null | undefined} files */
 async function restoreFrom(files) {
+	showNotes(false);
 	const file = [...(files ?? [])].find(({ type }) => TYPES.includes(type));
 	if (!file) return toast("This is no PNG, JPEG or WebP picture.");
 	if (file.size > MOST_BYTES) return toast("This picture is larger than 32 MB.");
@@ -70,8 +71,18 @@ async function restoreFrom(files) {
 		});
 		if (!answer.ok) return toast((await answer.text()) || "Its settings could not be read.");
 		window.darkroom.restore(await answer.json());
+		showNotes(true);
 		toast("The picture's settings are in the form.");
 	} catch {
 		toast("The page's server does not answer. Try again in a moment.");
 	}
+}
+
+/**
+ * Show what was said of the last picture's settings, or no longer.
+ * @param {boolean} isShown
+ */
+function showNotes(isShown) {
+	const notes = /** @type {HTMLElement | null} */ (document.querySelector("#restored"));
+	notes?.toggleAttribute("data-over", !isShown);
 }

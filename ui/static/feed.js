@@ -42,6 +42,8 @@ export function apply(news) {
 	}
 	/** @type {Element | null} */
 	let at = feed.firstElementChild;
+	// What a search brings back, or what is older than the cards that are there, has not just come.
+	let isNew = !isFirst && !news.filtered && !feed.hasAttribute("data-filtered");
 	for (const id of news.order) {
 		const known = /** @type {HTMLElement | null} */ (feed.querySelector(`:scope > [data-job="${CSS.escape(id)}"]`));
 		const html = news.cards?.[id];
@@ -49,7 +51,8 @@ export function apply(news) {
 		if (!card) continue;
 		if (card === at) at = at.nextElementSibling;
 		else feed.insertBefore(card, at);
-		if (!known && !isFirst) welcome(card);
+		if (known) isNew = false;
+		else if (isNew) welcome(card);
 	}
 	if (focused?.isConnected && !focused.contains(document.activeElement)) refocus(focused);
 	feed.setAttribute("data-known", "");
@@ -124,8 +127,9 @@ function promptIn(card) {
  */
 function welcome(card) {
 	const { bottom, top } = card.getBoundingClientRect();
-	if (bottom < 0 || top > innerHeight) toast(`In your pictures: ${promptIn(card)}`);
-	else say(`Accepted: ${promptIn(card)}`);
+	if (bottom < 0 || top > innerHeight) {
+		toast(`Show it: ${promptIn(card)}`, () => card.scrollIntoView({ behavior: "smooth", block: "start" }));
+	} else say(`Accepted: ${promptIn(card)}`);
 }
 
 /** @param {Element} card */

@@ -21,7 +21,7 @@ export function watchSignIn() {
 		const dialog = theDialog();
 		if (!dialog) return;
 		clearInterval(waiting);
-		const problem = dialog.querySelector(".problem");
+		const problem = dialog.querySelector(".refused");
 		dialog.showModal();
 		problem?.removeAttribute("hidden");
 	}, 100);

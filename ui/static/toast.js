@@ -24,11 +24,12 @@ export function words(host) {
 }
 
 /**
- * Show and tell.
+ * Show and tell; a press on it does what it offers, if anything.
  * @param {string} text
+ * @param {() => void} [offer]
  */
-export function toast(text) {
-	put(text, "toast");
+export function toast(text, offer) {
+	put(text, "toast", offer);
 }
 
 /**
@@ -42,11 +43,21 @@ export function say(text) {
 /**
  * @param {string} text
  * @param {string} kind
+ * @param {() => void} [offer]
  */
-function put(text, kind) {
+function put(text, kind, offer) {
 	const line = document.createElement("p");
 	line.className = kind;
-	line.textContent = text;
+	if (offer) {
+		const button = document.createElement("button");
+		button.type = "button";
+		button.textContent = text;
+		button.addEventListener("click", () => {
+			line.remove();
+			offer();
+		});
+		line.append(button);
+	} else line.textContent = text;
 	const region = place();
 	while (region.childElementCount > 2) region.firstElementChild?.remove();
 	region.append(line);

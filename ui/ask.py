@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import gradio as gr
 from gradio.blocks import Block
@@ -19,9 +19,10 @@ from shared.contract import ModelBody
 from shared.generation import MAX_SEED
 from ui import controls
 from ui.choices import PRESET_SETS, Control, description_of_preset, exact_words, shapes_style, values_of_preset
-from ui.fitting import Fitted, fitted
+from ui.fitting import fitted
 from ui.form import FIELDS, Form, check
 from ui.restore import Restored
+from ui.seat import Seat
 from ui.styles import Styles
 
 DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
@@ -42,20 +43,6 @@ QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "pr
 """No spinner over what the page updates by itself, and no entry in a public API: that is the gateway's."""
 
 Updates = dict[Block, Any]
-
-
-class Seen(Protocol):
-    """What a visitor's page shows, as far as the form needs it."""
-
-    @property
-    def models(self) -> tuple[ModelBody, ...]:
-        """Those that are offered."""
-        ...
-
-    @property
-    def card(self) -> ModelBody | None:
-        """Of the model that the form is for."""
-        ...
 
 
 class Ask:
@@ -107,30 +94,29 @@ class Ask:
         """Place where a picture's settings are asked for; it may be dropped anywhere on the page."""
         self._restore = gr.HTML(RESTORE_HTML, elem_id="restore", js_on_load=RESTORE_JS, apply_default_css=False)
 
-    def wire(self, seen: gr.State, with_fitted: Callable[[Any, Fitted], object]) -> None:
+    def wire(self, seat: gr.State) -> None:
         """Let controls fill others, be checked when they are left, and take a picture's settings over.
 
-        `seen` holds what a visitor's page shows: a `Seen`. `with_fitted` says that it is for another model now.
+        `seat` holds the page's `Seat`, of which the form needs the models and the one that it is for.
         """
-        self._seen, self._with_fitted = seen, with_fitted
         self._wire_seed()
         preset, style = self.controls["preset"], self.controls["style"]
         quick: dict[str, Any] = {"queue": False, "preprocess": False, **QUIET}
         shown = [self.controls[name] for name in PRESET_SETS]
-        cast("Any", preset).input(self._on_preset, [seen, preset], shown, **quick)
+        cast("Any", preset).input(self._on_preset, [seat, preset], shown, **quick)
         for field, control in (("preset", preset), ("style", style)):
-            control.change(self._on_choice(field), [seen, control], self._notes[field], **quick)
+            control.change(self._on_choice(field), [seat, control], self._notes[field], **quick)
         exact = self.controls["exact"]
         exact.change(_visible, exact, self._sides, **quick)
         gr.on(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
             [_left(control) for control in self.controls.values()],
             self._on_check,
-            [seen, *self.inputs],
+            [seat, *self.inputs],
             list(self._slots.values()),
             trigger_mode="always_last",
             **quick,
         )
-        self._restore.upload(self._on_restore, [seen, *self.inputs], [*self.outputs, self._restored, seen], **quick)
+        self._restore.upload(self._on_restore, [seat, *self.inputs], [*self.outputs, self._restored], **quick)
 
     def show(self, card: ModelBody, shown: Mapping[str, Control], *, is_same_card: bool = False) -> Updates:
         """Say to Gradio what the controls show, and may show.
@@ -184,37 +170,38 @@ class Ask:
         cast("Any", seed).input(None, seed, lock, js=SEED_JS, **QUIET)
         cast("Any", lock).input(None, [lock, seed], seed, js=LOCK_JS, **QUIET)
 
-    def _on_preset(self, seen: Seen, preset: object) -> Updates:
-        card = seen.card
+    def _on_preset(self, seat: Seat, preset: object) -> Updates:
+        card = seat.card
         values = {} if card is None else values_of_preset(card, preset)
         return {self.controls[name]: value for name, value in values.items()}
 
-    def _on_choice(self, field: str) -> Callable[[Seen, object], str]:
-        def say(seen: Seen, value: object) -> str:
-            return self._note(field, seen.card, value)
+    def _on_choice(self, field: str) -> Callable[[Seat, object], str]:
+        def say(seat: Seat, value: object) -> str:
+            return self._note(field, seat.card, value)
 
         return say
 
-    def _on_check(self, seen: Seen, *values: object) -> Updates:
-        card = seen.card
+    def _on_check(self, seat: Seat, *values: object) -> Updates:
+        card = seat.card
         updates = self.show_problems({}) if card is None else self._problems_of(_form(values), card)
         updates.pop(self._more, None)  # whoever left a control sees it; a page that opens is half filled for a moment
         return updates
 
-    def _on_restore(self, event: gr.EventData, seen: Seen, *values: object) -> Updates:
-        card = seen.card
+    def _on_restore(self, event: gr.EventData, seat: Seat, *values: object) -> Updates:
+        card = seat.card
         if card is None:
             return {self._restored: _notes("alert", "There is no model yet that could take the settings.", ())}
         try:
             restored = Restored.model_validate(event._data)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]: all
         except ValidationError:
             return {self._restored: _notes("alert", "The page could not read it.", ())}
-        taken = fitted(restored, seen.models, card, _form(values), self._styles)
+        taken = fitted(restored, seat.models, card, _form(values), self._styles)
+        with seat.turn():
+            seat.fit(taken)
         return {
             **self.show(taken.card, taken.controls, is_same_card=taken.card.id == card.id),
             **self._problems_of({field: control.value for field, control in taken.controls.items()}, taken.card),
             self._restored: _notes("status", "The picture's settings are in the form.", taken.notes),
-            self._seen: seen if taken.card.id == card.id else self._with_fitted(seen, taken),
         }
 
     def _problems_of(self, form: Form, card: ModelBody) -> Updates:

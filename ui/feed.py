@@ -75,6 +75,8 @@ class Feed:
     has_more: bool = False
     number: int = 0
     """How often there was news."""
+    is_told: bool = False
+    """True once the browser knows what is shown."""
 
     @property
     def is_busy(self) -> bool:
@@ -84,6 +86,10 @@ class Feed:
     def job(self, job_id: str) -> JobBody | None:
         """Find a job that was loaded."""
         return next((job for job in self.loaded if job.id == job_id), None)
+
+    def untold(self) -> Feed:
+        """Begin anew with a browser that has lost the thread."""
+        return replace(self, cards={}, is_told=False)
 
     def without(self, job_id: str) -> Feed:
         """Leave out a job that is gone."""
@@ -116,12 +122,12 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
     """Tell what has changed, and the feed that counts it; None if nothing has."""
     changed = {job_id: html for job_id, html in now.cards.items() if seen.cards.get(job_id) != html}
     order = list(now.cards)
-    is_same = seen.number > 0 and not changed and order == list(seen.cards) and seen.has_more == now.has_more
+    is_same = seen.is_told and not changed and order == list(seen.cards) and seen.has_more == now.has_more
     if is_same and seen.asked == now.asked:
-        return replace(now, number=seen.number), None
-    now = replace(now, number=seen.number + 1)
+        return replace(now, number=seen.number, is_told=True), None
+    now = replace(now, number=seen.number + 1, is_told=True)
     return now, {
-        "base": seen.number or None,
+        "base": seen.number if seen.is_told else None,
         "number": now.number,
         "order": order,
         "cards": changed,

@@ -12,11 +12,11 @@ from starlette.requests import HTTPConnection
 
 from ui.ask import DRAFT_JS, QUIET, Ask, Updates
 from ui.cards import feed
-from ui.feed import FIRST, MOST_SEARCHED, Asked, Feed, job_ids_of, news
-from ui.fitting import Fitted
+from ui.feed import FIRST, MOST_SEARCHED, Asked, job_ids_of, news
 from ui.form import FIELDS, Form
 from ui.handlers import IDLE_POLL_S, Answer, Handlers, View
 from ui.notices import problem_list
+from ui.seat import Seat
 from ui.styles import Styles
 from ui.visitors import Person, Visitors
 
@@ -66,8 +66,7 @@ class Studio:
         self._visitors = visitors
         self._ask = Ask(styles)
         self._draft = gr.BrowserState({}, storage_key="darkroom.form", secret=BROWSER_KEY)
-        self._seen = gr.State(View())
-        self._asked = gr.State(Asked())
+        self._seat = gr.State(Seat())
         self._timer = gr.Timer(IDLE_POLL_S)
         self._notices = _html("notices")
         with gr.Row(elem_id="studio"):
@@ -77,7 +76,8 @@ class Studio:
                 self._feed = gr.HTML(
                     None, html_template=feed(), js_on_load=FEED_JS, elem_id="pictures", apply_default_css=False
                 )
-        self._reins = [self._feed, self._timer, self._seen]
+        self._told_of = [self._served, self._notices, self._examples, self._generate]
+        self._reins = [self._feed, self._timer]
         self._wire_looks(page)
         self._wire_presses()
         self._wire_form()
@@ -96,11 +96,10 @@ class Studio:
 
         A look is a few short plain requests; through Gradio's queue it would be a request and a stream.
         """
-        shown = [self._served, self._notices, self._examples, self._generate]
         self._look: dict[str, Any] = {
             "fn": self._on_look,
-            "inputs": [self._seen, self._asked, self._draft],
-            "outputs": [*self._ask.outputs, *shown, *self._reins],
+            "inputs": [self._seat, self._draft],
+            "outputs": [*self._ask.outputs, *self._told_of, *self._reins],
             "queue": False,
             "trigger_mode": "once",
             **QUIET,
@@ -116,22 +115,20 @@ class Studio:
         was answered, which is long before the picture is there.
         """
         press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, **QUIET}
-        asked = [self._seen, *self._ask.inputs]
-        outputs = [*self._ask.outputs, self._refusal, *self._reins]
+        asked = [self._seat, *self._ask.inputs]
+        outputs = [*self._ask.outputs, *self._told_of, self._refusal, *self._reins]
         sent = self._generate.click(self._on_generate, asked, outputs, trigger_mode="once", **press)
         sent.then(None, None, None, js=SHOW_JS, **QUIET)
-        cast("Any", self._feed).select(
-            self._on_feed, [self._seen, self._asked, self._draft], [self._asked, *outputs], **press
-        )
+        cast("Any", self._feed).select(self._on_feed, [self._seat, self._draft], outputs, **press)
 
     def _wire_form(self) -> None:
         """Fill the prompt at a click, and keep the form in the browser as it changes."""
-        self._ask.wire(self._seen, _with_fitted)
+        self._ask.wire(self._seat)
         texts = [self._ask.controls[name] for name in ("prompt", "negative_prompt", "style", "model")]
         gr.on(  # pyright: ignore[reportUnknownMemberType]: an option that is not used has no type
             [text.change for text in texts],
             self._on_text,
-            [self._seen, *self._ask.inputs],
+            [self._seat, *self._ask.inputs],
             list(self._ask.tokens.values()),
             queue=False,
             preprocess=False,
@@ -145,8 +142,47 @@ class Studio:
             if name == "model":
                 kept.then(**self._look)
 
-    def _on_look(self, seen: View, asked: Asked, draft: Form, request: gr.Request) -> Updates:
-        view = self._handlers.look(self._person(request), seen, asked, draft)
+    def _on_look(self, seat: Seat, draft: Form, request: gr.Request) -> Updates:
+        with seat.turn_if_free() as is_free:
+            if not is_free:
+                return {self._timer: gr.update()}
+            return self._looked(seat, self._handlers.look(self._person(request), seat.view, seat.asked, draft))
+
+    def _on_text(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
+        said = self._handlers.count(self._person(request), seat.card, dict(zip(FIELDS, values, strict=True)))
+        return {slot: said[field] for field, slot in self._ask.tokens.items()}
+
+    def _on_generate(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
+        form: dict[str, object] = dict(zip(FIELDS, values, strict=True))
+        with seat.turn():
+            answer = self._handlers.generate(self._person(request), seat.card, form)
+            updates = self._ask.show_problems(answer.problems.by_slot)
+            updates[self._refusal] = answer.refusal or problem_list(answer.problems.rest)
+            return updates | self._answered(seat, answer)
+
+    def _on_feed(self, seat: Seat, draft: Form, event: gr.EventData, request: gr.Request) -> Updates:
+        """Do what was pressed: something with a job, or with which of them are shown."""
+        what, person = str(event.do), self._person(request)
+        with seat.turn():
+            if what in _CHOICES:
+                seat.asked = _CHOICES[what](seat.asked, event)
+                if what == "resend":
+                    seat.view = replace(seat.view, feed=seat.view.feed.untold())
+                return self._looked(seat, self._handlers.look(person, seat.view, seat.asked, draft))
+            answer = self._handlers.act(person, seat.view, what, str(event.job), _index(event))
+            updates: Updates = {self._refusal: answer.refusal}
+            if answer.refusal:
+                gr.Warning(escape(answer.words))  # Gradio takes it for HTML
+            elif answer.words:
+                gr.Info(escape(answer.words), duration=4)
+            if answer.fitted is not None:
+                updates |= self._ask.show(answer.fitted.card, answer.fitted.controls)
+                seat.fit(answer.fitted)
+            return updates | self._answered(seat, answer)
+
+    def _looked(self, seat: Seat, view: View) -> Updates:
+        """Show what a look has found."""
+        seen = seat.view
         updates: Updates = {}
         if view.card is not None and view.controls != seen.controls:
             updates |= self._ask.show(view.card, view.controls)
@@ -160,55 +196,24 @@ class Studio:
                 updates[component] = now
         if view.can_generate != seen.can_generate:
             updates[self._generate] = gr.update(interactive=view.can_generate)
-        return updates | self._told(seen, view)
+        return updates | self._told(seat, view)
 
-    def _on_text(self, request: gr.Request, seen: View, *values: object) -> Updates:
-        said = self._handlers.count(self._person(request), seen.card, dict(zip(FIELDS, values, strict=True)))
-        return {slot: said[field] for field, slot in self._ask.tokens.items()}
-
-    def _on_generate(self, request: gr.Request, seen: View, *values: object) -> Updates:
-        form: dict[str, object] = dict(zip(FIELDS, values, strict=True))
-        answer = self._handlers.generate(self._person(request), seen.card, form)
-        updates = self._ask.show_problems(answer.problems.by_slot)
-        updates[self._refusal] = answer.refusal or problem_list(answer.problems.rest)
-        return updates | self._answered(seen, answer)
-
-    def _on_feed(self, seen: View, asked: Asked, draft: Form, event: gr.EventData, request: gr.Request) -> Updates:
-        """Do what was pressed: something with a job, or with which of them are shown."""
-        what, person = str(event.do), self._person(request)
-        if what in _CHOICES:
-            asked = _CHOICES[what](asked, event)
-            if what == "resend":
-                seen = replace(seen, feed=Feed(asked=asked))
-            return {self._asked: asked} | self._told(seen, self._handlers.look(person, seen, asked, draft))
-        answer = self._handlers.act(person, seen, what, str(event.job), _index(event))
-        updates: Updates = {self._refusal: answer.refusal}
-        if answer.refusal:
-            gr.Warning(escape(answer.words))  # Gradio takes it for HTML
-        elif answer.words:
-            gr.Info(escape(answer.words), duration=4)
-        if answer.fitted is not None:
-            updates |= self._ask.show(answer.fitted.card, answer.fitted.controls)
-            seen = _with_fitted(seen, answer.fitted)
-        return updates | self._answered(seen, answer)
-
-    def _answered(self, seen: View, answer: Answer) -> Updates:
-        feed = seen.feed
+    def _answered(self, seat: Seat, answer: Answer) -> Updates:
+        feed = seat.view.feed
         if answer.job is not None:
             feed = feed.with_job(answer.job)
         if answer.gone is not None:
             feed = feed.without(answer.gone)
-        return self._told(seen, replace(seen, feed=feed))
+        return self._told(seat, replace(seat.view, feed=feed))
 
-    def _told(self, seen: View, view: View) -> Updates:
+    def _told(self, seat: Seat, view: View) -> Updates:
         """Bring the feed's news, and look again when it is time."""
-        feed, what = news(seen.feed, view.feed)
-        view = replace(view, feed=feed)
-        updates: Updates = {self._seen: view}
+        feed, what = news(seat.view.feed, view.feed)
+        pace = gr.update() if view.poll_s == seat.view.poll_s else gr.update(value=view.poll_s)
+        seat.view = replace(view, feed=feed)
+        updates: Updates = {self._timer: pace}
         if what is not None:
             updates[self._feed] = what
-        if view.poll_s != seen.poll_s:
-            updates[self._timer] = gr.update(value=view.poll_s)
         return updates
 
     def _person(self, request: gr.Request) -> Person | None:
@@ -224,10 +229,6 @@ _CHOICES: Final[Mapping[str, Callable[[Asked, Any], Asked]]] = {
     "resend": lambda asked, _event: asked,
 }
 """What is said of which jobs are shown."""
-
-
-def _with_fitted(seen: View, fitted: Fitted) -> View:
-    return replace(seen, card=fitted.card, controls=dict(fitted.controls))
 
 
 def _index(event: gr.EventData) -> int:

@@ -26,6 +26,14 @@ export function isNext(news) {
 	return !news || news.base === null || news.base === shown;
 }
 
+/**
+ * Tell whether these news were overtaken by what is shown.
+ * @param {News | null | undefined} news
+ */
+export function isOld(news) {
+	return !news || news.number <= shown;
+}
+
 /** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean}} News */
 
 /**

@@ -9,7 +9,7 @@ import { confirmed } from "./confirm.js";
 import { copy } from "./copy.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { forget, watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
-import { apply, isNext, search } from "./feed.js";
+import { apply, isNext, isOld, search } from "./feed.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { watchTheme, switchTheme } from "./theme.js";
 import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
@@ -128,7 +128,7 @@ window.darkroom = {
 	apply: (news) => {
 		if (!document.getElementById("feed")) window.darkroom.waiting.push(["apply", [news]]); // the feed is still to be placed
 		else if (isNext(news)) apply(news);
-		else tell({ do: "resend" }); // something got lost or overtaken on the way
+		else if (!isOld(news)) tell({ do: "resend" }); // something got lost on the way
 	},
 	restore: (settings) => {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));

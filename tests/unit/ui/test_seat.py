@@ -6,6 +6,8 @@ import threading
 from copy import deepcopy
 from dataclasses import replace
 
+import pytest
+
 from tests.servers import wait_until
 from ui.feed import Asked
 from ui.seat import Seat
@@ -34,11 +36,8 @@ def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
 def test_a_turn_ends_with_an_error_too() -> None:
     seat = Seat()
     for _ in range(2):
-        try:
-            with seat.turn():
-                raise RuntimeError("It broke.")
-        except RuntimeError:
-            pass
+        with pytest.raises(RuntimeError), seat.turn():
+            raise RuntimeError("It broke.")
     with seat.turn_if_free() as is_free:
         assert is_free
 

@@ -120,7 +120,11 @@ class Studio:
         sent = self._generate.click(self._on_generate, asked, outputs, trigger_mode="once", **press)
         sent.then(None, None, None, js=SHOW_JS, **QUIET)
         cast("Any", self._feed).select(
-            self._on_feed, [self._seen, self._asked, self._draft], [self._asked, *outputs], **press
+            self._on_feed,
+            [self._seen, self._asked, self._draft],
+            [self._asked, *outputs],
+            trigger_mode="multiple",  # else Gradio drops what is pressed while another press is under way
+            **press,
         )
 
     def _wire_form(self) -> None:

@@ -48,6 +48,15 @@ def fields_of(params: GenerationParams) -> Form:
     }
 
 
+def unsaid_of(params: GenerationParams) -> tuple[str, ...]:
+    """Note what the form can't say of parameters."""
+    if not params.is_variation:
+        return ()
+    return (
+        f"It was a variation of the picture of seed {params.seed}, which is not restored: its seed draws that one.",
+    )
+
+
 def again_of(job: JobBody) -> JobRequest:
     """Ask for the same once more, with another seed."""
     return JobRequest.model_validate(_asked(job) | {"num_images": job.params.num_images})

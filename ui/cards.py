@@ -12,7 +12,7 @@ from html import escape
 from typing import Final
 
 from shared.contract import ImageBody, JobBody
-from shared.generation import Size
+from shared.generation import GenerationParams, Size
 from shared.jobs import JobStatus, image_file_name
 from ui.form import SAMPLERS, TIMES
 
@@ -188,7 +188,9 @@ def _running_detail(job: JobBody) -> str:
 
 def _chips(job: JobBody) -> str:
     params = job.params
-    chips = [job.metadata[name] for name in ("style", "variation") if job.metadata.get(name)]
+    chips = [job.metadata["style"]] if job.metadata.get("style") else []
+    if params.is_variation:
+        chips.append("variation")
     if preset := job.metadata.get("preset") or params.preset:
         chips.append(preset)
     size = params.output_size or params.size
@@ -278,6 +280,7 @@ def _parameters(job: JobBody) -> str:
         "Guidance": f"{params.guidance_scale:g}",
         "Sampler": SAMPLERS[params.scheduler],
         "Seed": str(params.seed),
+        **({"Variation": _variation(params)} if params.is_variation else {}),
         "Format": params.output_format.value.upper(),
         "Model": job.model,
         "Job": job.id,
@@ -288,6 +291,10 @@ def _parameters(job: JobBody) -> str:
 
 def _pixels(size: Size) -> str:
     return f"{size.width} {TIMES} {size.height}"
+
+
+def _variation(params: GenerationParams) -> str:
+    return f"{params.variation_strength:.0%} of the way to seed {params.variation_seed}"
 
 
 def _which(job: JobBody, index: int) -> str:

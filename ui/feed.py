@@ -119,7 +119,9 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
 
 
 def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
-    """Tell what has changed, and the feed that counts it; None if nothing has."""
+    """Tell what has changed, and the feed that counts it; None if nothing has, or nobody could look."""
+    if now is seen:
+        return now, None
     changed = {job_id: html for job_id, html in now.cards.items() if seen.cards.get(job_id) != html}
     order = list(now.cards)
     is_same = seen.is_told and not changed and order == list(seen.cards) and seen.has_more == now.has_more

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from shared.contract import JobBody, ModelBody
 from shared.generation import ModelCard, Preset
-from ui.again import form_of
+from ui.again import form_of, unsaid_of
 from ui.choices import Control, controls_of, nearest_shape
 from ui.form import LABELS, SAMPLERS, Form, size_of
 from ui.restore import Restored
@@ -51,7 +51,8 @@ def fitted(found: Restored, models: Sequence[ModelBody], card: ModelBody, draft:
 def reused(job: JobBody, index: int, models: Sequence[ModelBody], card: ModelBody, styles: Styles) -> Fitted:
     """Put a job's settings into the form, with the seed of its picture `index`."""
     fields = {field: value for field, value in form_of(job, styles, index).items() if field != "model"}
-    return fitted(Restored.model_validate({"fields": fields, "model": job.model}), models, card, {}, styles)
+    said = {"fields": fields, "notes": unsaid_of(job.params), "model": job.model}
+    return fitted(Restored.model_validate(said), models, card, {}, styles)
 
 
 def _named(name: str | None, models: Sequence[_Card]) -> _Card | None:

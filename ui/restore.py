@@ -20,7 +20,7 @@ from shared.errors import FieldError, InvalidRequest
 from shared.generation import Scheduler
 from shared.infotext import SAMPLERS, Infotext
 from shared.provenance import Embedded, NotAPicture, read_parameters
-from ui.again import fields_of
+from ui.again import fields_of, unsaid_of
 from ui.form import size_of
 
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
@@ -103,7 +103,14 @@ def settings_of(data: bytes) -> Restored:
         raise _wrong(str(error)) from error
     if (own := found.provenance) is not None:
         fields = {**fields_of(own.params), "num_images": 1}
-        return Restored.model_validate({"fields": fields, "model": own.model, "model_revision": own.model_revision})
+        return Restored.model_validate(
+            {
+                "fields": fields,
+                "notes": unsaid_of(own.params),
+                "model": own.model,
+                "model_revision": own.model_revision,
+            }
+        )
     if any(len(text) > MAX_TEXT_CHARS for text in found.texts.values()):
         raise _wrong("What this file says of itself is too long to be the settings of a picture.")
     for read in (_of_json, _of_infotext):

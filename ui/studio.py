@@ -119,7 +119,13 @@ class Studio:
         outputs = [*self._ask.outputs, *self._told_of, self._refusal, *self._reins]
         sent = self._generate.click(self._on_generate, asked, outputs, trigger_mode="once", **press)
         sent.then(None, None, None, js=SHOW_JS, **QUIET)
-        cast("Any", self._feed).select(self._on_feed, [self._seat, self._draft], outputs, **press)
+        cast("Any", self._feed).select(
+            self._on_feed,
+            [self._seat, self._draft],
+            outputs,
+            trigger_mode="multiple",  # else Gradio drops what is pressed while another press is under way
+            **press,
+        )
 
     def _wire_form(self) -> None:
         """Fill the prompt at a click, and keep the form in the browser as it changes."""

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from PIL import Image
@@ -43,6 +43,15 @@ def infotext(png: bytes) -> str:
     """Read the parameters that a PNG carries."""
     with Image.open(io.BytesIO(png)) as image:
         return str(image.info["parameters"])
+
+
+PRESS_EACH: Final = """async (what) => {
+  for (const one of document.querySelectorAll(what)) {
+    one.click();
+    await new Promise(requestAnimationFrame);
+  }
+}"""
+"""As fast as the page can draw."""
 
 
 @contextmanager
@@ -102,6 +111,17 @@ def test_several_jobs_stand_in_the_feed_at_once_and_each_is_canceled_by_itself(v
     visitor.press("cancel", visitor.cards.nth(1))
 
     expect(visitor.cards.nth(1)).to_have_attribute("data-status", "canceled")
+
+
+def test_presses_in_quick_succession_are_all_heard(visitor: Visitor, darkroom: Darkroom) -> None:
+    with as_visitor(darkroom, visitor) as client:
+        for seed in range(4):  # drawn alone, one after the other
+            client.submit(RED_CIRCLE, num_inference_steps=40, num_images=4, seed=seed, reuse=False)
+    expect(visitor.cards).to_have_count(4)
+
+    visitor.page.evaluate(PRESS_EACH, "#feed [data-do=cancel]")
+
+    expect(visitor.page.locator("#feed > li.card.canceled")).to_have_count(4)
 
 
 def test_a_preset_shows_what_it_stands_for(visitor: Visitor) -> None:

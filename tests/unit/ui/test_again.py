@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.contract import JobBody, JobRequest, job_body
+from shared.contract import JobBody, job_body
 from tests.unit.shared.test_contract import JOB
 from tests.unit.ui.test_form import SDXL, STYLES, body, form
 from ui.again import again_of, form_of, variation_of
@@ -81,9 +81,17 @@ def test_again_is_the_same_with_another_seed() -> None:
     assert drawn.model_copy(update={"seed": SEED, "deterministic": True}) == asked.params
 
 
-@pytest.mark.skipif("variation_seed" not in JobRequest.model_fields, reason="the gateway can't vary a picture yet")
 def test_a_variation_keeps_the_pictures_seed_beside_its_own() -> None:
     request = variation_of(job(num_images=3), 1, variation_seed=5, strength=0.15).model_dump()
 
     assert (request["seed"], request["variation_seed"], request["variation_strength"]) == (SEED + 1, 5, 0.15)
     assert request["num_images"] == 3
+
+
+def test_reuse_of_a_variation_says_that_its_seed_alone_draws_another_picture() -> None:
+    asked = job()
+    varied = asked.params.model_copy(update={"variation_seed": 5, "variation_strength": 0.15})
+
+    (note,) = back(asked.model_copy(update={"params": varied})).notes
+
+    assert f"a variation of the picture of seed {SEED}" in note

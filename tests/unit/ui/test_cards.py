@@ -258,3 +258,13 @@ def test_warnings_are_shown() -> None:
     note = JobWarning(code="prompt_truncated", message="12 words were left out.")
 
     assert "<li>12 words were left out.</li>" in card(job(warnings=(note,)))
+
+
+def test_a_variation_is_called_one() -> None:
+    varied = PARAMS.model_copy(update={"variation_seed": 5, "variation_strength": 0.15})
+
+    html = card(job(params=varied))
+
+    assert "<li>variation</li>" in html
+    assert "<dt>Variation</dt><dd>15% of the way to seed 5</dd>" in html
+    assert "ariation" not in card(job())

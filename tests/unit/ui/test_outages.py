@@ -13,7 +13,7 @@ from tests.integration.keyholders import PAGE_KEY
 from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port, wait_until
 from tests.unit.ui.pressing import form_of
-from ui.feed import Asked
+from ui.feed import Asked, news
 from ui.handlers import Handlers, View
 from ui.visitors import Person
 
@@ -59,6 +59,22 @@ class TestOutages:
         assert "may have been accepted" not in not_canceled.refusal
         assert 'data-code="gateway_unavailable"' in not_canceled.refusal
         assert back.notices == ""
+
+    def test_a_page_that_forgets_in_an_outage_takes_no_card_from_the_browser(
+        self, handlers: Handlers, person: Person, generate: Callable[..., JobBody]
+    ) -> None:
+        job = generate()
+        forgetful = View()
+        with Client(f"http://127.0.0.1:{free_port()}") as nobody:
+            away = handlers.look(Person(nobody), forgetful, Asked(), {})
+        back = handlers.look(person, away, Asked(), {})
+
+        _, told_away = news(forgetful.feed, away.feed)
+        _, told_back = news(away.feed, back.feed)
+
+        assert told_away is None
+        assert told_back is not None
+        assert (told_back["base"], told_back["order"]) == (None, [job.id])
 
     def test_a_gateway_that_hangs_holds_one_look_up_and_not_every_visitors(
         self, first: View, handlers: Handlers, gateway: Serving

@@ -118,6 +118,13 @@ class TestOurs:
         assert (taken.card.id, values(taken)["model"], taken.notes) == ("other/model", "other/model", ())
         assert values(taken)["num_inference_steps"] == PARAMS.num_inference_steps
 
+    def test_that_it_was_a_variation_is_told(self) -> None:
+        varied = PARAMS.model_copy(update={"variation_seed": 5, "variation_strength": 0.15})
+
+        (note,) = into_form(settings_of(ours(varied))).notes
+
+        assert "a variation of the picture of seed 4000000000" in note
+
     def test_what_a_damaged_json_loses_the_infotext_beside_it_has(self) -> None:
         whole = ours(PARAMS.model_copy(update={"output_format": OutputFormat.JPEG}))
         restored = settings_of(whole.replace(b'"model_revision"', b'"model_revisioN"'))

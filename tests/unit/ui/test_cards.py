@@ -232,7 +232,7 @@ def test_a_resized_picture_has_the_shape_of_its_file() -> None:
     html = card(job(params=params))
 
     assert "aspect-ratio: 512 / 512" in html
-    assert "96x64, resized to 512x512" in html
+    assert "96 \N{MULTIPLICATION SIGN} 64, resized to 512 \N{MULTIPLICATION SIGN} 512" in html
 
 
 def test_a_second_attempt_says_why() -> None:

@@ -99,7 +99,9 @@ def test_progress_previews_and_each_picture_as_it_is_done(visitor: Visitor) -> N
 
 def test_several_jobs_stand_in_the_feed_at_once_and_each_is_canceled_by_itself(visitor: Visitor) -> None:
     visitor.lock_seed(7)  # it is drawn alone: what comes later waits
-    visitor.ask_for_much(RED_CIRCLE)
+    visitor.set_number("num_images", MANY)
+    visitor.set_number("num_inference_steps", MOST_STEPS)
+    visitor.ask_for(RED_CIRCLE)
     visitor.expect_newest("running")
     visitor.ask_for(GREEN_SQUARE)
     expect(visitor.cards).to_have_count(2)

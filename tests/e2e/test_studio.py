@@ -97,6 +97,11 @@ def test_progress_previews_and_each_picture_as_it_is_done(visitor: Visitor) -> N
     expect(visitor.pictures).to_have_count(MANY)
 
 
+def test_who_runs_nothing_sees_no_tabs(visitor: Visitor) -> None:
+    expect(visitor.page.locator("#rooms")).to_be_visible()
+    expect(visitor.page.locator('#rooms [role="tab"]:visible')).to_have_count(0)
+
+
 def test_several_jobs_stand_in_the_feed_at_once_and_each_is_canceled_by_itself(visitor: Visitor) -> None:
     visitor.lock_seed(7)  # it is drawn alone: what comes later waits
     visitor.set_number("num_images", MANY)

@@ -20,11 +20,16 @@ from ui.visitors import Visitors
 SWEEP_S: Final = 3600
 """Gradio's own temporary files are looked through, and dropped, at this age."""
 
+MOST_OPEN: Final = 1000
+"""Pages whose feeds are kept in memory, half a megabyte each at most; who was away for longest is told all anew."""
+
 
 def build_page(visitors: Visitors, styles: Styles) -> gr.Blocks:
     """Build it for whoever comes."""
     handlers = Handlers(styles)
     page = gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, SWEEP_S))
+
+    page.state_session_capacity = MOST_OPEN
 
     def greet(request: gr.Request) -> str:
         return identity(handlers.tenant_of(visitors.person(cast("HTTPConnection", request.request))))

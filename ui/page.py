@@ -21,7 +21,7 @@ SWEEP_S: Final = 3600
 """Gradio's own temporary files are looked through, and dropped, at this age."""
 
 MOST_OPEN: Final = 1000
-"""Pages whose feeds are kept in memory, half a megabyte each at most; who was away for longest is told all anew."""
+"""Pages whose feeds are kept in memory; of more, who was away for longest is told all anew."""
 
 
 def build_page(visitors: Visitors, styles: Styles) -> gr.Blocks:

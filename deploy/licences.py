@@ -16,10 +16,12 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel, Field, TypeAdapter
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "licences.md"
-SERVED: Final = frozenset({"", "api", "worker", "ui", "embedded"})
+SERVED: Final = frozenset({"", "api", "courier", "worker", "ui", "embedded"})
 """The extras that run in a service; what only `dev` brings is on developers' machines alone."""
 NOT_LOCKED: Final = frozenset({"darkroom", "pip", "setuptools", "wheel"})
 COPYLEFT: Final = re.compile(r"\bA?GPL", re.IGNORECASE)
+TOLD: Final = {"axe-playwright-python": "MIT; axe-core inside it: MPL-2.0"}
+"""By the licence's file in the package, where its metadata is silent."""
 SHORT: Final = 60
 """Some packages put the licence's whole text where its name belongs."""
 
@@ -65,7 +67,8 @@ class Row(BaseModel):
     def licence(self) -> str:
         """The clearest of the three fields in which packages name their licence."""
         named = (self.expression, self.metadata, self.classifier)
-        return next((name for name in named if name != "UNKNOWN" and len(name) <= SHORT), self.expression)
+        known = next((name for name in named if name != "UNKNOWN" and len(name) <= SHORT), self.expression)
+        return TOLD.get(canonical(self.name), known)
 
 
 def canonical(name: str) -> str:

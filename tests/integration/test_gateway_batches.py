@@ -447,7 +447,20 @@ def test_a_deleted_batch_leaves_neither_jobs_nor_pictures_nor_rows_in_redis(gate
         made = {key.decode() for key in set(Desk(client).all_keys()) - before}
     kinds = {key.removeprefix(DEFAULT.prefix).split(":")[0] for key in made if key.startswith(DEFAULT.prefix)}
     # Counters and settings of the queue that outlive any job, and what `running` may yet upload.
-    assert kinds <= {"sequence", "change", "lanes", "used", "models", "swept", "tallies", "trash", "idle", "claim"}
+    counters = {
+        "sequence",
+        "change",
+        "lanes",
+        "used",
+        "models",
+        "swept",
+        "tallies",
+        "trash",
+        "idle",
+        "claim",
+        "history",
+    }
+    assert kinds <= counters
     assert accepted(gateway, prompts(300), **{KEY: "deleted"}).id != batch.id
 
 

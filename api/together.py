@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast, final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from shared.call import Call, Reply
-from shared.connection import run_async, translated
+from shared.connection import is_unknown, run_async, translated
 from shared.errors import QueueUnavailable
 from shared.jobs import Job, JobId, Tenant
 from shared.scripts import read_each
@@ -56,7 +56,7 @@ class Together:
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for call in calls:
-                    pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+                    pipeline.execute_command(*call.words)  # pyright: ignore[reportUnknownMemberType]: **options
                 replies = cast("list[Reply | Exception]", await pipeline.execute(raise_on_error=False))
         except RedisError as error:
             raise translated(error) from error
@@ -64,10 +64,8 @@ class Together:
 
     async def _answer(self, call: Call[T], reply: Reply | Exception) -> T | Exception:
         try:
-            if isinstance(reply, NoScriptError):  # Redis knows it from now on
-                return await run_async(self._redis, call)
             if isinstance(reply, RedisError):
-                return translated(reply)
+                return await run_async(self._redis, call) if is_unknown(reply) else translated(reply)
             return call.parse(cast("Reply", reply))
         except Exception as error:  # noqa: BLE001 it is theirs who asked
             return error

@@ -13,6 +13,7 @@ from typing import Final, final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.libraries import drop_unused
 from api.retention import Retention
 from api.storage import LOOK_S, Storage
 from shared.batches import BatchId
@@ -28,6 +29,8 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 SWEEPS_PER_LEASE: Final = 5
+LIBRARIES_S: Final = 3600.0
+"""Between two looks for libraries that nobody uses any more."""
 OUTBOX_S: Final = 1.0
 """How long an event may wait for its courier to be called."""
 WAKERS: Final = 4
@@ -137,6 +140,7 @@ class Upkeep:
                 self._look_at_outbox,
                 self._look_at_store,
                 self._retire,
+                self._drop_libraries,
             )
             for work in works:
                 loops.create_task(self._repeat(work))
@@ -202,6 +206,10 @@ class Upkeep:
 
     async def _retire(self) -> float:
         return await self._retention.round()
+
+    async def _drop_libraries(self) -> float:
+        await drop_unused(self._redis)
+        return LIBRARIES_S
 
     def _note(self, what: str, trouble: str | None) -> None:
         """Log a change for the worse or better once, not with every round."""

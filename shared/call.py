@@ -1,7 +1,8 @@
-"""A call of a Lua script as a value: what to send and how to read the reply. Does no I/O.
+"""A call of a Redis function as a value: what to send and how to read the reply. Does no I/O.
 
-A script is its file in `shared/lua`, after the files that its header names on a line
-`-- With: keys, record`. Every reply is a list that begins with a code (`OK`, `MISSING`, ...).
+Each verb in `shared/lua` is a function of one library, after the parts that all of them stand on. The library is named
+by its content, so that programs of different versions run on one Redis, each with its own. Every reply is a list that
+begins with a code (`OK`, `MISSING`, ...).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from shared.keys import Keys
 
@@ -21,49 +22,76 @@ T_co = TypeVar("T_co", covariant=True)
 
 Argument: TypeAlias = str | bytes | int | float
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
-"""What Redis answers to a script, undecoded."""
+"""What Redis answers to a call, undecoded."""
 
-_WITH = re.compile(r"^-- With: (?P<names>.+)$", re.MULTILINE)
+PARTS: Final = ("keys", "work", "fair", "outbox", "record")
+"""The files that hold no verb, each standing on those before it."""
+LIBRARIES: Final = "darkroom_"
+"""How the name of each of our libraries begins."""
+
+_FLAGS: Final = re.compile(r"^-- Flags (?P<flags>.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """One Lua source and the digest under which Redis keeps it."""
+class Library:
+    """All verbs, as Redis loads them."""
 
     name: str
     source: str
-    sha: str
 
 
 @cache
-def load(name: str) -> Script:
-    """Read `shared/lua/<name>.lua` and what it stands on."""
-    source = _read(name)
-    match = _WITH.search(source)
-    parts = [_read(part.strip()) for part in match["names"].split(",")] if match else []
-    whole = "\n".join([*parts, source])
-    return Script(name, whole, hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
+def library() -> Library:
+    """Read `shared/lua`."""
+    files = sorted(file.name.removesuffix(".lua") for file in resources.files("shared").joinpath("lua").iterdir())
+    verbs = [name for name in files if name not in PARTS]
+    parts = "\n".join(map(_read, PARTS))
+    sources = [parts, *map(_read, verbs)]
+    name = LIBRARIES + hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+    functions = (_function(f"{name}_{verb}", source) for verb, source in zip(verbs, sources[1:], strict=True))
+    return Library(name, "\n".join((f"#!lua name={name}", parts, *functions)))
+
+
+def _function(name: str, source: str) -> str:
+    """Word a verb as a function; its header says what Redis is to let it do (redis.io/docs, script flags)."""
+    match = _FLAGS.search(source)
+    flags = ", ".join(f"'{flag.strip()}'" for flag in match["flags"].split(",")) if match else ""
+    return f"""redis.register_function{{function_name = '{name}', flags = {{{flags}}}, callback = function(KEYS, ARGV)
+name_keys(KEYS[1])
+{source}
+end}}
+"""
+
+
+@cache
+def _name_of(verb: str) -> str:
+    return f"{library().name}_{verb}"
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T_co]):
-    """One run of a script; sending the same call again is safe."""
+    """One run of a function; sending the same call again is safe."""
 
-    script: Script
+    verb: str
     keys: tuple[str, ...]
     args: tuple[Argument, ...]
     parse: Callable[[Reply], T_co]
     """Turns the reply into a value; raises the DarkroomError that the reply's code stands for."""
 
+    @property
+    def words(self) -> tuple[Argument, ...]:
+        """What is sent."""
+        return ("FCALL", _name_of(self.verb), len(self.keys), *self.keys, *self.args)
+
 
 def call_of(name: str, keys: Keys, args: tuple[Argument, ...], parse: Callable[[str, list[Reply]], T]) -> Call[T]:
-    """Make a call of the script `name`; `parse` gets the reply's code and what follows it."""
+    """Make a call of the verb `name`; `parse` gets the reply's code and what follows it."""
 
     def parse_reply(reply: Reply) -> T:
         code, *rest = items(reply)
         return parse(text(code), rest)
 
-    return Call(load(name), (keys.prefix,), args, parse_reply)
+    return Call(name, (keys.prefix,), args, parse_reply)
 
 
 def items(reply: Reply) -> list[Reply]:

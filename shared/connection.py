@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
 import redis
@@ -11,11 +11,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared.call import Call, Reply
+from shared.call import Call, Reply, library
 from shared.errors import QueueUnavailable
 from shared.settings import Settings
 
@@ -70,28 +70,39 @@ def connect_async(settings: Settings) -> redis.asyncio.Redis:
 
 def run(client: redis.Redis, call: Call[T]) -> T:
     """Send a call and read its reply. Raises QueueUnavailable, and what `call.parse` raises."""
-    script, words = call.script, (*call.keys, *call.args)
+    ask = cast("Callable[..., Reply]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]: **options
     try:
         try:
-            reply = client.evalsha(script.sha, len(call.keys), *words)
-        except NoScriptError:
-            reply = client.eval(script.source, len(call.keys), *words)
+            reply = ask(*call.words)
+        except ResponseError as error:
+            if not is_unknown(error):
+                raise
+            client.function_load(library().source, replace=True)
+            reply = ask(*call.words)
     except RedisError as error:
         raise translated(error) from error
-    return call.parse(cast("Reply", reply))
+    return call.parse(reply)
 
 
 async def run_async(client: redis.asyncio.Redis, call: Call[T]) -> T:
     """Send a call and read its reply. Raises QueueUnavailable, and what `call.parse` raises."""
-    script, words = call.script, (*call.keys, *call.args)
+    ask = cast("Callable[..., Awaitable[Reply]]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]
     try:
         try:
-            reply = await client.evalsha(script.sha, len(call.keys), *words)
-        except NoScriptError:
-            reply = await client.eval(script.source, len(call.keys), *words)
+            reply = await ask(*call.words)
+        except ResponseError as error:
+            if not is_unknown(error):
+                raise
+            await client.function_load(library().source, replace=True)
+            reply = await ask(*call.words)
     except RedisError as error:
         raise translated(error) from error
-    return call.parse(cast("Reply", reply))
+    return call.parse(reply)
+
+
+def is_unknown(error: Exception) -> bool:
+    """True if Redis has not loaded our library, as after a loss of its data."""
+    return isinstance(error, ResponseError) and str(error) == "Function not found"
 
 
 def _options() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Every key in Redis: its name, its type, its life. `shared/lua/keys.lua` builds the names.
 
 Nothing of a job expires by itself: the sweep forgets an ended job together with its pictures (`retire`). The
-scripts get one key, the prefix, and build the others from it. Its braces put them all into one slot, so that a Redis
+verbs get one key, the prefix, and build the others from it. Its braces put them all into one slot, so that a Redis
 Cluster can hold them too. A member of an order, a line or the heads is `<sequence>:<job id>:<ms of work>`.
 
     job:<id>                      hash    a job's record                 until `keep_s` after the job's end
@@ -61,6 +61,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     access_keys                   zset    created in ms -> id of a key; with their records
     limits:<tenant>               hash    what an operator set for a tenant; until it is set back
     tenants                       set     tenants that have had a key or limits; kept
+    libraries                     zset    last noted in ms -> library of functions; a week
     changes                       channel words for those who wait, and for gateways; nothing is kept
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,

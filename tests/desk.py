@@ -150,10 +150,10 @@ class Desk:
 
     def all(self, calls: Iterable[Call[T]]) -> None:
         """Send many calls without waiting for each."""
+        self(scripts.fleet())  # so that Redis knows the library
         with self.client.pipeline(transaction=False) as pipeline:  # pyright: ignore[reportUnknownMemberType]: untyped
             for call in calls:
-                self.client.script_load(call.script.source) if not len(pipeline) else None
-                pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+                pipeline.execute_command(*call.words)  # pyright: ignore[reportUnknownMemberType]: **options
             pipeline.execute()
 
     def draw_next(self) -> Job:

@@ -1,5 +1,4 @@
 -- add_image: record a picture that the object store holds.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -11,6 +10,7 @@
 --   OK
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local id, name = ARGV[1], 'image:' .. ARGV[3]

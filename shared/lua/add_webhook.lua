@@ -1,5 +1,4 @@
 -- add_webhook: tell a tenant of its jobs' ends at an address. A second time it changes nothing.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id

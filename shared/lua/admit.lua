@@ -1,5 +1,4 @@
 -- admit: tell what a key is good for, and note once a minute that it is used.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  key id
@@ -9,6 +8,7 @@
 --   EXPIRED       its time is over
 --   MISSING       no such key, or it was revoked
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local NOTE_MS = 60 * 1000

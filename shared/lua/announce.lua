@@ -1,5 +1,4 @@
 -- announce: publish the card of a model that a worker serves or is about to, and by which vocabulary it reads.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model

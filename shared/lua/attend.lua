@@ -1,5 +1,4 @@
 -- attend: say that a courier takes calls.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  courier id
@@ -7,6 +6,7 @@
 -- Replies
 --   OK
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local FORGET_MS = 10 * 60 * 1000

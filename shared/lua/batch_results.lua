@@ -1,5 +1,4 @@
 -- batch_results: tell what some of a batch's lines asked for and what became of them.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id
@@ -12,6 +11,7 @@
 --   MISSING       no such batch
 --   NOT_YOURS     another tenant's
 --
+-- Flags no-writes
 -- Moves nothing
 
 local batch, first = ARGV[1], tonumber(ARGV[3])

@@ -1,5 +1,4 @@
 -- batches: list a tenant's batches, newest first.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -9,6 +8,7 @@
 -- Replies
 --   OK batches sequence   where the next page begins; '' if this is the last one
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local limit = tonumber(ARGV[3])

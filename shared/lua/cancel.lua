@@ -1,5 +1,4 @@
 -- cancel: end a job that has not ended. Its worker is told when it next speaks.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -10,6 +9,7 @@
 --   MISSING       no such job
 --   NOT_YOURS     another tenant's
 --
+-- Flags allow-oom
 -- Moves queued, running -> canceled
 
 local id = ARGV[1]

@@ -1,6 +1,5 @@
 -- cancel_batch: end a batch: its jobs that have not ended, and its lines that are no jobs yet. A second time it changes
 -- nothing.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id
@@ -11,6 +10,7 @@
 --   MISSING       no such batch
 --   NOT_YOURS     another tenant's
 --
+-- Flags allow-oom
 -- Moves queued, running -> canceled
 
 local batch = ARGV[1]

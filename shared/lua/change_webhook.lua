@@ -1,5 +1,4 @@
 -- change_webhook: change what a webhook is told and where, switch it off or on, or give it another secret.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id

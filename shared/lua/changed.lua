@@ -1,5 +1,4 @@
 -- changed: tell which of a tenant's jobs have changed since a change, each once, as it stands now, last changed last.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -9,6 +8,7 @@
 -- Replies
 --   OK change jobs   the number of the last change that this tells of; pairs of the number of a job's last change, job
 --
+-- Flags no-writes
 -- Moves nothing
 
 local last, since = redis.call('GET', key.change) or '0', ARGV[2]

@@ -1,5 +1,4 @@
 -- claim: lease the job that goes next. The same token again gets the same job.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model
@@ -17,6 +16,7 @@
 --   LEFT          the next one is for a worker that has nothing to do
 --   PAUSED        this worker, or all, shall begin nothing
 --
+-- Flags allow-oom
 -- Moves queued -> running, expired
 
 local MOST_PASSED_OVER = 100 -- the next claim goes on from there

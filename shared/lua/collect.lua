@@ -1,6 +1,5 @@
 -- collect: take a round: some deliveries that are due, all to one webhook. They are another's if it is not settled in
 -- time, so sending this again may take another round, and the first one's deliveries are late, not lost.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most deliveries
@@ -13,6 +12,7 @@
 --                 fails: 1 if the webhook's last round was refused
 --   NONE          nothing is due
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local MOST_LOOKS = 1000

@@ -1,5 +1,4 @@
 -- couriers: list those that take calls.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  ms of silence after which one counts as gone
@@ -7,6 +6,7 @@
 -- Replies
 --   OK couriers
 --
+-- Flags no-writes
 -- Moves nothing
 
 return {'OK', redis.call('ZRANGE', key.couriers, now_ms() - ARGV[1], '+inf', 'BYSCORE')}

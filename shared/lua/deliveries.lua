@@ -1,5 +1,4 @@
 -- deliveries: list what a webhook was told and is to be told, latest first.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id
@@ -11,6 +10,7 @@
 --   OK deliveries more   more: 1 if there are others
 --   MISSING, NOT_YOURS
 --
+-- Flags no-writes
 -- Moves nothing
 
 local webhook, most, from = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -1,5 +1,4 @@
 -- direct: tell a worker, or all, to begin nothing more (paused), to give back what it has as well (drained), or to work.
--- With: keys
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  worker id; * for all, those that come later too
@@ -9,6 +8,7 @@
 --   OK
 --   MISSING       no such worker lives
 --
+-- Flags allow-oom
 -- Moves nothing
 
 if ARGV[1] ~= '*' and redis.call('EXISTS', key.worker(ARGV[1])) == 0 then return {'MISSING'} end

@@ -1,5 +1,4 @@
 -- discard: take objects that the store no longer has off the list, those of them whose time had come.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1...]  keys of objects
@@ -7,6 +6,7 @@
 -- Replies
 --   OK
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local now = now_ms()

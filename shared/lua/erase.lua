@@ -1,5 +1,4 @@
 -- erase: forget a job and have its pictures deleted. One that has not ended is canceled first.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -12,6 +11,7 @@
 --   MISSING       no such job
 --   NOT_YOURS     another tenant's
 --
+-- Flags allow-oom
 -- Moves queued, running -> canceled
 
 local id = ARGV[1]

@@ -1,6 +1,5 @@
 -- erase_batch: forget a batch and its jobs. One that goes on is canceled first. Nobody sees any of it from now on;
 -- `forget_batch` forgets the jobs' records, and has their pictures deleted.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id
@@ -11,6 +10,7 @@
 --   MISSING       no such batch
 --   NOT_YOURS     another tenant's
 --
+-- Flags allow-oom
 -- Moves queued, running -> canceled
 
 local batch, tenant = ARGV[1], ARGV[2]

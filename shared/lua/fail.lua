@@ -1,5 +1,4 @@
 -- fail: end a job without its pictures.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -10,6 +9,7 @@
 --   OK            failed, now or before
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
+-- Flags allow-oom
 -- Moves running, queued -> failed
 
 local id = ARGV[1]

@@ -1,5 +1,4 @@
 -- failures: list failed jobs of all tenants, latest first, or find one of them: for the operator.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most jobs
@@ -8,6 +7,7 @@
 -- Replies
 --   OK jobs
 --
+-- Flags no-writes
 -- Moves nothing
 
 local jobs = {}

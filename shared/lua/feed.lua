@@ -1,6 +1,5 @@
 -- feed: take the next lines of a batch that is to be fed now and has room for more jobs. It is another's turn if it is
 -- not put back in time; then both may offer a line, and `submit` takes it once.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most lines
@@ -12,6 +11,7 @@
 --   OK batch tenant before lines   `before`: how many of its lines are jobs already
 --   NONE          nothing is to be fed now
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local MOST_LOOKS = 64

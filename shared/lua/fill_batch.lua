@@ -1,5 +1,4 @@
 -- fill_batch: put lines of a batch down that is about to be accepted. They are gone soon unless it is.
--- With: keys
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id

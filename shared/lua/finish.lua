@@ -1,5 +1,4 @@
 -- finish: end a job whose pictures are all recorded.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -12,6 +11,7 @@
 --   INCOMPLETE    a picture is missing; nothing was written
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
+-- Flags allow-oom
 -- Moves running -> succeeded; queued -> succeeded, those that wait for its pictures
 
 local id = ARGV[1]

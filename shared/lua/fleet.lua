@@ -1,5 +1,4 @@
 -- fleet: tell which models are known, last served first, which workers live and what they were told; forget the rest.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  ms for which a worker that fell silent is remembered, and what it was told
@@ -9,6 +8,7 @@
 --                                 died without a farewell in that time its model; for each living worker, as they are
 --                                 listed, ms since its last heartbeat
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local now = now_ms()

@@ -1,6 +1,5 @@
 -- forget_batch: forget some jobs of a batch that was erased, and tell which objects are to be deleted. Sent again it
 -- takes the next ones, and of none is anything lost: the objects stay on the list until `discard`.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id; '' for the one that was erased first
@@ -10,6 +9,7 @@
 -- Replies
 --   OK objects more   keys of objects; more: 1 if jobs of the batch, or of any if none was named, are left
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local batch = ARGV[1]

@@ -1,5 +1,4 @@
 -- glance: tell in short how jobs stand, for those who know the rest of them.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1...]  job ids
@@ -8,6 +7,7 @@
 --   OK stands     for each job version, denoising step, place among the waiting or -1, jobs ahead in its lane, their ms of
 --                 work, what holds it or ''; an empty one if there is no such job
 --
+-- Flags no-writes
 -- Moves nothing
 
 local stands = {}

@@ -1,5 +1,4 @@
 -- heartbeat: say that a worker lives, and so does the card of its model; hear what the operators want of it.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  worker id
@@ -13,6 +12,7 @@
 --   OK mode            '' for work, paused or drained
 --   UNANNOUNCED mode   noted, but the model's card is gone, or a vocabulary that the worker has: announce it again
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local worker, model = ARGV[1], ARGV[2]

@@ -1,5 +1,4 @@
 -- history: tell how jobs ended lately, period by period.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  seconds of a period: 60 or 600
@@ -8,6 +7,7 @@
 -- Replies
 --   OK now periods   ms; {number, {field, count, ...}} for each period in which a job ended, the oldest first
 --
+-- Flags no-writes
 -- Moves nothing
 
 local now, found = now_ms(), {}

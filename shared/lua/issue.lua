@@ -1,5 +1,4 @@
 -- issue: keep a new key. One of its id that is there already stays as it is.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  key id

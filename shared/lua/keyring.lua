@@ -1,11 +1,11 @@
 -- keyring: list the keys, newest first; those too that have expired.
--- With: keys
 --
 -- KEYS[1]  prefix
 --
 -- Replies
 --   OK keys       of each its id and pairs, as of issue
 --
+-- Flags no-writes
 -- Moves nothing
 
 local found = {}

@@ -1,64 +1,51 @@
 -- The names of all keys; shared/keys.py tells their types and lives.
---
--- KEYS[1]  prefix
 
-local key = {
-  sequence = KEYS[1] .. 'sequence',
-  change = KEYS[1] .. 'change',
-  models = KEYS[1] .. 'models',
-  stale = KEYS[1] .. 'stale',
-  leases = KEYS[1] .. 'leases',
-  graced = KEYS[1] .. 'graced',
-  swept = KEYS[1] .. 'swept',
-  deadlines = KEYS[1] .. 'deadlines',
-  expiry = KEYS[1] .. 'expiry',
-  trash = KEYS[1] .. 'trash',
-  set_aside = KEYS[1] .. 'set_aside',
-  failed = KEYS[1] .. 'failed',
-  tallies = KEYS[1] .. 'tallies',
-  modes = KEYS[1] .. 'modes',
-  cards = KEYS[1] .. 'cards',
-  workers = KEYS[1] .. 'workers',
-  born = KEYS[1] .. 'born',
-  access_keys = KEYS[1] .. 'access_keys',
-  tenants = KEYS[1] .. 'tenants',
-  changes = KEYS[1] .. 'changes', -- a channel
-  outbox = KEYS[1] .. 'outbox',
-  couriers = KEYS[1] .. 'couriers',
-  feeding = KEYS[1] .. 'feeding',
-  erasing = KEYS[1] .. 'erasing',
+local key = {} -- `key.changes` is a channel
+
+local SINGLE = {
+  'sequence', 'change', 'models', 'stale', 'leases', 'graced', 'swept', 'deadlines', 'expiry', 'trash', 'set_aside',
+  'failed', 'tallies', 'modes', 'cards', 'workers', 'born', 'access_keys', 'tenants', 'changes', 'outbox',
+  'couriers', 'feeding', 'erasing', 'libraries',
 }
-function key.job(id) return KEYS[1] .. 'job:' .. id end
-function key.jobs(tenant) return KEYS[1] .. 'jobs:' .. tenant end
-function key.changed(tenant) return KEYS[1] .. 'changed:' .. tenant end
-function key.running(tenant) return KEYS[1] .. 'running:' .. tenant end
-function key.parked(tenant) return KEYS[1] .. 'parked:' .. tenant end
-function key.order(model, lane) return KEYS[1] .. 'order:' .. lane .. ':' .. model end
-function key.heads(model, lane) return KEYS[1] .. 'heads:' .. lane .. ':' .. model end
-function key.used(model, lane) return KEYS[1] .. 'used:' .. lane .. ':' .. model end
-function key.work(model, lane) return KEYS[1] .. 'work:' .. lane .. ':' .. model end
-function key.line(model, lane, tenant) return KEYS[1] .. 'line:' .. lane .. ':' .. tenant .. ':' .. model end
-function key.lanes(model) return KEYS[1] .. 'lanes:' .. model end
-function key.claim(token) return KEYS[1] .. 'claim:' .. token end
-function key.preview(id) return KEYS[1] .. 'preview:' .. id end
-function key.request(tenant, digest) return KEYS[1] .. 'request:' .. tenant .. ':' .. digest end
-function key.result(tenant, digest) return KEYS[1] .. 'result:' .. tenant .. ':' .. digest end
-function key.followers(id) return KEYS[1] .. 'followers:' .. id end
-function key.holders(id) return KEYS[1] .. 'holders:' .. id end
-function key.idle(model) return KEYS[1] .. 'idle:' .. model end
-function key.card(model) return KEYS[1] .. 'card:' .. model end
-function key.vocabulary(model) return KEYS[1] .. 'vocabulary:' .. model end
-function key.worker(id) return KEYS[1] .. 'worker:' .. id end
-function key.webhooks(tenant) return KEYS[1] .. 'webhooks:' .. tenant end
-function key.webhook(id) return KEYS[1] .. 'webhook:' .. id end
-function key.pending(webhook) return KEYS[1] .. 'pending:' .. webhook end
-function key.deliveries(webhook) return KEYS[1] .. 'deliveries:' .. webhook end
-function key.delivery(id) return KEYS[1] .. 'delivery:' .. id end
-function key.batch(id) return KEYS[1] .. 'batch:' .. id end
-function key.batches(tenant) return KEYS[1] .. 'batches:' .. tenant end
-function key.lines(batch) return KEYS[1] .. 'lines:' .. batch end
-function key.line_jobs(batch) return KEYS[1] .. 'line_jobs:' .. batch end
-function key.unended(batch) return KEYS[1] .. 'unended:' .. batch end
-function key.access(id) return KEYS[1] .. 'access:' .. id end
-function key.history(period_s, number) return KEYS[1] .. 'history:' .. period_s .. ':' .. number end
-function key.limits(tenant) return KEYS[1] .. 'limits:' .. tenant end
+
+-- Name the keys that begin with `prefix`: those of this call.
+local function name_keys(prefix)
+  if key.prefix == prefix then return end
+  key.prefix = prefix
+  for _, name in ipairs(SINGLE) do key[name] = prefix .. name end
+end
+
+function key.job(id) return key.prefix .. 'job:' .. id end
+function key.jobs(tenant) return key.prefix .. 'jobs:' .. tenant end
+function key.changed(tenant) return key.prefix .. 'changed:' .. tenant end
+function key.running(tenant) return key.prefix .. 'running:' .. tenant end
+function key.parked(tenant) return key.prefix .. 'parked:' .. tenant end
+function key.order(model, lane) return key.prefix .. 'order:' .. lane .. ':' .. model end
+function key.heads(model, lane) return key.prefix .. 'heads:' .. lane .. ':' .. model end
+function key.used(model, lane) return key.prefix .. 'used:' .. lane .. ':' .. model end
+function key.work(model, lane) return key.prefix .. 'work:' .. lane .. ':' .. model end
+function key.line(model, lane, tenant) return key.prefix .. 'line:' .. lane .. ':' .. tenant .. ':' .. model end
+function key.lanes(model) return key.prefix .. 'lanes:' .. model end
+function key.claim(token) return key.prefix .. 'claim:' .. token end
+function key.preview(id) return key.prefix .. 'preview:' .. id end
+function key.request(tenant, digest) return key.prefix .. 'request:' .. tenant .. ':' .. digest end
+function key.result(tenant, digest) return key.prefix .. 'result:' .. tenant .. ':' .. digest end
+function key.followers(id) return key.prefix .. 'followers:' .. id end
+function key.holders(id) return key.prefix .. 'holders:' .. id end
+function key.idle(model) return key.prefix .. 'idle:' .. model end
+function key.card(model) return key.prefix .. 'card:' .. model end
+function key.vocabulary(model) return key.prefix .. 'vocabulary:' .. model end
+function key.worker(id) return key.prefix .. 'worker:' .. id end
+function key.webhooks(tenant) return key.prefix .. 'webhooks:' .. tenant end
+function key.webhook(id) return key.prefix .. 'webhook:' .. id end
+function key.pending(webhook) return key.prefix .. 'pending:' .. webhook end
+function key.deliveries(webhook) return key.prefix .. 'deliveries:' .. webhook end
+function key.delivery(id) return key.prefix .. 'delivery:' .. id end
+function key.batch(id) return key.prefix .. 'batch:' .. id end
+function key.batches(tenant) return key.prefix .. 'batches:' .. tenant end
+function key.lines(batch) return key.prefix .. 'lines:' .. batch end
+function key.line_jobs(batch) return key.prefix .. 'line_jobs:' .. batch end
+function key.unended(batch) return key.prefix .. 'unended:' .. batch end
+function key.access(id) return key.prefix .. 'access:' .. id end
+function key.history(period_s, number) return key.prefix .. 'history:' .. period_s .. ':' .. number end
+function key.limits(tenant) return key.prefix .. 'limits:' .. tenant end

@@ -1,5 +1,4 @@
 -- leave: take a worker off the fleet.
--- With: keys
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  worker id
@@ -9,6 +8,7 @@
 -- Replies
 --   OK
 --
+-- Flags allow-oom
 -- Moves nothing
 
 redis.call('DEL', key.worker(ARGV[1]))

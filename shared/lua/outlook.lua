@@ -1,5 +1,4 @@
 -- outlook: tell what lies ahead of a model's queue: how much waits, how far the running jobs are, how lanes share.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model
@@ -8,6 +7,7 @@
 --   OK waiting running bulk   lane, jobs, ms of work for each lane; worker, lane, ms of work, denoising steps done and
 --                             in all, ms since the claim for each running job; percent of the work for the bulk lane
 --
+-- Flags no-writes
 -- Moves nothing
 
 local model, now = ARGV[1], now_ms()

@@ -1,5 +1,4 @@
 -- page: list a tenant's jobs, newest first.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -9,6 +8,7 @@
 -- Replies
 --   OK jobs sequence   where the next page begins; '' if this is the last one
 --
+-- Flags no-writes
 -- Moves nothing
 
 local limit = tonumber(ARGV[3])

@@ -1,5 +1,4 @@
 -- ping: let a test wait to be sent to a webhook. A second time it changes nothing.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id

@@ -1,5 +1,4 @@
 -- postpone: leave objects on the list that the store refuses to delete, and let others come before them.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]     ms from now before which they are not told again
@@ -8,6 +7,7 @@
 -- Replies
 --   OK
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local at = now_ms() + ARGV[1]

@@ -1,5 +1,4 @@
 -- preview: fetch the latest preview of a job.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -10,6 +9,7 @@
 --   MISSING       no such job
 --   NOT_YOURS     another tenant's
 --
+-- Flags no-writes
 -- Moves nothing
 
 local verdict = ownership(ARGV[1], ARGV[2])

@@ -1,5 +1,4 @@
 -- progress: tell how far a job is. Steps only count up, so that a late report undoes none.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -14,6 +13,7 @@
 --   OK
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local id = ARGV[1]

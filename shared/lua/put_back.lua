@@ -1,5 +1,4 @@
 -- put_back: say when a batch that was fed is to be fed again, if it has more lines.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id
@@ -8,6 +7,7 @@
 -- Replies
 --   OK
 --
+-- Flags allow-oom
 -- Moves nothing
 
 redis.call('ZADD', key.feeding, 'XX', now_ms() + ARGV[2], ARGV[1])

@@ -1,5 +1,4 @@
 -- read: tell all that is known of jobs.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1...]  job ids, each with the tenant who asks
@@ -7,6 +6,7 @@
 -- Replies
 --   OK found      for each job {OK, job}, {MISSING} (no such job) or {NOT_YOURS} (another tenant's)
 --
+-- Flags no-writes
 -- Moves nothing
 
 local found = {}

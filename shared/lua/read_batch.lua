@@ -1,5 +1,4 @@
 -- read_batch: tell how a batch stands.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id
@@ -10,6 +9,7 @@
 --   MISSING       no such batch
 --   NOT_YOURS     another tenant's
 --
+-- Flags no-writes
 -- Moves nothing
 
 local verdict = whose_batch(ARGV[1], ARGV[2])

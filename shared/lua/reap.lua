@@ -1,6 +1,5 @@
 -- reap: take expired leases away, their attempts charged; end what is past its deadline; tell which models have jobs
 -- waiting.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  lease in ms
@@ -11,6 +10,7 @@
 -- Replies
 --   OK requeued failed overdue models   ids, ids, ids, and the models that jobs wait for
 --
+-- Flags allow-oom
 -- Moves running -> queued, failed, canceled; queued -> expired, failed
 
 local MOST_AT_ONCE = 100 -- the rest is for the next sweep: Redis serves others meanwhile

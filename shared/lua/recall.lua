@@ -1,5 +1,4 @@
 -- recall: find the job of an idempotency key, before anything else is asked about a request that may be a repeated one.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -11,6 +10,7 @@
 --   MISMATCH      it came before, with another body
 --   NONE          it has not come (yet), or its job is forgotten
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local before, is_same = recalled('job', ARGV[1], ARGV[2], ARGV[3])

@@ -1,5 +1,4 @@
 -- recall_batch: find the batch of an idempotency key.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -11,6 +10,7 @@
 --   NONE          the key has not come yet, or its batch is gone
 --   MISMATCH      the key came with another request before
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local before, is_same = recalled('batch', ARGV[1], ARGV[2], ARGV[3])

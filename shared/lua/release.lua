@@ -1,5 +1,4 @@
 -- release: hand a job back, its attempt not charged. A second time the lease is LOST already.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -9,6 +8,7 @@
 --   OK
 --   MISSING, CANCELED, ENDED, LOST   the lease is worth nothing any more; nothing was written
 --
+-- Flags allow-oom
 -- Moves running -> queued
 
 local id = ARGV[1]

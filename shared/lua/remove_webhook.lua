@@ -1,5 +1,4 @@
 -- remove_webhook: forget a webhook, what it was told and what it was to be told.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id
@@ -9,6 +8,7 @@
 --   OK
 --   MISSING, NOT_YOURS   nothing was written
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local webhook, tenant = ARGV[1], ARGV[2]

@@ -1,5 +1,4 @@
 -- renew: hold on to leases.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  lease in ms
@@ -8,6 +7,7 @@
 -- Replies
 --   OK verdicts   for each pair OK, MISSING, CANCELED, ENDED or LOST
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local verdicts = {}

@@ -1,5 +1,4 @@
 -- replay: send a delivery again, now, with all its tries before it.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id

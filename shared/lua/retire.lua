@@ -1,5 +1,4 @@
 -- retire: forget jobs that have been kept long enough, and tell which objects are to be deleted.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most jobs, and most objects
@@ -7,6 +6,7 @@
 -- Replies
 --   OK ids objects   jobs forgotten now; keys of objects, which stay on the list until `discard`
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local ids = redis.call('ZRANGE', key.expiry, '-inf', now_ms(), 'BYSCORE', 'LIMIT', 0, ARGV[1])

@@ -1,5 +1,4 @@
 -- revoke: forget a key, and tell the gateways, which remember it for a moment.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  key id
@@ -8,6 +7,7 @@
 --   OK
 --   MISSING       no such key, or it was revoked
 --
+-- Flags allow-oom
 -- Moves nothing
 
 redis.call('ZREM', key.access_keys, ARGV[1])

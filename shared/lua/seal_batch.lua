@@ -1,5 +1,4 @@
 -- seal_batch: accept a batch whose lines have been put down. A second time it changes nothing.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id

@@ -1,5 +1,4 @@
 -- set_aside: list the jobs that were given up because their workers died, latest first: for the operator.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  most jobs
@@ -7,6 +6,7 @@
 -- Replies
 --   OK jobs
 --
+-- Flags no-writes
 -- Moves nothing
 
 local jobs = {}

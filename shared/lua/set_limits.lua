@@ -1,5 +1,4 @@
 -- set_limits: say what a tenant may have, instead of what was said before, and tell the gateways.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant

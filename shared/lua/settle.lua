@@ -1,5 +1,4 @@
 -- settle: end a round: note what came of its deliveries. A second time it changes nothing.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  webhook id
@@ -11,6 +10,7 @@
 --   OK off        why it is off now; '' if it isn't
 --   MISSING       the webhook is gone; nothing was written
 --
+-- Flags allow-oom
 -- Moves nothing
 
 local webhook, now = ARGV[1], now_ms()

@@ -1,5 +1,4 @@
 -- submit: accept a job into its model's queue. A second time it changes nothing.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id

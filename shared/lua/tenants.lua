@@ -1,11 +1,11 @@
 -- tenants: list the tenants that have had a key or limits, by name.
--- With: keys
 --
 -- KEYS[1]  prefix
 --
 -- Replies
 --   OK tenants    of each its name and pairs, as of limits_of
 --
+-- Flags no-writes
 -- Moves nothing
 
 local names, found = redis.call('SMEMBERS', key.tenants), {}

@@ -1,5 +1,4 @@
 -- vocabulary: tell by which vocabulary a model's texts are read.
--- With: keys
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model
@@ -10,6 +9,7 @@
 --   SAME               it is the one that the asker has
 --   MISSING            no worker has handed one over
 --
+-- Flags no-writes
 -- Moves nothing
 
 local digest, packed = unpack(redis.call('HMGET', key.vocabulary(ARGV[1]), 'digest', 'packed'))

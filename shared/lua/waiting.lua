@@ -1,5 +1,4 @@
 -- waiting: tell whose jobs wait for a model, by lane, whoever has most work waiting first.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  model
@@ -8,6 +7,7 @@
 -- Replies
 --   OK lanes      {lane, tenants, {tenant, jobs, ms of work, running jobs, ms since the submit of its next job}, ...}
 --
+-- Flags no-writes
 -- Moves nothing
 
 local MOST_LOOKS = 1000 -- at tenants of a lane: those at the end of the fair order, who use most

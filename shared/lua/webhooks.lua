@@ -1,5 +1,4 @@
 -- webhooks: list a tenant's webhooks.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  tenant
@@ -7,6 +6,7 @@
 -- Replies
 --   OK webhooks
 --
+-- Flags no-writes
 -- Moves nothing
 
 local found = {}

@@ -1,5 +1,4 @@
 -- withdraw: erase a job whose submit was never answered, unless its caller has asked again and was told of it.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  job id
@@ -12,6 +11,7 @@
 --   MISSING       no such job (yet)
 --   NOT_YOURS     another tenant's
 --
+-- Flags allow-oom
 -- Moves queued, running -> canceled
 
 local id, tenant = ARGV[1], ARGV[2]

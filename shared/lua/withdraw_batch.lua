@@ -1,6 +1,5 @@
 -- withdraw_batch: erase a batch whose seal was never answered, with its jobs, unless its caller has asked again and was
 -- told of it.
--- With: keys, work, fair, outbox, record
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  batch id
@@ -12,6 +11,7 @@
 --   MISSING       no such batch (yet)
 --   NOT_YOURS     another tenant's
 --
+-- Flags allow-oom
 -- Moves queued, running -> canceled
 
 local batch, tenant = ARGV[1], ARGV[2]

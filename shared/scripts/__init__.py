@@ -1,4 +1,4 @@
-"""The queue's verbs: one typed call a Lua script. Does no I/O: `shared.connection` runs the calls.
+"""The queue's verbs: one typed call a function of `shared/lua`. Does no I/O: `shared.connection` runs the calls.
 
     job = run(redis, submit(new_job, terms)).job
     job = await run_async(redis, read(job.id, job.tenant))
@@ -64,7 +64,7 @@ from shared.scripts.jobs import (
 )
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.oversight import Line, Waiting, failure, failures, history, waiting
-from shared.scripts.sweeping import Retired, Sweep, discard, postpone, reap, retire, set_aside
+from shared.scripts.sweeping import Retired, Sweep, discard, libraries, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
     add_webhook,
@@ -137,6 +137,7 @@ __all__ = [
     "issue",
     "keyring",
     "leave",
+    "libraries",
     "limits_of",
     "outlook",
     "overview",

@@ -52,7 +52,7 @@ async def next_of(stream: Stream, name: str) -> Event:
 
 def scripts_run(desk: Desk) -> int:
     stats = cast("Any", desk.client).info("commandstats")
-    return stats["cmdstat_evalsha"]["calls"]
+    return stats["cmdstat_fcall"]["calls"]
 
 
 def test_many_who_follow_a_job_share_each_look_at_it(

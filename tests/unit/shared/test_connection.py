@@ -65,9 +65,9 @@ every_way = pytest.mark.parametrize("runner", [run_sync, run_in_loop, run_togeth
 
 
 @every_way
-def test_a_call_runs_on_a_redis_that_has_never_seen_its_script(redis_settings: Settings, runner: Runner) -> None:
+def test_a_call_runs_on_a_redis_that_has_never_seen_its_library(redis_settings: Settings, runner: Runner) -> None:
     with connect(redis_settings) as client:
-        client.script_flush()
+        client.function_flush()
     assert runner(redis_settings, scripts.fleet()) == scripts.Fleet((), ())
 
 

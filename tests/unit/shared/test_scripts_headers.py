@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from shared import jobs, keys, scripts
 from shared.access import NO_LIMITS, KeyId, NewKey, Scope
 from shared.batches import BatchId
-from shared.call import Call, load
+from shared.call import PARTS, Call, library
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
 from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Notes, Once, Tenant, Terms, WorkerId
@@ -19,7 +19,6 @@ from shared.scripts import Lease
 from shared.webhooks import Attempt, DeliveryId, NewWebhook, Outcome, WebhookChange, WebhookId, WebhookRequest
 
 FOLDER = Path(keys.__file__).with_name("lua")
-PARTS = {"keys", "work", "fair", "outbox", "record"}
 VERBS = sorted(file.stem for file in FOLDER.glob("*.lua") if file.stem not in PARTS)
 
 ID, TENANT, WORKER = JobId("job"), Tenant("ann"), WorkerId("worker")
@@ -59,6 +58,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.fail(LEASE, JobError(code="c", message="m")),
     scripts.release(LEASE),
     scripts.reap(lease_s=1, max_attempts=3),
+    scripts.libraries("darkroom_0"),
     scripts.announce(CARD),
     scripts.heartbeat(STATE, life_s=1),
     scripts.leave(WORKER, "m"),
@@ -134,7 +134,7 @@ def header_and_body(name: str) -> tuple[str, str]:
 
 
 def test_every_script_has_a_wrapper_and_every_wrapper_a_script() -> None:
-    assert sorted(call.script.name for call in CALLS) == VERBS
+    assert sorted(call.verb for call in CALLS) == VERBS
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -168,9 +168,9 @@ def test_the_state_diagram_names_the_verbs_that_move_a_job_and_no_others() -> No
     assert named == set().union(*MOVES.values())
 
 
-@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.script.name)
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.verb)
 def test_a_header_lists_the_keys_and_arguments_that_the_wrapper_sends(call: Call[object]) -> None:
-    header, body = header_and_body(call.script.name)
+    header, body = header_and_body(call.verb)
     assert re.findall(r"^-- KEYS\[(\d+)\]", header, re.MULTILINE) == ["1"]
     assert call.keys == (keys.DEFAULT.prefix,)
     single = [int(number) for number in re.findall(r"^-- ARGV\[(\d+)\] ", header, re.MULTILINE)]
@@ -195,7 +195,9 @@ def test_a_header_lists_the_replies_that_the_script_gives(name: str) -> None:
 
 
 def test_every_key_that_a_script_builds_is_documented() -> None:
-    built = set(re.findall(r"KEYS\[1\] \.\. '([a-z_]+:?)'", (FOLDER / "keys.lua").read_text()))
+    source = (FOLDER / "keys.lua").read_text()
+    single = re.findall(r"'([a-z_]+)'", source.partition("local SINGLE")[2].partition("}")[0])
+    built = {*single, *re.findall(r"key\.prefix \.\. '([a-z_]+:)'", source)}
     documented = set(re.findall(r"^    ([a-z_]+:?)(?:<[a-z:<>]+>)?  ", keys.__doc__ or "", re.MULTILINE))
     assert built == documented
 
@@ -204,4 +206,10 @@ def test_every_key_that_a_script_builds_is_documented() -> None:
 def test_scripts_name_no_key_themselves(name: str) -> None:
     _, body = header_and_body(name)
     assert "KEYS" not in body
-    assert load(name).source.endswith(body.lstrip("\n") + "\n")
+
+
+def test_a_library_is_named_by_its_content() -> None:
+    name, source = library().name, library().source
+    assert source.startswith(f"#!lua name={name}\n")
+    assert re.fullmatch(r"darkroom_[0-9a-f]{16}", name)
+    assert set(re.findall(r"function_name = '(\w+)'", source)) == {f"{name}_{verb}" for verb in VERBS}

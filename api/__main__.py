@@ -34,7 +34,8 @@ class Server(uvicorn.Server):
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """Log to stderr, a line an event, each with its request's id."""
+    """Log to stderr, a line an event, each with its request's id; nothing is found out that no line says."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     return {
         "version": 1,
         "disable_existing_loggers": False,

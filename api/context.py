@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import secrets
@@ -25,12 +26,14 @@ class Exchange:
 
 EXCHANGE: Final[ContextVar[Exchange]] = ContextVar("exchange")
 
+_PROCESS = secrets.token_hex(4)
+_NUMBERS = itertools.count(1)
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def choose_request_id(incoming: str | None) -> str:
     """Keep the caller's id if it is safe in a header and a log line, else draw one."""
-    return incoming if incoming and _SANE.fullmatch(incoming) else secrets.token_hex(8)
+    return incoming if incoming and _SANE.fullmatch(incoming) else f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 class RequestIdFilter(logging.Filter):

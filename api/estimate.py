@@ -92,9 +92,11 @@ class Forecast:
         self._fleet = fleet
         self._workers = able_workers(fleet, model)
         self._pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.model == model}
-        self._held: dict[WorkerId, list[RunningWork]] = {}
+        self._held: dict[WorkerId, list[tuple[RunningWork, float]]] = {}
+        """What each worker draws, and the ms that are left of it."""
         for work in outlook.running:
-            self._held.setdefault(work.worker, []).append(work)
+            left_ms = _left_ms(work, self._pace_of.get(work.worker, 1.0))
+            self._held.setdefault(work.worker, []).append((work, left_ms))
         self._free = {lanes: self._free_for(lanes) for lanes in ((Lane.INTERACTIVE,), (Lane.BULK,), BOTH)}
         busy = {work.worker for work in outlook.running if work.lane is Lane.INTERACTIVE}
         self._has_head_start = any(worker.id not in busy for worker in self._workers)
@@ -118,7 +120,7 @@ class Forecast:
 
         def left_ms(worker: WorkerState) -> float:
             held = self._held.get(WorkerId(worker.id), ())
-            return sum(_left_ms(work, worker.pace) for work in held if work.lane in lanes)
+            return sum(left_ms for work, left_ms in held if work.lane in lanes)
 
         return tuple((left_ms(worker), worker.pace) for worker in self._workers)
 
@@ -151,10 +153,10 @@ class Forecast:
             return None  # it will be begun again, elsewhere
         pace = self._pace_of[job.worker]
         held = self._held.get(job.worker, ())
-        own = next((work for work in held if _is_of(work, job)), None)
+        own = next((work for work, _ in held if _is_of(work, job)), None)
         elapsed_ms = own.elapsed_ms + age_ms if own else 0.0
         left_ms = _remaining_ms(job.work_ms * pace, job.step, job.steps, elapsed_ms)
-        others = [(work.lane, _left_ms(work, pace)) for work in held if work is not own]
+        others = [(work.lane, other_ms) for work, other_ms in held if work is not own]
         # Those of its lane take turns with it, until they or it have ended.
         alone_ms = left_ms + sum(min(other_ms, left_ms) for lane, other_ms in others if lane is job.lane)
         last_ms = alone_ms + sum(other_ms for lane, other_ms in others if lane is not job.lane)
@@ -186,7 +188,7 @@ def _other(lane: Lane) -> Lane:
 
 
 def _is_of(work: RunningWork, job: Job) -> bool:
-    return (work.worker, work.lane, work.work_ms, work.steps) == (job.worker, job.lane, job.work_ms, job.steps)
+    return work.work_ms == job.work_ms and work.steps == job.steps and work.lane is job.lane
 
 
 def _remaining_ms(work_ms: float, step: int, steps: int, elapsed_ms: float) -> float:

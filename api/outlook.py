@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -22,46 +23,55 @@ from shared.scripts import Fleet, Outlook, fleet, outlook
 T = TypeVar("T")
 
 FRESH_S: Final = 0.5
-"""How long a look holds: at most two a second of each kind, however many jobs are asked for."""
+"""How old a look is before the next is taken: at most two a second of each kind, however many jobs are asked for."""
+MOST_S: Final = 2 * FRESH_S
+"""How old one may be that is told while the next is taken, so that nobody waits for that."""
 
 _logger = logging.getLogger(__name__)
 
 
 @final
 class _Look(Generic[T]):
-    """One question's last answer, or failure; whoever comes while it is being asked waits for that one."""
+    """One question's last answer; whoever comes when that is too old waits for the next, or hears of its failure."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
-        self._begun_at = float("-inf")
-        self._asked: asyncio.Task[T] | None = None
+        self._answered: tuple[float, T] | None = None
+        self._asking: asyncio.Task[T] | None = None
 
     @property
     def age_ms(self) -> float:
-        return (time.monotonic() - self._begun_at) * 1000
-
-    @property
-    def _is_old(self) -> bool:
-        return self._asked is None or (self._asked.done() and self.age_ms > FRESH_S * 1000)
+        """Of the last answer."""
+        return math.inf if self._answered is None else (time.monotonic() - self._answered[0]) * 1000
 
     @property
     def kept(self) -> T | None:
-        """The last answer, if it holds still; None if it must be waited for."""
-        asked = self._asked
-        if asked is None or self._is_old or not asked.done() or asked.cancelled() or asked.exception():
+        """The last answer, if it holds still; None if the next must be waited for."""
+        if self._answered is None:
             return None
-        return asked.result()
+        asked_at, answer = self._answered
+        age_s = time.monotonic() - asked_at
+        if age_s > FRESH_S:
+            self._next()
+        return answer if age_s <= MOST_S else None
 
     async def answer(self) -> T:
-        if self._asked is None or self._is_old:
-            self._begun_at = time.monotonic()
-            self._asked = asyncio.create_task(self._asking())
-            # Nobody may be there any more to hear of a failure.
-            self._asked.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._asked)
+        """Give the last answer, or the next. Raises what the question does."""
+        kept = self.kept
+        return await asyncio.shield(self._next()) if kept is None else kept
 
-    async def _asking(self) -> T:
-        return await self._ask()
+    def _next(self) -> asyncio.Task[T]:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._take())
+            # Nobody may be there any more to hear of a failure.
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._asking
+
+    async def _take(self) -> T:
+        asked_at = time.monotonic()
+        answer = await self._ask()
+        self._answered = asked_at, answer
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +108,11 @@ class Outlooks:
         self._views: dict[str, _View] = {}
 
     async def fleet(self) -> Fleet:
-        """Who works, as of at most `FRESH_S` ago. Raises QueueUnavailable."""
+        """Who works, as of at most `MOST_S` ago. Raises QueueUnavailable."""
         return await self._fleet.answer()
 
     async def outlook(self, model: str) -> Outlook:
-        """What lies ahead of a model's queue, as of at most `FRESH_S` ago. Raises QueueUnavailable."""
+        """What lies ahead of a model's queue, as of at most `MOST_S` ago. Raises QueueUnavailable."""
         return await self._look_ahead(model).answer()
 
     def forget(self) -> None:

@@ -236,6 +236,7 @@ class TestErrors:
 
     def test_no_model(self, client: Client, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+        monkeypatch.setattr("api.outlook.MOST_S", 0.0)
         hand.forget_all()
 
         with pytest.raises(NoModel):

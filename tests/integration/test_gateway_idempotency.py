@@ -103,6 +103,7 @@ def test_a_repetition_is_answered_though_no_new_job_could_be_accepted(
     gateway: Serving, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+    monkeypatch.setattr("api.outlook.MOST_S", 0.0)
     limits = {"max_waiting": 1, "max_tenant_waiting": 1}
     with serving(gateway.settings.model_copy(update=limits)) as full:
         first = submit(full, "one").json()["id"]

@@ -218,6 +218,7 @@ class TestBadBodies:
 class TestBeforeTheFirstWorker:
     def test_there_is_no_model_yet(self, gateway: Serving, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+        monkeypatch.setattr("api.outlook.MOST_S", 0.0)
         hand.forget_all()
 
         response = gateway.http.post("/v1/jobs", json={"prompt": "x"})

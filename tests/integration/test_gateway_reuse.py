@@ -19,6 +19,7 @@ from tests.servers import wait_until
 def freshly_looked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each submit knows the revision that is served now, not that of half a second ago, when another test ran."""
     monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+    monkeypatch.setattr("api.outlook.MOST_S", 0.0)
 
 
 def submit(gateway: Serving, **fields: object) -> JobBody:

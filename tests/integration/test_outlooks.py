@@ -84,6 +84,7 @@ class TestThroughTheGateway:
         self, gateway: Serving, hand: Hand, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+        monkeypatch.setattr("api.outlook.MOST_S", 0.0)
         measured = {"width": 64, "height": 64, "guided": True, "step_ms": 20_000, "picture_ms": 20_000}
         one = WorkerState.model_validate(
             {**state(hand.worker).model_dump(), "model": hand.card.id, "speeds": [measured], "pace": 2.0}
@@ -165,3 +166,24 @@ class TestLooks:
 
         assert all((body.id, body.reason, body.time_left) == (job.id, None, None) for body in away)
         assert code(back) == "no_worker"
+
+    def test_who_comes_while_the_next_look_is_taken_is_told_the_last(
+        self, redis_settings: Settings, queue: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = Desk(queue).submit()
+
+        async def poll() -> tuple[JobBody, JobBody]:
+            async with looking(redis_settings) as (outlooks, client):
+                await outlooks.body(job)
+                monkeypatch.setattr("api.outlook.FRESH_S", 0.0)
+                monkeypatch.setattr("api.outlook.MOST_S", 60.0)
+                run(queue, scripts.announce(CARD))
+                run(queue, scripts.heartbeat(state(), life_s=600))
+                said = await outlooks.body(job)
+                while (later := await outlooks.body(job)).reason == said.reason:
+                    await client.ping()  # pyright: ignore[reportUnknownMemberType]: its argument
+                return said, later
+
+        said, later = asyncio.run(poll())
+
+        assert (code(said), code(later)) == ("no_worker", "behind")

@@ -10,6 +10,7 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -31,6 +32,18 @@ dead. What timed out is not sent again: a frozen Redis would hold the caller for
 
 _UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE", "BUSY")
 """Error replies that tell of the server's state, not of a wrong call."""
+
+
+class _PacksInC(AbstractConnection):
+    """Packs commands by hiredis, as redis-py's blocking connections do; its asyncio ones pack in Python.
+
+    That took two fifths of what sending submits takes.
+    """
+
+    _packer = HiredisRespSerializer()
+
+    def pack_command(self, *args: Any) -> list[bytes]:  # noqa: ANN401 (redis-py's own)
+        return cast("Any", self._packer).pack(*args)
 
 
 class _TellsOfItsLoss(AbstractConnection):
@@ -64,7 +77,7 @@ def connect_async(settings: Settings) -> redis.asyncio.Redis:
         retry=retry,
         **_options(),
     )
-    pool.connection_class = type("Connection", (_TellsOfItsLoss, pool.connection_class), {})
+    pool.connection_class = type("Connection", (_TellsOfItsLoss, _PacksInC, pool.connection_class), {})
     return redis.asyncio.Redis.from_pool(pool)
 
 

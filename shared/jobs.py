@@ -45,14 +45,15 @@ LeaseToken = NewType("LeaseToken", str)
 LOCAL_TENANT: Final = Tenant("local")
 """Whoever asks without a key, where none is needed."""
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ALPHABET = 8 * b"0123456789abcdefghjkmnpqrstvwxyz"
+"""For each byte a character: that of its lower five bits."""
 ID_PATTERN: Final = r"[0-9a-hjkmnp-tv-z]{26}"
 """The form of a job's id, a batch's and a webhook's."""
 
 
 def drawn(length: int) -> str:
     """Draw characters, of five random bits each, that nobody can guess."""
-    return "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(length))
+    return secrets.token_bytes(length).translate(_ALPHABET).decode()
 
 
 def new_job_id() -> JobId:

@@ -99,6 +99,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Keys:
 DEFAULT = Keys()
 
 
+@lru_cache
 def queue_of(model: str) -> str:
     """Name the Celery queue of a pool: the workers that serve one model, such as `gpu.segmind-ssd-1b`.
 

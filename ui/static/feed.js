@@ -153,6 +153,22 @@ function refocus(card) {
 	/** @type {HTMLElement | null} */ (card.querySelector(".actions :is(button, a)"))?.focus({ preventScroll: true });
 }
 
+/** Seconds after which a picture that did not come, as in an outage, is asked for again. */
+const AGAIN_S = [2, 5, 15, 60, 120];
+
+/** @type {WeakMap<HTMLImageElement, number>} */
+const tries = new WeakMap();
+
+/** @param {HTMLImageElement} image */
+function askAgain(image) {
+	const tried = tries.get(image) ?? 0;
+	if (tried >= AGAIN_S.length) return;
+	tries.set(image, tried + 1);
+	setTimeout(() => {
+		if (image.isConnected) image.src = image.getAttribute("src") ?? "";
+	}, 1000 * AGAIN_S[tried]);
+}
+
 // A preview shows once it has come; before, or if there is none, its paper is blank.
 for (const event of ["load", "error"]) {
 	document.addEventListener(
@@ -160,6 +176,7 @@ for (const event of ["load", "error"]) {
 		({ target }) => {
 			if (!(target instanceof HTMLImageElement) || !target.matches("#feed img")) return;
 			if (event === "load" || !target.matches(".preview")) target.toggleAttribute("data-seen", event === "load");
+			if (event === "error" && target.matches(".print")) askAgain(target);
 		},
 		true,
 	);

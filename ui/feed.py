@@ -59,6 +59,8 @@ class News(TypedDict):
     """What was searched for, as it was typed."""
     filtered: bool
     """True if not all jobs are wanted: if none is shown, there may be some all the same."""
+    gone: list[str]
+    """Jobs that were deleted here, by the gateway's word; others are only out of sight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Feed:
     has_more: bool = False
     number: int = 0
     """How often there was news."""
+    gone: tuple[str, ...] = ()
+    """Jobs that were deleted since the last news."""
     is_told: bool = False
     """True once the browser knows what is shown."""
 
@@ -93,7 +97,8 @@ class Feed:
 
     def without(self, job_id: str) -> Feed:
         """Leave out a job that is gone."""
-        return _shown(replace(self, loaded=tuple(job for job in self.loaded if job.id != job_id)))
+        left = tuple(job for job in self.loaded if job.id != job_id)
+        return _shown(replace(self, loaded=left, gone=(*self.gone, job_id)))
 
     def with_job(self, job: JobBody) -> Feed:
         """Put in a job that is new, or has changed."""
@@ -124,10 +129,11 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         return now, None
     changed = {job_id: html for job_id, html in now.cards.items() if seen.cards.get(job_id) != html}
     order = list(now.cards)
-    is_same = seen.is_told and not changed and order == list(seen.cards) and seen.has_more == now.has_more
+    is_same = seen.is_told and not (changed or now.gone)
+    is_same = is_same and order == list(seen.cards) and seen.has_more == now.has_more
     if is_same and seen.asked == now.asked:
         return replace(now, number=seen.number, is_told=True), None
-    now = replace(now, number=seen.number + 1, is_told=True)
+    gone, now = list(now.gone), replace(now, number=seen.number + 1, gone=(), is_told=True)
     return now, {
         "base": seen.number if seen.is_told else None,
         "number": now.number,
@@ -136,6 +142,7 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         "more": now.has_more,
         "search": now.asked.search,
         "filtered": bool(now.asked.words) or now.asked.favourites is not None,
+        "gone": gone,
     }
 
 

@@ -1,7 +1,7 @@
 // @ts-check
 // The feed: brought up to date with what Python says, searched, and told to those who can't see it.
 
-import { markFavourites } from "./favourites.js";
+import { forget, markFavourites } from "./favourites.js";
 import { patch } from "./patch.js";
 import { say, toast } from "./toast.js";
 
@@ -34,7 +34,7 @@ export function isOld(news) {
 	return !news || news.number <= shown;
 }
 
-/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean}} News */
+/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean, gone: string[]}} News */
 
 /**
  * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
@@ -69,6 +69,7 @@ export function apply(news) {
 	found = news.search;
 	const more = /** @type {HTMLElement | null} */ (document.querySelector("[data-do=more]"));
 	if (more) more.hidden = !news.more;
+	for (const id of news.gone) forget(id);
 	markFavourites();
 	search(words);
 	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst } }));

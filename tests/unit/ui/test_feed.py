@@ -230,7 +230,19 @@ class TestNews:
         older, newer = submit_many(visitor, 2)[::-1]
         feed = opened(visitor)
 
-        _, told = news(feed, feed.without(newer))
+        left, told = news(feed, feed.without(newer))
+        _, after = news(left, left.with_job(visitor.submit("another cube")))
 
         assert told is not None
-        assert (told["order"], told["cards"]) == ([older], {})
+        assert (told["order"], told["cards"], told["gone"]) == ([older], {}, [newer])
+        assert after is not None
+        assert after["gone"] == [], "it is told once"
+
+    def test_does_not_call_gone_what_is_out_of_sight(self, visitor: Client) -> None:
+        submit_many(visitor, 2)
+        feed = opened(visitor)
+
+        _, told = news(feed, look_at_jobs(visitor, feed, Asked(search="sphere")))
+
+        assert told is not None
+        assert (told["order"], told["gone"]) == ([], [])

@@ -6,6 +6,7 @@ Reads jobs through the gateway's client, has `ui.cards` word each, and knows not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final, TypedDict
 
@@ -36,6 +37,8 @@ class Asked:
     """Words that must all stand in what the job was asked for, or be a seed or an id."""
     favourites: frozenset[str] | None = None
     """Only these jobs; None: all."""
+    linked: str | None = None
+    """A job that an address names: it is shown beside the others, however old it is."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ class News(TypedDict):
     """What was searched for, as it was typed."""
     filtered: bool
     """True if not all jobs are wanted: if none is shown, there may be some all the same."""
+    linked: str | None
+    """The job that an address named; if it is not in `order`, there is none such for this visitor."""
     gone: list[str]
     """Jobs that were deleted here, by the gateway's word; others are only out of sight."""
 
@@ -116,10 +121,8 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
         page = client.jobs(cursor=cursor, limit=min(_PAGE, wanted))
         loaded = {job.id: job for job in page.data} | loaded
         cursor = page.next_cursor
-    if asked.favourites is not None:
-        missing = sorted(asked.favourites - loaded.keys())[:MOST_FAVOURITES]
-        if asked != feed.asked or known is None:
-            loaded |= {job.id: job for job in _found(client, missing)}
+    if asked != feed.asked or known is None:
+        loaded |= {job.id: job for job in _found(client, _missing(asked, loaded.keys()))}
     return _shown(replace(feed, asked=asked, loaded=_in_order(loaded.values()), cursor=cursor))
 
 
@@ -142,6 +145,7 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         "more": now.has_more,
         "search": now.asked.search,
         "filtered": bool(now.asked.words) or now.asked.favourites is not None,
+        "linked": now.asked.linked,
         "gone": gone,
     }
 
@@ -167,6 +171,12 @@ def _still_there(
     return ended + _found(client, [job.id for job in going[:MOST_FOLLOWED]]) + going[MOST_FOLLOWED:]
 
 
+def _missing(asked: Asked, loaded: AbstractSet[str]) -> list[str]:
+    """List what is wanted, however old it is, and not loaded."""
+    favourites = sorted((asked.favourites or frozenset()) - loaded)[:MOST_FAVOURITES]
+    return favourites if asked.linked is None or asked.linked in loaded else [*favourites, asked.linked]
+
+
 def _found(client: Client, job_ids: Iterable[str]) -> list[JobBody]:
     jobs: list[JobBody] = []
     for job_id in job_ids:
@@ -185,7 +195,8 @@ def _shown(feed: Feed) -> Feed:
     """Choose what is shown of what is loaded, and word it."""
     asked = feed.asked
     fitting = [job for job in feed.loaded if _fits(job, asked)]
-    cards = {job.id: card(job) for job in fitting[: asked.number]}
+    first = {job.id for job in fitting[: asked.number]}
+    cards = {job.id: card(job) for job in feed.loaded if job.id in first or job.id == asked.linked}
     is_cut = len(fitting) > asked.number
     reaches_back = asked.favourites is None and len(feed.loaded) < MOST_SEARCHED
     return replace(feed, cards=cards, has_more=is_cut or (feed.cursor is not None and reaches_back and not asked.words))

@@ -34,7 +34,7 @@ export function isOld(news) {
 	return !news || news.number <= shown;
 }
 
-/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean, gone: string[]}} News */
+/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean, linked: string | null, gone: string[]}} News */
 
 /**
  * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
@@ -72,7 +72,7 @@ export function apply(news) {
 	for (const id of news.gone) forget(id);
 	markFavourites();
 	search(words);
-	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst } }));
+	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked } }));
 }
 
 /**

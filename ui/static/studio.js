@@ -134,7 +134,7 @@ window.darkroom = {
 watchTheme();
 watchFavourites();
 watchDrops();
-watchLinks();
+watchLinks((job) => tell({ do: "link", job }));
 watchSignIn();
 
 for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);

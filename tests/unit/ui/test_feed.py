@@ -9,7 +9,7 @@ import pytest
 
 from shared.client import Client
 from shared.contract import JobBody, JobPage
-from shared.jobs import JobId
+from shared.jobs import JobId, new_job_id
 from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import Hand
 from ui.feed import FIRST, MOST_FOLLOWED, Asked, Feed, job_ids_of, look_at_jobs, news
@@ -186,6 +186,41 @@ class TestWhatIsShown:
 
         assert list(shown.cards) == [jobs[2], jobs[-1]]
         assert list(again.cards) == list(shown.cards)
+
+
+class TestALink:
+    def test_shows_its_job_however_old_it_is_and_keeps_it(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 2 * MANY)
+        feed = opened(visitor)
+
+        linked, told = news(feed.untold(), look_at_jobs(visitor, feed, Asked(linked=jobs[-2])))
+        later = look_at_jobs(visitor, linked, linked.asked)
+        more = look_at_jobs(visitor, later, replace(later.asked, number=3 * FIRST))
+
+        assert list(linked.cards) == list(later.cards) == [*jobs[:FIRST], jobs[-2]]
+        assert linked.has_more
+        assert told is not None
+        assert told["linked"] == jobs[-2]
+        assert list(more.cards) == jobs
+
+    def test_shows_it_beside_what_is_searched_for(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 3)
+
+        assert list(opened(visitor, Asked(search="cube 2", linked=jobs[1])).cards) == jobs[:2]
+
+    @pytest.mark.parametrize("whose", ["another's", "nobody's", "no id"])
+    def test_to_what_is_not_the_visitors_is_answered_without_it(
+        self, client: Client, visitor: Client, whose: str
+    ) -> None:
+        jobs = submit_many(visitor, 2)
+        others = client.acting(visitor="another").submit("a cube").id
+        feed = opened(visitor)
+        linked = {"another's": others, "nobody's": new_job_id(), "no id": "../keys"}[whose]
+
+        _, told = news(feed.untold(), look_at_jobs(visitor, feed, Asked(linked=linked)))
+
+        assert told is not None
+        assert (told["order"], told["linked"]) == (jobs, linked)
 
 
 class TestNews:

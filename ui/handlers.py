@@ -201,7 +201,8 @@ class Handlers:
     def _vary(self, strength: float) -> Verb:
         def vary(person: Person, _seen: View, job: JobBody, index: int) -> Answer:
             seed = secrets.randbelow(MAX_SEED + 1)
-            return self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
+            answer = self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
+            return replace(answer, words=_words_of_variation(job)) if answer.job else answer
 
         return vary
 
@@ -225,6 +226,13 @@ class Handlers:
         except DarkroomError as error:
             _log.warning("Submit refused: %s", error)
             return Answer(refusal=refusal(error))
+
+
+def _words_of_variation(job: JobBody) -> str:
+    """Say which picture a variation of this job's varies, where that is not the one that was pressed."""
+    if not job.params.is_variation:
+        return ""
+    return f"A variation has no seed of its own: like this picture, these vary the one of seed {job.params.seed}."
 
 
 def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form, styles: Styles) -> View:

@@ -10,10 +10,10 @@ import httpx2
 import uvicorn
 from pydantic import ValidationError
 
-from shared.client import Client
 from shared.network import KEEP_ALIVE_S
 from shared.settings import LOOPBACK, Settings, wrong_settings
 from ui.app import create_app
+from ui.outage import SteadyClient
 from ui.styles import WrongStyles, read_styles
 
 GATEWAY_TIMEOUT: Final = httpx2.Timeout(10.0, connect=2.0)
@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(f"The page does not start: DARKROOM_STYLES_FILE: {error}")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise
     key = settings.page_key.get_secret_value() if settings.page_key else None
-    with Client(settings.api_url, api_key=key, timeout=GATEWAY_TIMEOUT) as client:
+    with SteadyClient(settings.api_url, api_key=key, timeout=GATEWAY_TIMEOUT) as client:
         uvicorn.run(
             create_app(
                 client,

@@ -65,7 +65,7 @@ def create_app(
         build_page(visitors, styles or read_styles()),
         path="/",
         theme=darkroom_theme(),
-        css_paths=[HERE / "page.css", HERE / "form.css", HERE / "control_room.css"],
+        css_paths=[HERE / "page.css", HERE / "form.css", HERE / "control_room.css", HERE / "contrast.css"],
         head_paths=[HERE / "page_head.html"],
         favicon_path=str(HERE / "favicon.svg"),
         footer_links=[],

@@ -6,6 +6,7 @@ Reads jobs through the gateway's client, has `ui.cards` word each, and knows not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final, TypedDict
 
@@ -36,6 +37,8 @@ class Asked:
     """Words that must all stand in what the job was asked for, or be a seed or an id."""
     favourites: frozenset[str] | None = None
     """Only these jobs; None: all."""
+    linked: str | None = None
+    """A job that an address names: it is shown beside the others, however old it is."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -59,6 +62,10 @@ class News(TypedDict):
     """What was searched for, as it was typed."""
     filtered: bool
     """True if not all jobs are wanted: if none is shown, there may be some all the same."""
+    linked: str | None
+    """The job that an address named; if it is not in `order`, there is none such for this visitor."""
+    gone: list[str]
+    """Jobs that were deleted here, by the gateway's word; others are only out of sight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Feed:
     has_more: bool = False
     number: int = 0
     """How often there was news."""
+    gone: tuple[str, ...] = ()
+    """Jobs that were deleted since the last news."""
     is_told: bool = False
     """True once the browser knows what is shown."""
 
@@ -93,7 +102,8 @@ class Feed:
 
     def without(self, job_id: str) -> Feed:
         """Leave out a job that is gone."""
-        return _shown(replace(self, loaded=tuple(job for job in self.loaded if job.id != job_id)))
+        left = tuple(job for job in self.loaded if job.id != job_id)
+        return _shown(replace(self, loaded=left, gone=(*self.gone, job_id)))
 
     def with_job(self, job: JobBody) -> Feed:
         """Put in a job that is new, or has changed."""
@@ -111,10 +121,8 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
         page = client.jobs(cursor=cursor, limit=min(_PAGE, wanted))
         loaded = {job.id: job for job in page.data} | loaded
         cursor = page.next_cursor
-    if asked.favourites is not None:
-        missing = sorted(asked.favourites - loaded.keys())[:MOST_FAVOURITES]
-        if asked != feed.asked or known is None:
-            loaded |= {job.id: job for job in _found(client, missing)}
+    if asked != feed.asked or known is None:
+        loaded |= {job.id: job for job in _found(client, _missing(asked, loaded.keys()))}
     return _shown(replace(feed, asked=asked, loaded=_in_order(loaded.values()), cursor=cursor))
 
 
@@ -124,10 +132,11 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         return now, None
     changed = {job_id: html for job_id, html in now.cards.items() if seen.cards.get(job_id) != html}
     order = list(now.cards)
-    is_same = seen.is_told and not changed and order == list(seen.cards) and seen.has_more == now.has_more
+    is_same = seen.is_told and not (changed or now.gone)
+    is_same = is_same and order == list(seen.cards) and seen.has_more == now.has_more
     if is_same and seen.asked == now.asked:
         return replace(now, number=seen.number, is_told=True), None
-    now = replace(now, number=seen.number + 1, is_told=True)
+    gone, now = list(now.gone), replace(now, number=seen.number + 1, gone=(), is_told=True)
     return now, {
         "base": seen.number if seen.is_told else None,
         "number": now.number,
@@ -136,6 +145,8 @@ def news(seen: Feed, now: Feed) -> tuple[Feed, News | None]:
         "more": now.has_more,
         "search": now.asked.search,
         "filtered": bool(now.asked.words) or now.asked.favourites is not None,
+        "linked": now.asked.linked,
+        "gone": gone,
     }
 
 
@@ -160,6 +171,12 @@ def _still_there(
     return ended + _found(client, [job.id for job in going[:MOST_FOLLOWED]]) + going[MOST_FOLLOWED:]
 
 
+def _missing(asked: Asked, loaded: AbstractSet[str]) -> list[str]:
+    """List what is wanted, however old it is, and not loaded."""
+    favourites = sorted((asked.favourites or frozenset()) - loaded)[:MOST_FAVOURITES]
+    return favourites if asked.linked is None or asked.linked in loaded else [*favourites, asked.linked]
+
+
 def _found(client: Client, job_ids: Iterable[str]) -> list[JobBody]:
     jobs: list[JobBody] = []
     for job_id in job_ids:
@@ -178,7 +195,8 @@ def _shown(feed: Feed) -> Feed:
     """Choose what is shown of what is loaded, and word it."""
     asked = feed.asked
     fitting = [job for job in feed.loaded if _fits(job, asked)]
-    cards = {job.id: card(job) for job in fitting[: asked.number]}
+    first = {job.id for job in fitting[: asked.number]}
+    cards = {job.id: card(job) for job in feed.loaded if job.id in first or job.id == asked.linked}
     is_cut = len(fitting) > asked.number
     reaches_back = asked.favourites is None and len(feed.loaded) < MOST_SEARCHED
     return replace(feed, cards=cards, has_more=is_cut or (feed.cursor is not None and reaches_back and not asked.words))

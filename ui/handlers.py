@@ -39,7 +39,6 @@ from ui.notices import (
     refusal,
     served,
 )
-from ui.outage import Outage
 from ui.styles import Styles
 from ui.tokens import tokens_line
 from ui.visitors import Person
@@ -105,7 +104,6 @@ class Handlers:
 
     def __init__(self, styles: Styles) -> None:
         self._styles = styles
-        self._outage = Outage()
         self._verbs: Mapping[str, Verb] = {
             "cancel": self._cancel,
             "retry": self._retry,
@@ -124,9 +122,8 @@ class Handlers:
         if person is None:
             return _away(seen, cookie_notice())
         try:
-            with self._outage.turn():
-                view = replace(seen, feed=look_at_jobs(person.client, seen.feed, asked))
-                return _with_models(view, person.client.models(), draft, self._styles)
+            view = replace(seen, feed=look_at_jobs(person.client, seen.feed, asked))
+            return _with_models(view, person.client.models(), draft, self._styles)
         except (KeyRequired, KeyRefused) as error:
             return _away(seen, key_notice(error, is_signed_in=person.key is not None))
         except DarkroomError as error:
@@ -204,7 +201,8 @@ class Handlers:
     def _vary(self, strength: float) -> Verb:
         def vary(person: Person, _seen: View, job: JobBody, index: int) -> Answer:
             seed = secrets.randbelow(MAX_SEED + 1)
-            return self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
+            answer = self._submit(person, variation_of(job, index, variation_seed=seed, strength=strength))
+            return replace(answer, words=_words_of_variation(job)) if answer.job else answer
 
         return vary
 
@@ -223,10 +221,18 @@ class Handlers:
             raise
         except GatewayUnavailable as error:
             _log.warning("Submit unanswered: %s", error)
-            return Answer(refusal=refusal(error, "Your request may have been accepted all the same."))
+            was_sent = error.__cause__ is not None  # else it was refused for an outage that others had met
+            return Answer(refusal=refusal(error, "Your request may have been accepted all the same." * was_sent))
         except DarkroomError as error:
             _log.warning("Submit refused: %s", error)
             return Answer(refusal=refusal(error))
+
+
+def _words_of_variation(job: JobBody) -> str:
+    """Say which picture a variation of this job's varies, where that is not the one that was pressed."""
+    if not job.params.is_variation:
+        return ""
+    return f"A variation has no seed of its own: like this picture, these vary the one of seed {job.params.seed}."
 
 
 def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form, styles: Styles) -> View:

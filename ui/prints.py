@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from io import BytesIO
 from math import ceil
-from typing import Final
+from typing import Final, cast
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -24,6 +26,12 @@ _MARGIN: Final = 40
 _SEED_PX: Final = 22
 _PROMPT_PX: Final = 28
 _MAX_LINES: Final = 5
+_FONT: Final = files("gradio") / "templates/frontend/static/fonts/IBMPlexSans/IBMPlexSans-Regular.woff2"
+"""The page's own, under the SIL Open Font License: Latin, Greek and Cyrillic. Pillow's knows ASCII alone."""
+_NO_LETTER: Final = "\uffff"
+"""No font has it: it is drawn as every letter is that the font lacks."""
+_LEFT_OUT: Final = "[\N{HORIZONTAL ELLIPSIS}]"
+_WHY_LEFT_OUT: Final = f"{_LEFT_OUT} is in letters that this sheet has no font for; each picture's own file has them."
 _FILM: Final = "#14100f"
 _PAPER: Final = "#f1eae7"
 _EDGE: Final = "#e5a25a"
@@ -47,7 +55,7 @@ def thumbnail(data: bytes) -> bytes:
 def contact_sheet(frames: Sequence[Frame], prompt: str) -> bytes:
     """Put pictures of one size on a PNG, with number and seed under each and the prompt below.
 
-    The font is the one that Pillow brings, without scripts other than Latin: their letters show as boxes.
+    Words in letters that the font lacks are left out, which is said.
     """
     prints = [_enlarged(_small(frame.data, _CELL)) for frame in frames]
     width, height = prints[0].size
@@ -55,8 +63,9 @@ def contact_sheet(frames: Sequence[Frame], prompt: str) -> bytes:
     rows = ceil(len(prints) / columns)
     row_px = height + _GAP + _SEED_PX
     sheet_width = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, 2 * _MARGIN + _CELL)
-    prompt_font, seed_font = ImageFont.load_default(_PROMPT_PX), ImageFont.load_default(_SEED_PX)
-    lines = _wrapped(prompt, prompt_font, sheet_width - 2 * _MARGIN)
+    prompt_font, seed_font = sheet_font(_PROMPT_PX), sheet_font(_SEED_PX)
+    words, why = shown(prompt, prompt_font)
+    lines = [line for text in (words, why) if text for line in _wrapped(text, prompt_font, sheet_width - 2 * _MARGIN)]
     line_px = round(1.35 * _PROMPT_PX)
     sheet = Image.new("RGB", (sheet_width, 2 * _MARGIN + rows * (row_px + _GAP) + len(lines) * line_px), _FILM)
     draw = ImageDraw.Draw(sheet)
@@ -132,7 +141,33 @@ def _columns(count: int, ratio: float) -> int:
     return min(range(1, count + 1), key=lambda columns: (sum(badness(columns)), -columns))
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def sheet_font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Load what sheets are written in."""
+    with as_file(_FONT) as path:
+        return ImageFont.truetype(path, size_px)
+
+
+def shown(text: str, font: ImageFont.FreeTypeFont) -> tuple[str, str]:
+    """Say what of a text the font can show, and, if that is not all, why."""
+    text = unicodedata.normalize("NFC", text)
+    none = _drawn(_NO_LETTER, font)
+    lacking = {letter for letter in set(text) if not letter.isspace() and _drawn(letter, font) == none}
+    if not lacking:
+        return text, ""
+    words: list[str] = []
+    for word in text.split():
+        is_shown = lacking.isdisjoint(word)
+        if is_shown or words[-1:] != [_LEFT_OUT]:
+            words.append(word if is_shown else _LEFT_OUT)
+    return " ".join(words), _WHY_LEFT_OUT
+
+
+def _drawn(letter: str, font: ImageFont.FreeTypeFont) -> tuple[tuple[int, int], bytes]:
+    mask = font.getmask(letter)
+    return mask.size, bytes(cast("Sequence[int]", mask))
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

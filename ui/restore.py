@@ -119,7 +119,8 @@ def settings_of(data: bytes) -> Restored:
     if found.texts.keys() & _COMFY_KEYS:
         raise _wrong("This picture is ComfyUI's: what made it is a graph of nodes, which can't be put into this form.")
     raise _wrong(
-        "This picture does not say how it was made. Many sites and messengers take that out; use the original file."
+        "This picture does not say how it was made. Many sites and messengers take that out, and so does a browser's "
+        "Copy image: use the original file."
     )
 
 

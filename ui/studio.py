@@ -172,7 +172,7 @@ class Studio:
         with seat.turn():
             if what in _CHOICES:
                 seat.asked = _CHOICES[what](seat.asked, event)
-                if what == "resend":
+                if what in _TOLD_ANEW:
                     seat.view = replace(seat.view, feed=seat.view.feed.untold())
                 return self._looked(seat, self._handlers.look(person, seat.view, seat.asked, draft))
             answer = self._handlers.act(person, seat.view, what, str(event.job), _index(event))
@@ -227,14 +227,18 @@ class Studio:
 
 
 _CHOICES: Final[Mapping[str, Callable[[Asked, Any], Asked]]] = {
-    "search": lambda asked, event: replace(asked, search=str(event.text)[:MOST_SEARCHED_CHARS], number=FIRST),
-    "favourites": lambda asked, event: replace(
-        asked, favourites=None if event.favourites is None else job_ids_of(event.favourites), number=FIRST
+    "search": lambda asked, event: Asked(search=str(event.text)[:MOST_SEARCHED_CHARS], favourites=asked.favourites),
+    "favourites": lambda asked, event: Asked(
+        search=asked.search, favourites=None if event.favourites is None else job_ids_of(event.favourites)
     ),
+    "link": lambda asked, event: replace(asked, linked=str(event.job)),
     "more": lambda asked, _event: replace(asked, number=min(asked.number + FIRST, MOST_SEARCHED)),
     "resend": lambda asked, _event: asked,
 }
 """What is said of which jobs are shown."""
+
+_TOLD_ANEW: Final = frozenset({"resend", "link"})
+"""After these the browser waits for news, though nothing may have changed."""
 
 
 def _index(event: gr.EventData) -> int:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +27,9 @@ VISITOR_COOKIE: Final = "darkroom_visitor"
 KEY_COOKIE: Final = "darkroom_key"
 KEPT_S: Final = 400 * 24 * 3600
 """As long as browsers keep a cookie at most; each visit begins it anew."""
+
+OPERATOR_KNOWN_S: Final = 10.0
+"""For so long a key that was an operator's is taken for one; each of its requests the gateway judges by itself."""
 
 _NAME_BYTES: Final = 12
 _log = logging.getLogger(__name__)
@@ -52,6 +56,7 @@ class Visitors:
         self._client = client
         self._secret = (secret or secrets.token_hex(32)).encode()
         self._is_private = is_private
+        self._known_until: dict[str | None, float] = {}
         if not secret:
             _log.warning("no DARKROOM_VISITOR_SECRET and no DARKROOM_PAGE_KEY: visitors are unknown after a restart")
 
@@ -81,10 +86,16 @@ class Visitors:
         """
         person = self.person(request)
         client = person.client if person and person.key else self._client if self._is_private else None
+        key = person.key if person else None
+        if client is None or self._known_until.get(key, 0.0) > time.monotonic():
+            return client
         try:
-            return client if client and Scope.ADMIN in client.me().scopes else None
+            is_operator = Scope.ADMIN in client.me().scopes
         except DarkroomError:
             return None
+        if is_operator:
+            self._known_until[key] = time.monotonic() + OPERATOR_KNOWN_S
+        return client if is_operator else None
 
     def greet(self, request: HTTPConnection, response: Response) -> None:
         """Have the browser keep the visitor's name for as long as it will; give a new visitor one."""

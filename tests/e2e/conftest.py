@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,11 @@ from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwr
 
 from deploy.probe import Gateway, answers, has_warmed_up
 from deploy.process import Process, Program
+from shared.client import Client
 from tests.conftest import settings_for
 from tests.e2e.visitor import Visitor
 from tests.servers import RedisServer, S3Server, free_port
+from ui.visitors import VISITOR_COOKIE
 
 ROOT: Final = Path(__file__).parents[2]
 STARTS_WITHIN_S: Final = 400
@@ -102,6 +105,15 @@ def darkroom(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> I
         finally:
             for part in parts:
                 part.stop(GRACE_S)
+
+
+@contextmanager
+def as_visitor(darkroom: Darkroom, visitor: Visitor) -> Generator[Client]:
+    """Ask the gateway as the page does for this browser."""
+    cookies = {cookie.get("name"): cookie.get("value", "") for cookie in visitor.page.context.cookies()}
+    name = cookies[VISITOR_COOKIE].partition(".")[0]
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor=name) as client:
+        yield client
 
 
 def chromium_path(playwright: Playwright) -> str:

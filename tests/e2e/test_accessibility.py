@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import DESKTOP, OPERATOR_KEY, PHONE
 from tests.e2e.visitor import Visitor
@@ -86,3 +86,24 @@ def test_the_operators_tab_has_no_fault(new_visitor: Come, theme: str) -> None:
     page.get_by_role("tab", name="Operators").click()
     expect(page.locator("#board-fleet tbody tr")).to_have_count(1)
     assert faults(page) == []
+
+
+def test_forced_colours_draw_lines_where_backgrounds_told_things_apart(visitor: Visitor) -> None:
+    page = visitor.page
+    page.emulate_media(forced_colors="active")
+    visitor.open_more()
+    visitor.ask_for("a red circle on a blue background")
+    visitor.expect_newest("succeeded")
+
+    for what in ("#generate", "#dice", "#num_images input[type=range]", "#tokens-prompt .bar"):
+        expect(page.locator(what)).to_have_css("border-top-style", "solid")
+        expect(page.locator(what)).not_to_have_css("border-top-width", "0px")
+    chosen, other = (page.locator(f"#size label:{which}").first for which in ("has(:checked)", "not(:has(:checked))"))
+    assert border(chosen) != border(other)
+    radio, others = (page.locator(f"#preset input:{which}").first for which in ("checked", "not(:checked)"))
+    assert border(radio) != border(others)
+
+
+def border(what: Locator) -> str:
+    """Its colour, as it is drawn."""
+    return str(what.evaluate("element => getComputedStyle(element).borderTopColor"))

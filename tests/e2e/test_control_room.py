@@ -12,7 +12,7 @@ from shared.client import Client
 from shared.connection import connect, run
 from shared.jobs import JobId, LeaseToken, WorkerId, new_job_id
 from shared.keys import DEFAULT
-from tests.e2e.conftest import DESKTOP, OPERATOR_KEY, PHONE, SMALL_PHONE, Darkroom
+from tests.e2e.conftest import DESKTOP, GRACE_S, OPERATOR_KEY, PHONE, SMALL_PHONE, Darkroom
 from tests.e2e.visitor import Visitor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -68,6 +68,20 @@ def kill_workers_with(darkroom: Darkroom, client: Client) -> JobId:
     return job.id
 
 
+def test_a_wrong_key_is_said_to_be_wrong_and_the_right_one_gets_in(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("#sign-in-key").fill("darkroom_nobody_knows_this_one")
+    page.locator("#sign-in-key").press("Enter")
+
+    expect(page.locator("#sign-in .refused")).to_be_visible()
+    expect(page.locator("#sign-in .refused")).to_contain_text("not known")
+    assert "key-refused" not in page.url
+    page.locator("#sign-in-key").fill(OPERATOR_KEY)
+    page.locator("#sign-in-key").press("Enter")
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
 def test_a_visitor_sees_no_operators_tab(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("tab", name="Operators")).to_have_count(0)
 
@@ -106,6 +120,30 @@ def test_draining_is_asked_about_first(visitor: Visitor, operators_client: Clien
     assert operators_client.queue().mode == "drained"
     operator.press("Resume all")
     expect(operator.page.get_by_role("button", name="Pause all")).to_be_visible()
+
+
+def test_a_drained_worker_ends_its_job_or_hands_it_back_and_can_be_taken_away(
+    visitor: Visitor, darkroom: Darkroom, operators_client: Client
+) -> None:
+    (worker,) = operators_client.workers().data
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor="somebody") as owner:
+        job = owner.submit(SECRET, num_inference_steps=100, num_images=8, reuse=False)
+        operator = Operator(visitor)
+        fleet = operator.board("fleet")
+        expect(fleet.locator(".state")).to_have_text("Drawing")
+
+        operator.press(f"Drain worker {worker.id}")
+        operator.page.get_by_role("dialog").get_by_role("button", name="Drain", exact=True).click()
+        expect(fleet.locator(".state")).to_have_text("Drained")
+        held = operators_client.workers().data[0].jobs
+        darkroom.worker.stop(GRACE_S)
+
+        expect(fleet.locator("tbody tr")).to_have_count(0)
+        darkroom.start(darkroom.worker)
+        expect(fleet.locator(".state")).to_have_count(1)
+        assert owner.wait(job.id, timeout_s=300).status == "succeeded"
+        assert owner.job(job.id).attempt == 1, "handing back is no failure"
+    assert held == 0
 
 
 def test_a_job_that_was_set_aside_is_sent_again_and_drawn(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +11,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from shared.client import Client
 from shared.errors import JobNotFound
-from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom
+from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom, as_visitor
 from tests.e2e.visitor import MANY, Visitor
-from ui.visitors import VISITOR_COOKIE
 
 if TYPE_CHECKING:
     from playwright.sync_api import FloatRect
@@ -52,15 +49,6 @@ PRESS_EACH: Final = """async (what) => {
   }
 }"""
 """As fast as the page can draw."""
-
-
-@contextmanager
-def as_visitor(darkroom: Darkroom, visitor: Visitor) -> Generator[Client]:
-    """Ask the gateway as the page does for this browser."""
-    cookies = {cookie.get("name"): cookie.get("value", "") for cookie in visitor.page.context.cookies()}
-    name = cookies[VISITOR_COOKIE].partition(".")[0]
-    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor=name) as client:
-        yield client
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL_PHONE], ids=["desktop", "phone", "small_phone"])

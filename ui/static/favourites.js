@@ -29,7 +29,7 @@ export function toggleFavourite(picture) {
 }
 
 /**
- * Forget the favourites of a job that is deleted.
+ * Forget the favourites of a job that the gateway has deleted.
  * @param {string} job
  */
 export function forget(job) {

@@ -1,7 +1,7 @@
 // @ts-check
 // The feed: brought up to date with what Python says, searched, and told to those who can't see it.
 
-import { markFavourites } from "./favourites.js";
+import { forget, markFavourites } from "./favourites.js";
 import { patch } from "./patch.js";
 import { say, toast } from "./toast.js";
 
@@ -34,7 +34,7 @@ export function isOld(news) {
 	return !news || news.number <= shown;
 }
 
-/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean}} News */
+/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean, linked: string | null, gone: string[]}} News */
 
 /**
  * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
@@ -69,9 +69,10 @@ export function apply(news) {
 	found = news.search;
 	const more = /** @type {HTMLElement | null} */ (document.querySelector("[data-do=more]"));
 	if (more) more.hidden = !news.more;
+	for (const id of news.gone) forget(id);
 	markFavourites();
 	search(words);
-	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst } }));
+	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked } }));
 }
 
 /**
@@ -153,6 +154,22 @@ function refocus(card) {
 	/** @type {HTMLElement | null} */ (card.querySelector(".actions :is(button, a)"))?.focus({ preventScroll: true });
 }
 
+/** Seconds after which a picture that did not come, as in an outage, is asked for again. */
+const AGAIN_S = [2, 5, 15, 60, 120];
+
+/** @type {WeakMap<HTMLImageElement, number>} */
+const tries = new WeakMap();
+
+/** @param {HTMLImageElement} image */
+function askAgain(image) {
+	const tried = tries.get(image) ?? 0;
+	if (tried >= AGAIN_S.length) return;
+	tries.set(image, tried + 1);
+	setTimeout(() => {
+		if (image.isConnected) image.src = image.getAttribute("src") ?? "";
+	}, 1000 * AGAIN_S[tried]);
+}
+
 // A preview shows once it has come; before, or if there is none, its paper is blank.
 for (const event of ["load", "error"]) {
 	document.addEventListener(
@@ -160,6 +177,7 @@ for (const event of ["load", "error"]) {
 		({ target }) => {
 			if (!(target instanceof HTMLImageElement) || !target.matches("#feed img")) return;
 			if (event === "load" || !target.matches(".preview")) target.toggleAttribute("data-seen", event === "load");
+			if (event === "error" && target.matches(".print")) askAgain(target);
 		},
 		true,
 	);

@@ -8,7 +8,7 @@ import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";
 import { copy } from "./copy.js";
 import { watchDrops, chooseFile } from "./drop.js";
-import { forget, watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
+import { watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
 import { apply, isNext, isOld, search } from "./feed.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { watchTheme, switchTheme } from "./theme.js";
@@ -63,10 +63,7 @@ function tell(what) {
 async function askPython(button) {
 	const { do: verb, job, index } = button.dataset;
 	if (!verb || !job) return;
-	if (verb === "delete") {
-		if (!(await confirmed(job))) return;
-		forget(job);
-	}
+	if (verb === "delete" && !(await confirmed(job))) return;
 	tell({ do: verb, job, ...(index === undefined ? {} : { index: Number(index) }) });
 }
 
@@ -137,7 +134,7 @@ window.darkroom = {
 watchTheme();
 watchFavourites();
 watchDrops();
-watchLinks();
+watchLinks((job) => tell({ do: "link", job }));
 watchSignIn();
 
 for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);

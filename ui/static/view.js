@@ -53,28 +53,53 @@ export function open(picture) {
 	show(picture);
 }
 
-/** Open what the address names, now and whenever it changes; "Back" closes the view. */
-export function watchLinks() {
+/**
+ * Open what the address names, now and whenever it changes; "Back" closes the view.
+ * @param {(job: string) => void} seek has Python look for a job that the feed does not show; its news say `linked`
+ */
+export function watchLinks(seek) {
 	window.addEventListener("darkroom:applied", (event) => {
-		if (/** @type {CustomEvent} */ (event).detail.isFirst) follow();
+		const { isFirst, linked: answered } = /** @type {CustomEvent} */ (event).detail;
+		if (isFirst) follow(seek);
+		else if (sought && answered === sought) arrive();
 		if (!dialog?.open || !now) return;
 		const { job, index } = now;
 		const same = find(job, index);
 		if (same) now = same;
 		else turnAfterLoss();
 	});
-	window.addEventListener("popstate", () => follow(true));
+	window.addEventListener("popstate", () => follow(seek));
 }
 
-/** @param {boolean} [isBack] */
-function follow(isBack) {
+/** The job of the address, while Python looks for it. */
+let sought = "";
+
+/** @param {(job: string) => void} seek */
+function follow(seek) {
+	sought = "";
 	const named = linked(location.hash);
 	if (!named) return dialog?.close();
-	const picture = find(named.job, named.index) ?? find(named.job, 0);
-	if (picture) return open(picture);
-	const card = document.getElementById(`job-${named.job}`);
-	if (card) card.scrollIntoView({ block: "center" });
-	else if (!isBack) toast("The picture of this link is not among yours. It may have been deleted.");
+	if (reached(named)) return;
+	sought = named.job;
+	seek(named.job);
+}
+
+/** Python has looked for the job: open it, unless one has gone elsewhere meanwhile. */
+function arrive() {
+	const named = linked(location.hash);
+	if (named?.job === sought && !reached(named)) {
+		toast("The picture of this link is not among yours, or it was deleted.");
+	}
+	sought = "";
+}
+
+/** @param {{job: string, index: number}} named */
+function reached({ job, index }) {
+	const picture = find(job, index) ?? find(job, 0);
+	if (picture) open(picture);
+	const card = document.getElementById(`job-${job}`);
+	if (!picture) card?.scrollIntoView({ block: "center" });
+	return card !== null;
 }
 
 function place() {

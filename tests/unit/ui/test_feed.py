@@ -9,7 +9,7 @@ import pytest
 
 from shared.client import Client
 from shared.contract import JobBody, JobPage
-from shared.jobs import JobId
+from shared.jobs import JobId, new_job_id
 from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import Hand
 from ui.feed import FIRST, MOST_FOLLOWED, Asked, Feed, job_ids_of, look_at_jobs, news
@@ -188,6 +188,41 @@ class TestWhatIsShown:
         assert list(again.cards) == list(shown.cards)
 
 
+class TestALink:
+    def test_shows_its_job_however_old_it_is_and_keeps_it(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 2 * MANY)
+        feed = opened(visitor)
+
+        linked, told = news(feed.untold(), look_at_jobs(visitor, feed, Asked(linked=jobs[-2])))
+        later = look_at_jobs(visitor, linked, linked.asked)
+        more = look_at_jobs(visitor, later, replace(later.asked, number=3 * FIRST))
+
+        assert list(linked.cards) == list(later.cards) == [*jobs[:FIRST], jobs[-2]]
+        assert linked.has_more
+        assert told is not None
+        assert told["linked"] == jobs[-2]
+        assert list(more.cards) == jobs
+
+    def test_shows_it_beside_what_is_searched_for(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 3)
+
+        assert list(opened(visitor, Asked(search="cube 2", linked=jobs[1])).cards) == jobs[:2]
+
+    @pytest.mark.parametrize("whose", ["another's", "nobody's", "no id"])
+    def test_to_what_is_not_the_visitors_is_answered_without_it(
+        self, client: Client, visitor: Client, whose: str
+    ) -> None:
+        jobs = submit_many(visitor, 2)
+        others = client.acting(visitor="another").submit("a cube").id
+        feed = opened(visitor)
+        linked = {"another's": others, "nobody's": new_job_id(), "no id": "../keys"}[whose]
+
+        _, told = news(feed.untold(), look_at_jobs(visitor, feed, Asked(linked=linked)))
+
+        assert told is not None
+        assert (told["order"], told["linked"]) == (jobs, linked)
+
+
 class TestNews:
     def test_is_all_at_first_and_then_what_changes(self, visitor: Client, hand: Hand) -> None:
         older, newer = submit_many(visitor, 2)[::-1]
@@ -230,7 +265,19 @@ class TestNews:
         older, newer = submit_many(visitor, 2)[::-1]
         feed = opened(visitor)
 
-        _, told = news(feed, feed.without(newer))
+        left, told = news(feed, feed.without(newer))
+        _, after = news(left, left.with_job(visitor.submit("another cube")))
 
         assert told is not None
-        assert (told["order"], told["cards"]) == ([older], {})
+        assert (told["order"], told["cards"], told["gone"]) == ([older], {}, [newer])
+        assert after is not None
+        assert after["gone"] == [], "it is told once"
+
+    def test_does_not_call_gone_what_is_out_of_sight(self, visitor: Client) -> None:
+        submit_many(visitor, 2)
+        feed = opened(visitor)
+
+        _, told = news(feed, look_at_jobs(visitor, feed, Asked(search="sphere")))
+
+        assert told is not None
+        assert (told["order"], told["gone"]) == ([], [])

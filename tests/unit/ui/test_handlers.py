@@ -284,6 +284,19 @@ class TestPressing:
         assert (varied.params.seed, varied.params.variation_strength) == (job.params.seed + 2, strength)
         assert varied.params.variation_seed is not None
 
+    def test_a_variation_of_a_variation_says_which_picture_it_varies(
+        self, pressed: Pressed, generate: Generate
+    ) -> None:
+        job = generate()
+        once = pressed("vary-strong", job)
+        assert once.job is not None
+
+        twice = pressed("vary-subtle", once.job)
+
+        assert twice.job is not None
+        assert twice.job.params.seed == job.params.seed
+        assert (once.words, str(job.params.seed) in twice.words) == ("", True)
+
     def test_reuse_puts_the_settings_into_the_form(self, pressed: Pressed, generate: Generate) -> None:
         job = generate(prompt="two cubes", num_inference_steps=9, num_images=2)
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx2
+import pytest
+from starlette.requests import HTTPConnection
+from starlette.testclient import TestClient
 
 from shared.client import Client
+from shared.client.http import RETRY_DELAYS_S
 from shared.contract import JobBody
+from shared.errors import GatewayUnavailable
+from shared.jobs import new_job_id
 from tests.integration.keyholders import PAGE_KEY
 from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port, wait_until
 from tests.unit.ui.pressing import form_of
+from ui.app import create_app
 from ui.feed import Asked, news
 from ui.handlers import Handlers, View
-from ui.visitors import Person
+from ui.outage import MOST_ASKING, SteadyClient
+from ui.visitors import KEY_COOKIE, Person, Visitors
 
 
 class Freezer(httpx2.HTTPTransport):
@@ -80,7 +92,7 @@ class TestOutages:
         self, first: View, handlers: Handlers, gateway: Serving
     ) -> None:
         freezer = Freezer()
-        with Client(gateway.url, transport=freezer) as client:
+        with SteadyClient(gateway.url, transport=freezer) as client:
             person = Person(client)
             handlers.look(person, first, Asked(), {})
             before = freezer.asked
@@ -184,3 +196,123 @@ class TestOutages:
 
         assert (controls["prompt"].value, controls["seed"].value) == ("early bird", None)
         assert controls["num_inference_steps"].value == CARD.defaults.num_inference_steps
+
+
+LIMIT_S = 60
+HOME = "http://127.0.0.1:7860"
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Where a gateway should be: a port that takes connections and says nothing."""
+
+    listening: socket.socket
+    client: SteadyClient
+
+    def take(self) -> socket.socket:
+        """Wait for a connection; whoever made it waits until this socket is closed."""
+        return self.listening.accept()[0]
+
+    def has_another(self) -> bool:
+        self.listening.setblocking(False)
+        try:
+            self.take().close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+@pytest.fixture
+def silence() -> Iterator[Silence]:
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * MOST_ASKING) as listening:
+        listening.settimeout(LIMIT_S)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with SteadyClient(url, timeout=httpx2.Timeout(LIMIT_S)) as client:
+            yield Silence(listening, client)
+
+
+def asking(client: Client) -> threading.Thread:
+    """Ask for the models as somebody, in a thread; nobody answers."""
+
+    def ask() -> None:
+        with pytest.raises(GatewayUnavailable):
+            client.acting(visitor="somebody").models()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def outage(silence: Silence) -> Iterator[Silence]:
+    """The last request got no answer, and another one waits for its own."""
+    first = asking(silence.client)
+    for _ in (None, *RETRY_DELAYS_S):
+        silence.take().close()
+    first.join()
+    scout = asking(silence.client)
+    with silence.take():
+        yield silence
+        assert scout.is_alive()
+        silence.listening.close()
+    scout.join()
+
+
+class TestAGatewayThatHangs:
+    @pytest.mark.parametrize("path", ["pictures/{}/0.png", "thumbnails/{}/0.webp", "previews/{}", "sheets/{}.png"])
+    def test_holds_up_no_picture(self, outage: Silence, path: str) -> None:
+        browser = TestClient(create_app(outage.client), base_url=HOME)
+        browser.get("/")
+
+        answer = browser.get(f"/{path.format(new_job_id())}")
+
+        assert (answer.status_code, answer.headers["Retry-After"]) == (HTTPStatus.SERVICE_UNAVAILABLE, "2")
+        assert not outage.has_another()
+
+    def test_holds_up_nobody_who_comes_or_signs_in(self, outage: Silence, handlers: Handlers) -> None:
+        browser = TestClient(create_app(outage.client), base_url=HOME, headers={"Origin": HOME})
+        holder = Person(outage.client.acting(api_key="a-key"), "a-key")
+
+        assert browser.get("/").status_code == HTTPStatus.OK
+        assert browser.post("/sign-in", data={"key": "a-key"}).status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert handlers.tenant_of(holder) == "a key"
+        assert Visitors(outage.client, "a secret").operator(from_browser(key="a-key")) is None
+        assert not outage.has_another()
+
+    def test_holds_up_nobody_who_types_or_presses(
+        self, outage: Silence, first: View, handlers: Handlers, generate: Callable[..., JobBody], person: Person
+    ) -> None:
+        job = generate()
+        seen = handlers.look(person, first, Asked(), {})
+        lost = Person(outage.client.acting(visitor="somebody"))
+
+        counted = handlers.count(lost, first.card, form_of(first, prompt="x"))
+        sent = handlers.generate(lost, first.card, form_of(first, prompt="x"))
+        canceled = handlers.act(lost, seen, "cancel", job.id, 0)
+
+        assert set(counted.values()) == {""}
+        assert "No answer" in sent.refusal
+        assert "may have been accepted" not in sent.refusal, "it was not sent"
+        assert "No answer" in canceled.refusal
+        assert not outage.has_another()
+
+    def test_is_known_to_hang_once_many_wait_for_it(self, silence: Silence) -> None:
+        waiting = [asking(silence.client) for _ in range(MOST_ASKING)]
+        with ExitStack() as held:
+            for _ in waiting:
+                held.enter_context(silence.take())
+
+            asking(silence.client).join()
+            waiting.append(asking(silence.client))  # to see whether it has come back
+            held.enter_context(silence.take())
+            asking(silence.client).join()
+
+            assert all(thread.is_alive() for thread in waiting)
+            assert not silence.has_another()
+            silence.listening.close()
+        for thread in waiting:
+            thread.join()
+
+
+def from_browser(*, key: str) -> HTTPConnection:
+    return HTTPConnection({"type": "http", "headers": [(b"cookie", f"{KEY_COOKIE}={key}".encode())]})

@@ -17,7 +17,7 @@ from shared.jobs import new_job_id
 from tests.integration.serving import Hand
 from ui import assets
 from ui.pictures import picture_routes
-from ui.prints import THUMBNAIL_SIDE, Frame, Shelf, contact_sheet
+from ui.prints import THUMBNAIL_SIDE, Frame, Shelf, contact_sheet, sheet_font, shown
 
 
 def painted(colour: str, size: tuple[int, int] = (1200, 800)) -> bytes:
@@ -112,6 +112,26 @@ def test_a_contact_sheet_is_whole_for_any_number_and_shape(count: int, size: tup
     width, height = sheet.size
     assert 1 / 3 < width / height < 3
     assert sheet.getpixel((width - 1, height - 1)) == sheet.getpixel((0, 0)), "a margin all around"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("caf\u00e9 in Malm\u00f6, \u0141\u00f3d\u017a", None),
+        ("\u043a\u043e\u0442 \u0432 \u0441\u0430\u043f\u043e\u0433\u0430\u0445, \u03b3\u03ac\u03c4\u03b1", None),
+        ("cafe\u0301", "caf\u00e9"),
+        ("\u4e00\u53ea\u732b", "[\u2026]"),
+        ("a cat, \u4e00\u53ea \u732b, in ink \U0001f600", "a cat, [\u2026] in ink [\u2026]"),
+        ("\u0642\u0637\u0629 sleeps", "[\u2026] sleeps"),
+    ],
+    ids=["latin", "cyrillic_and_greek", "decomposed", "chinese", "mixed", "arabic"],
+)
+def test_a_contact_sheet_leaves_out_what_its_font_lacks_and_says_so(prompt: str, words: str | None) -> None:
+    said, why = shown(prompt, sheet_font(28))
+
+    assert said == (prompt if words is None else words)
+    assert bool(why) == ("[" in said)
+    assert contact_sheet([Frame(painted("lime"), 7)], prompt)
 
 
 def test_there_is_no_contact_sheet_without_pictures(browser: TestClient, hand: Hand, client: Client) -> None:

@@ -204,6 +204,18 @@ class TestTheOperatorsTab:
         assert operators.queue().mode == "paused"
         assert "Every worker" in said
 
+    def test_hears_an_operator_no_longer_than_the_gateway_does(self, new_browser: Browsers, operators: Client) -> None:
+        made = operators.create_key("for a day", "an-operator", scopes=["admin"])
+        browser = new_browser()
+        sign_in(browser, made.key)
+        press(browser, {"do": "pause"})
+        operators.revoke_key(made.id)
+
+        said = press(browser, {"do": "resume"})
+
+        assert operators.queue().mode == "paused"
+        assert "again." not in said
+
 
 def sign_in(browser: TestClient, key: str) -> None:
     assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "/"

@@ -236,7 +236,7 @@ def _words_of_variation(job: JobBody) -> str:
 
 
 def _with_models(seen: View, models: tuple[ModelBody, ...], draft: Form, styles: Styles) -> View:
-    models = _offered(models)
+    models = _offered(models, None if seen.card is None else seen.card.id)
     if not models:
         return _away(seen, away_notice("No model yet.", str(NoModel())))
     by_choice = sorted(models, key=lambda model: (model.id != draft.get("model"), not model.is_default))
@@ -255,10 +255,14 @@ def _away(view: View, notices: str) -> View:
     return replace(view, is_away=True, served=nothing_served(view.card), notices=notices)
 
 
-def _offered(models: tuple[ModelBody, ...]) -> tuple[ModelBody, ...]:
-    """Leave out the models that nobody serves while others are served, or loaded: their jobs could wait for ever."""
-    ready = tuple(model for model in models if model.ready_workers)
-    return ready or tuple(model for model in models if model.warming_workers) or models
+def _offered(models: tuple[ModelBody, ...], in_use: str | None) -> tuple[ModelBody, ...]:
+    """Leave out the models that nobody serves while others are served, or loaded: their jobs could wait for ever.
+
+    The one that a form is `in_use` for stays: its worker may be restarting, and the form is somebody's work.
+    """
+    ready = {model.id for model in models if model.ready_workers}
+    offered = ready or {model.id for model in models if model.warming_workers}
+    return tuple(model for model in models if not offered or model.id in offered or model.id == in_use)
 
 
 def _without_workers(models: tuple[ModelBody, ...]) -> list[ModelBody]:

@@ -13,7 +13,7 @@ from shared.contract import JobBody
 from shared.errors import JobNotFound
 from shared.generation import STRONG_VARIATION, SUBTLE_VARIATION, Scheduler
 from shared.jobs import JobStatus
-from shared.scripts import announce
+from shared.scripts import announce, leave
 from tests.integration.serving import CARD, Hand, Serving
 from tests.unit.ui.pressing import form_of
 from ui.feed import Asked
@@ -139,6 +139,21 @@ class TestOpening:
         assert view.card.id == view.controls["model"].value == shown
         assert view.controls["prompt"].value == "kept"
         assert (CARD.id in {model.id for model in view.models}) == (shown == CARD.id), "nor offered"
+
+    def test_a_form_in_use_stays_with_its_model_while_its_worker_restarts(
+        self, hand: Hand, gateway: Serving, handlers: Handlers, person: Person
+    ) -> None:
+        first = handlers.look(person, View(), Asked(), {"model": CARD.id, "negative_prompt": "mine"})
+        with Hand(gateway.settings, CARD.model_copy(update={"id": "test/successor"})) as other:
+            run(other.redis, announce(other.card))
+            other.arrive(ready=True)
+            run(hand.redis, leave(hand.worker, CARD.id))
+
+            view = handlers.look(person, first, Asked(), {"model": CARD.id, "negative_prompt": "mine"})
+
+        assert view.card is not None
+        assert (view.card.id, view.controls["negative_prompt"].value) == (CARD.id, "mine")
+        assert "no workers ready" in view.served
 
 
 Generate = Callable[..., JobBody]

@@ -19,7 +19,7 @@ from tests.e2e.visitor import MANY, Visitor
 from ui.visitors import VISITOR_COOKIE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect
+    from playwright.sync_api import FloatRect, Route
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -31,12 +31,29 @@ COUNT_PRESSES_JS = """() => {
   window.presses = 0;
   document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
 }"""
+TYPE_AND_RELOAD_JS = """(values) => {
+  const setItem = Storage.prototype.setItem;
+  Storage.prototype.setItem = function (name, value) {
+    if (name !== "darkroom.form") setItem.call(this, name, value);
+  };
+  for (const [where, value] of Object.entries(values)) {
+    const box = document.querySelector(where);
+    box.value = value;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  location.reload();
+}"""
+"""As on a machine so slow that the page is gone before Gradio has kept what was typed."""
 DROP_JS = """async (file) => {
   const bytes = await (await fetch(file)).blob();
   const data = new DataTransfer();
   data.items.add(new File([bytes], "picture.png", { type: "image/png" }));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
+
+
+def leave(_route: Route) -> None:
+    """Hold a request."""
 
 
 def infotext(png: bytes) -> str:
@@ -353,6 +370,40 @@ def test_a_reload_in_the_middle_loses_neither_the_job_nor_what_was_typed(visitor
     expect(visitor.number("num_images")).to_have_value(str(MANY))
     expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
     visitor.expect_newest("succeeded")
+
+
+def test_what_is_typed_in_the_very_moment_of_a_reload_is_kept(visitor: Visitor) -> None:
+    texts = {"#prompt textarea": "half a thought", "#negative_prompt textarea": "no fog"}
+    numbers = {"#num_images input[type=number]": "3"}
+
+    for _ in range(2):  # the second time before a look has filled the form again
+        with visitor.page.expect_navigation():
+            visitor.page.evaluate(TYPE_AND_RELOAD_JS, texts | numbers)
+        visitor.prompt.wait_for()
+        visitor.page.reload()
+
+        for box, value in (texts | numbers).items():
+            expect(visitor.page.locator(box)).to_have_value(value)
+        expect(visitor.generate).to_be_enabled()
+        texts = {box: f"{value}, and more" for box, value in texts.items()}
+
+
+def test_a_slow_first_look_overwrites_nothing_that_is_typed_meanwhile(visitor: Visitor) -> None:
+    visitor.prompt.fill("of the last visit")
+    expect(visitor.page.locator("#tokens-prompt")).to_contain_text("tokens")
+    visitor.page.route("**/gradio_api/run/predict*", leave)
+    visitor.page.reload()
+    expect(visitor.prompt).to_have_value("of the last visit")
+
+    visitor.prompt.fill("typed meanwhile")
+    expect(visitor.page.locator("#negative_prompt textarea")).to_be_disabled()  # it may be the model's
+    visitor.page.unroute("**/gradio_api/run/predict*")  # and what was held goes on
+
+    expect(visitor.generate).to_be_enabled()
+    expect(visitor.page.locator("#negative_prompt textarea")).to_be_enabled()
+    expect(visitor.prompt).to_have_value("typed meanwhile")
+    visitor.page.reload()
+    expect(visitor.prompt).to_have_value("typed meanwhile")
 
 
 def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:

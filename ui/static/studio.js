@@ -2,11 +2,13 @@
 // What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
 //
 // `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(news)` brings the
-// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`.
+// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`, `left()` says what the form said
+// when the page last went away.
 
 import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";
 import { copy } from "./copy.js";
+import { left, watchDraft } from "./draft.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { forget, watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
 import { apply, isNext, isOld, search } from "./feed.js";
@@ -133,8 +135,10 @@ window.darkroom = {
 	restore: (settings) => {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
 	},
+	left,
 };
 watchTheme();
+watchDraft();
 watchFavourites();
 watchDrops();
 watchLinks();

@@ -75,16 +75,16 @@ class Ask:
         self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
 
     def place_words(self) -> None:
-        """Place the texts and the style."""
+        """Place the texts."""
         self._place(controls.prompt(), "prompt")
         self.tokens = {"prompt": controls.tokens("prompt")}
         self._place(controls.negative_prompt(), "negative_prompt")
         self.tokens["negative_prompt"] = controls.tokens("negative_prompt")
-        self._place(controls.style(), "style")
-        self._notes = {"style": controls.note("style")}
 
     def place_settings(self) -> None:
-        """Place model, shape, count and preset, and the rest under "More settings"."""
+        """Place style, model, shape, count and preset, and the rest under "More settings"."""
+        self._place(controls.style(), "style")
+        self._notes = {"style": controls.note("style")}
         self._place(controls.model(), "model")
         self._shapes = controls.shapes()
         self._place(controls.size(), "size")

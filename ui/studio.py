@@ -91,9 +91,10 @@ class Studio:
         self._ask.place_words()
         self._generate = gr.Button("Generate", variant="primary", interactive=False, elem_id="generate")
         self._refusal = _html("refusal")
-        self._examples = _html("examples")
-        self._ask.place_settings()
-        self._ask.place_restore()
+        with gr.Column(elem_id="settings"):
+            self._examples = _html("examples")
+            self._ask.place_settings()
+            self._ask.place_restore()
 
     def _wire_looks(self, page: gr.Blocks) -> None:
         """Look when the page opens and whenever time has passed.

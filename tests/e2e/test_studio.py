@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from PIL import Image
@@ -31,6 +31,13 @@ COUNT_PRESSES_JS = """() => {
   window.presses = 0;
   document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
 }"""
+MOST_SHIFTED: Final = 0.05
+"""Half of what is called good at https://web.dev/articles/cls; Gradio's word that it loads moves a little."""
+WATCH_SHIFTS_JS = """
+window.shifts = [];
+new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value)))
+  .observe({ type: "layout-shift", buffered: true });
+"""
 TYPE_AND_RELOAD_JS = """(values) => {
   const setItem = Storage.prototype.setItem;
   Storage.prototype.setItem = function (name, value) {
@@ -85,7 +92,7 @@ def test_a_prompt_becomes_a_picture_and_the_gateways_very_file(
     new_visitor: Come, darkroom: Darkroom, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     visitor = new_visitor(size)
-    expect(visitor.notices).to_contain_text("Demo model")
+    expect(visitor.page.locator("#served")).to_contain_text("Draws simple shapes")
     visitor.prompt.fill(RED_CIRCLE)
     visitor.prompt.press("Control+Enter")
     visitor.expect_newest("succeeded")
@@ -404,6 +411,25 @@ def test_a_slow_first_look_overwrites_nothing_that_is_typed_meanwhile(visitor: V
     expect(visitor.prompt).to_have_value("typed meanwhile")
     visitor.page.reload()
     expect(visitor.prompt).to_have_value("typed meanwhile")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_moves_as_the_page_loads(new_visitor: Come, size: tuple[int, int]) -> None:
+    visitor = new_visitor(size)
+    visitor.prompt.fill(RED_CIRCLE)
+    page = visitor.page
+    network = cast("Any", page.context.new_cdp_session(page))
+    network.send("Network.enable")
+    network.send("Network.setCacheDisabled", {"cacheDisabled": True})  # as on a first visit
+    page.add_init_script(WATCH_SHIFTS_JS)
+
+    page.reload()
+
+    expect(visitor.generate).to_be_enabled()
+    expect(page.locator("#tokens-prompt")).to_contain_text("tokens")
+    page.get_by_role("button", name="Sign in").wait_for()
+    assert page.evaluate("window.shifts.length") > 0, "the browser watches"
+    assert page.evaluate("window.shifts.reduce((sum, value) => sum + value, 0)") < MOST_SHIFTED
 
 
 def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:

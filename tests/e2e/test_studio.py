@@ -366,6 +366,36 @@ def test_what_is_wrong_stands_beside_its_control_and_nothing_is_sent(visitor: Vi
     expect(visitor.problem("seed")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("field", "typed", "bounds"),
+    [
+        ("num_images", 99, "Must be from 1 to 8."),
+        ("num_images", 0, "Must be from 1 to 8."),
+        ("num_inference_steps", 400, "Must be from 1 to 100."),
+        ("guidance_scale", 400, "Must be from 0 to 30."),
+    ],
+)
+def test_a_number_out_of_bounds_is_not_changed_but_told_of(
+    visitor: Visitor, field: str, typed: int, bounds: str
+) -> None:
+    visitor.open_more()
+    before = visitor.number(field).input_value()
+
+    visitor.set_number(field, typed)
+
+    expect(visitor.problem(field)).to_have_text(bounds)
+    visitor.prompt.fill(RED_CIRCLE)
+    visitor.generate.click()
+    expect(visitor.number(field)).to_have_value(str(typed))
+    expect(visitor.problem(field)).to_have_text(bounds)
+    expect(visitor.cards).to_have_count(0)
+    visitor.set_number(field, int(before))
+    expect(visitor.problem(field)).to_have_count(0)
+    visitor.number(field).fill("")
+    visitor.number(field).blur()
+    expect(visitor.number(field)).to_have_value(before)
+
+
 def test_a_reload_in_the_middle_loses_neither_the_job_nor_what_was_typed(visitor: Visitor) -> None:
     visitor.ask_for_much(RED_CIRCLE)
     visitor.expect_newest("running")

@@ -12,6 +12,7 @@ import { left, watchDraft } from "./draft.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { forget, watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
 import { apply, isNext, isOld, search } from "./feed.js";
+import { watchNumbers } from "./numbers.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { watchTheme, switchTheme } from "./theme.js";
 import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
@@ -139,6 +140,7 @@ window.darkroom = {
 };
 watchTheme();
 watchDraft();
+watchNumbers();
 watchFavourites();
 watchDrops();
 watchLinks();

@@ -19,7 +19,7 @@ from shared.contract import ModelBody
 from shared.generation import MAX_SEED
 from ui import controls
 from ui.choices import PRESET_SETS, Control, description_of_preset, exact_words, shapes_style, values_of_preset
-from ui.fitting import fitted
+from ui.fitting import Fitted, fitted
 from ui.form import FIELDS, Form, check
 from ui.restore import Restored
 from ui.seat import Seat
@@ -139,6 +139,16 @@ class Ask:
             updates[note] = self._note(field, card, shown[field].value)
         return updates
 
+    def take_over(self, seat: Seat, taken: Fitted) -> Updates:
+        """Show settings from elsewhere, and what of them this model can't take; in the seat's turn."""
+        is_same_card = seat.card is not None and seat.card.id == taken.card.id
+        seat.fit(taken)
+        form = {field: control.value for field, control in taken.controls.items()}
+        return {
+            **self.show(taken.card, taken.controls, is_same_card=is_same_card),
+            **self._problems_of(form, taken.card),
+        }
+
     def show_problems(self, by_slot: Mapping[str, str]) -> Updates:
         """Say under each control what is wrong with it, and nothing under the others; none stays out of sight."""
         updates: Updates = {
@@ -205,12 +215,8 @@ class Ask:
             return {self._restored: _notes("alert", "The page could not read it.", ())}
         taken = fitted(restored, seat.models, card, _form(values), self._styles)
         with seat.turn():
-            seat.fit(taken)
-        return {
-            **self.show(taken.card, taken.controls, is_same_card=taken.card.id == card.id),
-            **self._problems_of({field: control.value for field, control in taken.controls.items()}, taken.card),
-            self._restored: _notes("status", "The picture's settings are in the form.", taken.notes),
-        }
+            updates = self.take_over(seat, taken)
+        return {**updates, self._restored: _notes("status", "The picture's settings are in the form.", taken.notes)}
 
     def _problems_of(self, form: Form, card: ModelBody) -> Updates:
         wrong = check(form, card, self._styles)

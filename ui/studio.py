@@ -49,6 +49,12 @@ SHOW_JS: Final = """() => {
 }"""
 """On a phone the feed is below the form: bring what came of a press into sight."""
 
+REST_JS: Final = """(...values) => new Promise((rested) => {
+  clearTimeout(window.darkroom.typing);
+  window.darkroom.typing = setTimeout(() => rested(values), 300);
+})"""
+"""Go on when the keys rest: a promise that is never kept is an event that was none."""
+
 BROWSER_KEY: Final = "darkroom"
 """Gradio scrambles what it keeps in the browser. With a key of our own a restarted page can read it;
 it is the visitor's own form, so nothing is hidden from them."""
@@ -145,6 +151,7 @@ class Studio:
             queue=False,
             preprocess=False,
             trigger_mode="always_last",
+            js=REST_JS,
             **QUIET,
         )
         self._examples.click(_picked_prompt, None, self._ask.controls["prompt"], queue=False, **QUIET)
@@ -188,8 +195,7 @@ class Studio:
             elif answer.words:
                 gr.Info(escape(answer.words), duration=4)
             if answer.fitted is not None:
-                updates |= self._ask.show(answer.fitted.card, answer.fitted.controls)
-                seat.fit(answer.fitted)
+                updates |= self._ask.take_over(seat, answer.fitted)
             return updates | self._answered(seat, answer)
 
     def _looked(self, seat: Seat, view: View, draft: Form) -> Updates:

@@ -177,6 +177,19 @@ def test_tokens_are_counted_as_one_types(visitor: Visitor) -> None:
     expect(line).to_contain_text("The end is not read")
 
 
+def test_tokens_are_counted_once_the_keys_rest(visitor: Visitor) -> None:
+    counts: list[str] = []
+    typed = f'"{RED_CIRCLE[:2]}'
+    visitor.page.on(
+        "request", lambda request: counts.append(request.url) if typed in (request.post_data or "") else None
+    )
+
+    visitor.prompt.press_sequentially(RED_CIRCLE, delay=20)
+    expect(visitor.page.locator("#tokens-prompt")).to_contain_text("of 75 tokens")
+
+    assert 1 <= len(counts) < len(RED_CIRCLE) / 2
+
+
 def test_the_same_seed_draws_the_same_file_again_and_another_one_another(visitor: Visitor, tmp_path: Path) -> None:
     visitor.ask_for(RED_CIRCLE)
     visitor.expect_newest("succeeded")

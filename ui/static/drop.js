@@ -72,7 +72,7 @@ async function restoreFrom(files) {
 		if (!answer.ok) return toast((await answer.text()) || "Its settings could not be read.");
 		window.darkroom.restore(await answer.json());
 		showNotes(true);
-		toast("The picture's settings are in the form.");
+		toast("The picture's settings were read.");
 	} catch {
 		toast("The page's server does not answer. Try again in a moment.");
 	}

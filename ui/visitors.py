@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from shared.access import Scope
 from shared.client import Client
-from shared.errors import DarkroomError, InvalidRequest, KeyRequired
+from shared.errors import DarkroomError, InvalidRequest, KeyRefused, KeyRequired
 from shared.keyring import Me
 
 VISITOR_COOKIE: Final = "darkroom_visitor"
@@ -60,7 +60,7 @@ class Visitors:
         cookies = request.cookies
         if key := cookies.get(KEY_COOKIE):
             try:
-                return Person(self._client.acting(api_key=key), key)
+                return Person(self._signed_in(key), key)
             except InvalidRequest:
                 return None
         name = self._named(cookies)
@@ -80,11 +80,16 @@ class Visitors:
         on this machine for an operator, it is whoever sits at a page that only this machine reaches.
         """
         person = self.person(request)
-        client = person.client if person and person.key else self._client if self._is_private else None
         try:
-            return client if client and Scope.ADMIN in client.me().scopes else None
+            if person and person.key:
+                client, me = person.client, self.try_key(person.key)
+            elif self._is_private:
+                client, me = self._client, self._client.me()
+            else:
+                return None
         except DarkroomError:
             return None
+        return client if Scope.ADMIN in me.scopes else None
 
     def greet(self, request: HTTPConnection, response: Response) -> None:
         """Have the browser keep the visitor's name for as long as it will; give a new visitor one."""
@@ -93,7 +98,10 @@ class Visitors:
 
     def try_key(self, key: str) -> Me:
         """Ask the gateway whose key this is. Raises KeyRefused, InvalidRequest, and what any verb raises."""
-        return self._client.acting(api_key=key).me()
+        me = self._signed_in(key).me()
+        if me.key is None:
+            raise KeyRefused
+        return me
 
     def sign_in(self, request: HTTPConnection, response: Response, key: str) -> None:
         """Have the browser keep a key, out of its scripts' reach."""
@@ -102,6 +110,10 @@ class Visitors:
     def sign_out(self, request: HTTPConnection, response: Response) -> None:
         """Have the browser forget the key; who was a visitor before is that visitor again."""
         response.delete_cookie(KEY_COOKIE, path=_path(request))
+
+    def _signed_in(self, key: str) -> Client:
+        """Ask with a key that a browser brought: never as whoever has none, where the gateway lets them in."""
+        return self._client.acting(api_key=key, must_know=True)
 
     def _named(self, cookies: Mapping[str, str]) -> str | None:
         name, _, signature = cookies.get(VISITOR_COOKIE, "").partition(".")

@@ -8,6 +8,7 @@ from http import HTTPStatus
 import pytest
 from starlette.testclient import TestClient
 
+from shared.access import Scope
 from shared.client import Client
 from tests.integration.conftest import client, gateway, guarded, hand, worker
 from tests.integration.keyholders import OPERATOR_KEY, PAGE_KEY, make_key
@@ -19,6 +20,9 @@ __all__ = ["client", "gateway", "guarded", "hand", "worker"]
 
 HOME = "http://127.0.0.1:7860"
 PICTURE = b"\x89PNG\r\n not a picture, but these very bytes"
+
+MADE_UP = ["x", "darkroom", f"darkroom_{'0' * 12}_{'0' * 32}"]
+"""Of nobody's form, and of ours."""
 
 Browsers = Callable[[], TestClient]
 
@@ -202,6 +206,54 @@ class TestTheOperatorsTab:
         said = press(browser, {"do": "pause"})
 
         assert operators.queue().mode == "paused"
+        assert "Every worker" in said
+
+
+class TestAtAGatewayThatNeedsNoKeys:
+    """On loopback, where it takes whoever asks for an operator; the page is open to the network."""
+
+    @pytest.fixture
+    def keyless(self, gateway: Serving) -> Iterator[Client]:
+        with Client(gateway.url) as one:
+            yield one
+            one.direct_all("resume")
+
+    @pytest.fixture
+    def browser(self, keyless: Client) -> TestClient:
+        app = create_app(keyless, secret="a secret of the page's", loopback_only=False)
+        browser = TestClient(app, base_url=HOME, headers={"Origin": HOME}, follow_redirects=False)
+        browser.get("/")
+        return browser
+
+    @pytest.mark.parametrize("key", MADE_UP)
+    def test_nobody_signs_in_with_a_key_that_was_made_up(self, browser: TestClient, key: str) -> None:
+        answer = browser.post("/sign-in", data={"key": key})
+
+        assert answer.headers["Location"].endswith("?key-refused")
+        assert KEY_COOKIE not in browser.cookies
+
+    @pytest.mark.parametrize("key", MADE_UP)
+    def test_a_cookie_with_such_a_key_opens_nothing(
+        self, keyless: Client, browser: TestClient, hand: Hand, key: str
+    ) -> None:
+        path = draw_for(keyless, hand)
+        browser.cookies.set(KEY_COOKIE, key)
+
+        said = [press(browser, {"do": do}) for do in ("pause", "open", "span")]
+
+        assert browser.get(path).status_code == 404
+        assert keyless.queue().mode == "work"
+        assert not any("Workers" in answer for answer in said)
+
+    def test_a_key_that_was_made_there_is_good(self, keyless: Client, browser: TestClient, hand: Hand) -> None:
+        key = keyless.create_key("ann's", tenant="ann", scopes=[*Scope]).key
+        path = draw_for(keyless.acting(api_key=key), hand)
+        sign_in(browser, key)
+
+        said = press(browser, {"do": "pause"})
+
+        assert browser.get(path).content == PICTURE
+        assert keyless.queue().mode == "paused"
         assert "Every worker" in said
 
 

@@ -53,7 +53,7 @@ def create_app(
     app = FastAPI(title="Darkroom", openapi_url=None)
     app.include_router(picture_routes(visitors.client))
     app.include_router(sign_in_routes(visitors))
-    app.include_router(settings_route())
+    app.include_router(settings_route(visitors.person))
     app.mount(assets.PATH, assets.scripts())
     app.add_middleware(Greeting, visitors=visitors)
     if loopback_only:

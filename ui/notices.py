@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Final
 
 from shared.contract import ModelBody
 from shared.errors import (
@@ -16,6 +17,10 @@ from shared.errors import (
     UnexpectedAnswer,
 )
 from ui.form import LABELS
+
+_NEEDS_COOKIE: Final = "This page needs a cookie"
+_ALLOW_COOKIES: Final = "to know which pictures are yours. Allow cookies for this site, then load the page again."
+NO_COOKIE: Final = f"{_NEEDS_COOKIE} {_ALLOW_COOKIES}"
 
 
 def served(card: ModelBody) -> str:
@@ -54,11 +59,7 @@ def away_notice(headline: str, message: str) -> str:
 
 def cookie_notice() -> str:
     """Say that a visitor can't be told from others."""
-    return _notice(
-        "wait",
-        "This page needs a cookie",
-        "to know which pictures are yours. Allow cookies for this site, then load the page again.",
-    )
+    return _notice("wait", _NEEDS_COOKIE, _ALLOW_COOKIES)
 
 
 def key_notice(error: KeyRequired | KeyRefused, *, is_signed_in: bool) -> str:

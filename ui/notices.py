@@ -62,10 +62,10 @@ def cookie_notice() -> str:
     return _notice("wait", _NEEDS_COOKIE, _ALLOW_COOKIES)
 
 
-def key_notice(error: KeyRequired | KeyRefused, *, is_signed_in: bool) -> str:
-    """Say that a key is needed, or that the one at hand is not good any longer."""
+def key_notice(error: KeyRequired | KeyRefused | ScopeMissing, *, is_signed_in: bool) -> str:
+    """Say that a key is needed, or that the one at hand is not good any longer, or not for this."""
     if is_signed_in:
-        return _notice("wait", "Your key is not known any longer.", "Sign out, and in again with another one.")
+        return _notice("wait", *_of_own_key(error))
     if isinstance(error, KeyRequired):
         return _notice("wait", "Sign in to draw.", "This service asks for a key; whoever runs it makes you one.")
     return _notice("wait", "Out of reach.", plain_words(error))
@@ -104,24 +104,36 @@ def problem_list(errors: Sequence[FieldError]) -> str:
     return f'<div role="alert"><ul class="problems">{items}</ul></div>' if items else ""
 
 
-def refusal(error: DarkroomError, consequence: str = "") -> str:
+def refusal(error: DarkroomError, consequence: str = "", *, is_signed_in: bool) -> str:
     """Say what stood against a press on a button though nothing in the form is wrong, and what that may mean."""
+    words = plain_words(error, is_signed_in=is_signed_in)
     headline = "No answer" if isinstance(error, GatewayUnavailable) else "Not now"
     return (
         f'<div role="alert"><ul class="problems"><li data-code="{error.code}"><strong>{headline}</strong>'
-        f" {escape(f'{plain_words(error)} {consequence}'.rstrip())}</li></ul></div>"
+        f" {escape(f'{words} {consequence}'.rstrip())}</li></ul></div>"
     )
 
 
-def plain_words(error: DarkroomError) -> str:
-    """Say an error to a visitor, to whom the gateway's address and its answers' form mean nothing."""
+def plain_words(error: DarkroomError, *, is_signed_in: bool = False) -> str:
+    """Say an error to a visitor, to whom the gateway's address and its answers' form mean nothing.
+
+    What is said of keys is of the page's, or of the one that they signed in with.
+    """
     if isinstance(error, GatewayUnavailable):
         return "The gateway does not answer. What it has accepted is kept."
     if isinstance(error, UnexpectedAnswer):
         return "The gateway's answer makes no sense here. The page's log says more to whoever runs it."
     if isinstance(error, KeyRequired | KeyRefused | ScopeMissing):
+        if is_signed_in:
+            return " ".join(_of_own_key(error))
         return "The gateway does not know this page's key. Whoever runs it has to give both the same DARKROOM_PAGE_KEY."
     return str(error)
+
+
+def _of_own_key(error: KeyRequired | KeyRefused | ScopeMissing) -> tuple[str, str]:
+    if isinstance(error, ScopeMissing):
+        return "Your key may not do this.", str(error)
+    return "Your key is not known any longer.", "Sign out, and in again with another one."
 
 
 def example_chips(prompts: Sequence[str]) -> str:

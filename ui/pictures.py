@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from shared.client import Client
-from shared.errors import DarkroomError, ImageNotFound, JobNotFound, KeyRefused, KeyRequired
+from shared.errors import DarkroomError, ImageNotFound, JobNotFound, KeyRefused, KeyRequired, ScopeMissing
 from shared.generation import OutputFormat
 from shared.jobs import JobId, image_file_name
 from ui.cards import prompt_of
@@ -112,7 +112,7 @@ def _answer(make: Callable[[], Response]) -> Response:
     """Say what stands against it as plain text: whoever opens an address by hand reads it."""
     try:
         return make()
-    except (JobNotFound, ImageNotFound, KeyRequired, KeyRefused) as error:
+    except (JobNotFound, ImageNotFound, KeyRequired, KeyRefused, ScopeMissing) as error:
         return PlainTextResponse(str(error), status_code=404)
     except DarkroomError as error:
         _log.warning("Picture unanswered: %s", error)

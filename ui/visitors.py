@@ -24,10 +24,12 @@ from shared.keyring import Me
 
 VISITOR_COOKIE: Final = "darkroom_visitor"
 KEY_COOKIE: Final = "darkroom_key"
+"""What the cookies' names begin with. A host's cookies go to all its ports: what follows tells pages apart."""
 KEPT_S: Final = 400 * 24 * 3600
 """As long as browsers keep a cookie at most; each visit begins it anew."""
 
 _NAME_BYTES: Final = 12
+_PAGE_CHARS: Final = 8
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,9 @@ class Visitors:
         """
         self._client = client
         self._secret = (secret or secrets.token_hex(32)).encode()
+        # A drawn one names none: each restart would leave a cookie behind.
+        of_page = f"_{self._digest(b'cookies')[:_PAGE_CHARS]}" if secret else ""
+        self._visitor_cookie, self._key_cookie = f"{VISITOR_COOKIE}{of_page}", f"{KEY_COOKIE}{of_page}"
         self._is_private = is_private
         if not secret:
             _log.warning("no DARKROOM_VISITOR_SECRET and no DARKROOM_PAGE_KEY: visitors are unknown after a restart")
@@ -58,7 +63,7 @@ class Visitors:
     def person(self, request: HTTPConnection) -> Person | None:
         """Tell who sends a request; None for a browser that the page has not met, or that keeps no cookies."""
         cookies = request.cookies
-        if key := cookies.get(KEY_COOKIE):
+        if key := cookies.get(self._key_cookie):
             try:
                 return Person(self._signed_in(key), key)
             except InvalidRequest:
@@ -94,7 +99,7 @@ class Visitors:
     def greet(self, request: HTTPConnection, response: Response) -> None:
         """Have the browser keep the visitor's name for as long as it will; give a new visitor one."""
         name = self._named(request.cookies) or secrets.token_hex(_NAME_BYTES)
-        self._keep(request, response, VISITOR_COOKIE, f"{name}.{self._signature(name)}")
+        self._keep(request, response, self._visitor_cookie, f"{name}.{self._signature(name)}")
 
     def try_key(self, key: str) -> Me:
         """Ask the gateway whose key this is. Raises KeyRefused, InvalidRequest, and what any verb raises."""
@@ -105,22 +110,29 @@ class Visitors:
 
     def sign_in(self, request: HTTPConnection, response: Response, key: str) -> None:
         """Have the browser keep a key, out of its scripts' reach."""
-        self._keep(request, response, KEY_COOKIE, key)
+        self._keep(request, response, self._key_cookie, key)
 
     def sign_out(self, request: HTTPConnection, response: Response) -> None:
         """Have the browser forget the key; who was a visitor before is that visitor again."""
-        response.delete_cookie(KEY_COOKIE, path=_path(request))
+        response.delete_cookie(self._key_cookie, path=_path(request))
 
     def _signed_in(self, key: str) -> Client:
         """Ask with a key that a browser brought: never as whoever has none, where the gateway lets them in."""
         return self._client.acting(api_key=key, must_know=True)
 
     def _named(self, cookies: Mapping[str, str]) -> str | None:
-        name, _, signature = cookies.get(VISITOR_COOKIE, "").partition(".")
-        return name if name and hmac.compare_digest(signature.encode(), self._signature(name).encode()) else None
+        # The bare name is of before pages had names of their own; whoever comes with it gets the other one as well.
+        for cookie in (self._visitor_cookie, VISITOR_COOKIE):
+            name, _, signature = cookies.get(cookie, "").partition(".")
+            if name and hmac.compare_digest(signature.encode(), self._signature(name).encode()):
+                return name
+        return None
 
     def _signature(self, name: str) -> str:
-        return hmac.new(self._secret, b"visitor:" + name.encode(), hashlib.sha256).hexdigest()
+        return self._digest(b"visitor:" + name.encode())
+
+    def _digest(self, text: bytes) -> str:
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
     def _keep(self, request: HTTPConnection, response: Response, cookie: str, value: str) -> None:
         response.set_cookie(

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
+from starlette.types import Receive, Send
+from starlette.types import Scope as Exchange
 
 from shared.access import Scope
 from shared.client import Client
@@ -48,7 +51,17 @@ def new_browser(page: Client) -> Browsers:
 
 def name_of(browser: TestClient) -> str:
     """The visitor whom this browser's cookie names."""
-    return browser.cookies[VISITOR_COOKIE].partition(".")[0]
+    return browser.cookies[visitor_cookie(browser)].partition(".")[0]
+
+
+def visitor_cookie(browser: TestClient) -> str:
+    """What the cookie is called that the page has given this browser."""
+    (name,) = (name for name in browser.cookies if name.startswith(VISITOR_COOKIE))
+    return name
+
+
+def has_key(browser: TestClient) -> bool:
+    return any(name.startswith(KEY_COOKIE) for name in browser.cookies)
 
 
 def draw_for(asker: Client, hand: Hand) -> str:
@@ -100,10 +113,10 @@ def test_a_picture_is_its_visitors_alone(page: Client, new_browser: Browsers, ha
 def test_a_name_that_was_made_up_opens_nothing(page: Client, new_browser: Browsers, hand: Hand, forged: str) -> None:
     browser = new_browser()
     path = draw_for(page.acting(visitor=name_of(browser)), hand)
-    name, _, signature = browser.cookies[VISITOR_COOKIE].partition(".")
+    name, _, signature = browser.cookies[visitor_cookie(browser)].partition(".")
     stranger = TestClient(create_app(page, secret="a secret of the page's"), base_url=HOME)
 
-    cookie = f"{VISITOR_COOKIE}={forged.format(name=name, signature=signature)}"
+    cookie = f"{visitor_cookie(browser)}={forged.format(name=name, signature=signature)}"
     answer = stranger.get(path, headers=[(b"cookie", cookie.encode())])
 
     assert answer.status_code == 404
@@ -115,6 +128,40 @@ def test_another_pages_signature_is_none(page: Client, new_browser: Browsers, ha
     other = TestClient(create_app(page, secret="another"), base_url=HOME, cookies=dict(browser.cookies))
 
     assert other.get(path).status_code == 404
+
+
+def test_two_pages_of_one_host_know_a_browser_each_by_its_own_cookie(guarded: Serving, page: Client) -> None:
+    pages = {port: create_app(page, secret=f"of the page at {port}") for port in ("7860", "7861")}
+
+    async def host(scope: Exchange, receive: Receive, send: Send) -> None:
+        await pages[Headers(scope=scope)["Host"].rpartition(":")[2]](scope, receive, send)
+
+    browser = TestClient(host, follow_redirects=False)
+    here, there = (f"http://127.0.0.1:{port}" for port in pages)
+    for home in (here, there):
+        browser.get(home)
+    first = dict(browser.cookies)
+    browser.post(f"{here}/sign-in", data={"key": make_key(guarded, "ann").key}, headers={"Origin": here})
+    browser.post(f"{there}/sign-out", headers={"Origin": there})
+    for home in (here, there):
+        browser.get(home)
+
+    assert len(first) == len(pages)
+    assert dict(browser.cookies) | first == dict(browser.cookies)
+    assert has_key(browser)
+
+
+def test_a_cookie_of_before_pages_had_names_is_known_once_more(page: Client, new_browser: Browsers, hand: Hand) -> None:
+    browser = new_browser()
+    path = draw_for(page.acting(visitor=name_of(browser)), hand)
+    name = visitor_cookie(browser)
+    said = browser.cookies[name]
+    browser.cookies.clear()
+    browser.cookies.set(VISITOR_COOKIE, said)
+
+    assert browser.get(path).content == PICTURE
+    browser.get("/")
+    assert browser.cookies[name] == said
 
 
 class TestSigningIn:
@@ -143,7 +190,7 @@ class TestSigningIn:
         answer = browser.post("/sign-in", data={"key": "darkroom_nobody_knows"})
 
         assert answer.headers["Location"] == "/?key-refused"
-        assert KEY_COOKIE not in browser.cookies
+        assert not has_key(browser)
 
     @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
     @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
@@ -157,7 +204,7 @@ class TestSigningIn:
         answer = browser.post(path, data={"key": make_key(guarded, "ann").key}, headers=headers)
 
         assert answer.status_code == 403
-        assert KEY_COOKIE not in browser.cookies
+        assert not has_key(browser)
 
     def test_with_a_key_that_was_revoked_later_shows_nothing(
         self, guarded: Serving, new_browser: Browsers, hand: Hand
@@ -230,14 +277,14 @@ class TestAtAGatewayThatNeedsNoKeys:
         answer = browser.post("/sign-in", data={"key": key})
 
         assert answer.headers["Location"].endswith("?key-refused")
-        assert KEY_COOKIE not in browser.cookies
+        assert not has_key(browser)
 
     @pytest.mark.parametrize("key", MADE_UP)
     def test_a_cookie_with_such_a_key_opens_nothing(
         self, keyless: Client, browser: TestClient, hand: Hand, key: str
     ) -> None:
         path = draw_for(keyless, hand)
-        browser.cookies.set(KEY_COOKIE, key)
+        browser.cookies.set(visitor_cookie(browser).replace(VISITOR_COOKIE, KEY_COOKIE), key)
 
         said = [press(browser, {"do": do}) for do in ("pause", "open", "span")]
 

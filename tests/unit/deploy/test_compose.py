@@ -17,7 +17,9 @@ def page() -> dict[str, Any]:
     return cast("dict[str, Any]", yaml.safe_load(text)["services"]["page"])
 
 
-@pytest.mark.parametrize("setting", ["DARKROOM_PAGE_KEY", "DARKROOM_VISITOR_SECRET", "DARKROOM_LOG_LEVEL"])
+@pytest.mark.parametrize(
+    "setting", ["DARKROOM_PAGE_KEY", "DARKROOM_VISITOR_SECRET", "DARKROOM_UI_PREFIX", "DARKROOM_LOG_LEVEL"]
+)
 def test_the_page_takes_what_dot_env_says(page: dict[str, Any], setting: str) -> None:
     assert page["environment"][setting].startswith(f"${{{setting}:")
 

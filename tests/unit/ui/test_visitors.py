@@ -179,7 +179,7 @@ class TestSigningIn:
         left = browser.post("/sign-out")
         signed_out = [browser.get(path).status_code for path in (anns, own)]
 
-        assert (entered.status_code, entered.headers["Location"]) == (303, "/")
+        assert (entered.status_code, entered.headers["Location"]) == (303, "./")
         assert "HttpOnly" in entered.headers["Set-Cookie"]
         assert left.status_code == 303
         assert (signed_in, signed_out) == ([200, 404], [404, 200])
@@ -189,7 +189,7 @@ class TestSigningIn:
 
         answer = browser.post("/sign-in", data={"key": "darkroom_nobody_knows"})
 
-        assert answer.headers["Location"] == "/?key-refused"
+        assert answer.headers["Location"] == "./?key-refused"
         assert not has_key(browser)
 
     @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
@@ -305,7 +305,7 @@ class TestAtAGatewayThatNeedsNoKeys:
 
 
 def sign_in(browser: TestClient, key: str) -> None:
-    assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "/"
+    assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "./"
 
 
 def press(browser: TestClient, what: dict[str, str]) -> str:

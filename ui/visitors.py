@@ -140,10 +140,20 @@ class Visitors:
             value,
             max_age=KEPT_S,
             path=_path(request),
-            secure=request.url.scheme == "https",
+            secure=_came_by_https(request),
             httponly=True,
             samesite="lax",  # a link from elsewhere finds the visitor; a form from elsewhere doesn't
         )
+
+
+def _came_by_https(request: HTTPConnection) -> bool:
+    """True if a browser asked by https, as far as this server, a proxy, or the browser that sends a form says so.
+
+    Nobody has to be trusted for it: who says so in vain is sent a cookie that their own browser keeps to itself.
+    """
+    by_proxy = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
+    by_form = request.headers.get("Origin", "").partition(":")[0]
+    return "https" in (request.url.scheme, by_proxy, by_form)
 
 
 def _path(request: HTTPConnection) -> str:

@@ -69,3 +69,16 @@ class TestUnderAPrefix:
 
         assert config.json()["root"] == f"{HOME}{PREFIX}"
         assert browser.get(f"{PREFIX}/gradio_api/info").status_code == HTTPStatus.OK
+
+
+class TestByHttps:
+    def test_what_the_proxy_says_makes_the_cookies_secure(self, browser: TestClient) -> None:
+        for said, is_secure in (("https", True), ("https, http", True), ("http", False), ("", False)):
+            cookie = browser.get(f"{PREFIX}/", headers={"X-Forwarded-Proto": said}).headers["Set-Cookie"]
+            assert ("; Secure" in cookie) is is_secure
+
+    def test_a_key_is_safe_though_the_proxy_says_nothing(self, guarded: Serving, browser: TestClient) -> None:
+        origin = {"Origin": HOME.replace("http:", "https:")}
+        entered = browser.post(f"{PREFIX}/sign-in", data={"key": make_key(guarded, "ann").key}, headers=origin)
+
+        assert "; Secure" in entered.headers["Set-Cookie"]

@@ -14,7 +14,7 @@ from typing import Final
 from shared.contract import ImageBody, JobBody
 from shared.generation import GenerationParams, Size
 from shared.jobs import JobStatus, image_file_name
-from ui.form import SAMPLERS, TIMES
+from ui.form import PROMPT_TYPED, SAMPLERS, STYLE_CHOSEN, TIMES
 
 MIN_STEPS_FOR_ESTIMATE: Final = 3
 """The first step is slower than the rest: an estimate from it would be too long."""
@@ -83,7 +83,7 @@ def card(job: JobBody) -> str:
 
 def prompt_of(job: JobBody) -> str:
     """Say what the person wrote, before a style was put around it."""
-    return job.metadata.get("prompt") or job.params.prompt
+    return job.metadata.get(PROMPT_TYPED) or job.params.prompt
 
 
 def picture_path(job: JobBody, image: ImageBody) -> str:
@@ -188,11 +188,11 @@ def _running_detail(job: JobBody) -> str:
 
 def _chips(job: JobBody) -> str:
     params = job.params
-    chips = [job.metadata["style"]] if job.metadata.get("style") else []
+    chips = [style] if (style := job.metadata.get(STYLE_CHOSEN)) else []
     if params.is_variation:
         chips.append("variation")
-    if preset := job.metadata.get("preset") or params.preset:
-        chips.append(preset)
+    if params.preset:
+        chips.append(params.preset)
     size = params.output_size or params.size
     chips += [_pixels(size), f"{params.num_inference_steps} steps"]
     chips.append(f"seed {params.seed}")

@@ -100,6 +100,11 @@ SEED_IS_RANDOM: Final = -1
 _PLAIN: Final = ("num_inference_steps", "guidance_scale", "num_images", "scheduler", "output_format")
 """Fields that travel as they are, where the form has them."""
 
+STYLE_CHOSEN: Final = "darkroom.style"
+PROMPT_TYPED: Final = "darkroom.prompt"
+NEGATIVE_TYPED: Final = "darkroom.negative_prompt"
+"""Keys of our own in a job's metadata, the rest of which is its maker's: what was typed before a style was applied."""
+
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -213,7 +218,7 @@ def _metadata(style: str, prompt: str, negative: str) -> dict[str, str]:
 
     `ui.again` takes the style's words away instead.
     """
-    typed = {"style": style, "prompt": prompt, "negative_prompt": negative}
+    typed = {STYLE_CHOSEN: style, PROMPT_TYPED: prompt, NEGATIVE_TYPED: negative}
     return {name: text for name, text in typed.items() if len(text) <= MAX_METADATA_CHARS}
 
 

@@ -12,6 +12,7 @@ from shared.contract import ImageBody, JobBody, Metrics, Progress, Reason, TimeL
 from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
 from shared.jobs import JobError, JobId, JobStatus, JobWarning
 from ui.cards import card, feed, no_cards
+from ui.form import PROMPT_TYPED, STYLE_CHOSEN
 
 ID = JobId("0123456789abcdefghjkmnpqrs")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -212,11 +213,20 @@ def test_a_contact_sheet_is_offered_of_several_pictures() -> None:
 
 
 def test_what_the_person_wrote_is_shown_and_the_style_beside_it() -> None:
-    html = card(job(metadata={"prompt": "a <cube>", "style": "Film & grain"}))
+    html = card(job(metadata={PROMPT_TYPED: "a <cube>", STYLE_CHOSEN: "Film & grain"}))
 
     assert ">a &lt;cube&gt;</h3>" in html
     assert "<li>Film &amp; grain</li>" in html
     assert "<dd>a cube</dd>" in html
+
+
+def test_what_a_programs_metadata_means_is_its_own_business() -> None:
+    html = card(job(metadata={"prompt": "row 17", "style": "oil", "preset": "draft"}))
+
+    assert ">a cube</h3>" in html
+    assert "row 17" not in html
+    assert "<li>oil</li>" not in html
+    assert "<li>draft</li>" not in html
 
 
 def test_pictures_keep_their_shape_before_and_after() -> None:

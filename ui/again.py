@@ -14,7 +14,7 @@ from ui.styles import Styles
 def form_of(job: JobBody, styles: Styles, index: int = 0) -> Form:
     """Say a job's settings as the form does, with the seed of its picture `index` and the texts as they were typed.
 
-    `ui.restore.fitted` makes them fit a model.
+    `ui.fitting` makes them fit a model.
     """
     style, prompt, negative = _typed(job, styles)
     return {

@@ -115,11 +115,6 @@ class Problems:
     by_slot: Mapping[str, str]
     rest: tuple[FieldError, ...] = ()
 
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing is wrong."""
-        return not self.by_slot and not self.rest
-
 
 def request_of(form: Form, styles: Styles) -> JobRequest:
     """Say the form as a request; whether it can be drawn is the gateway's to judge.

@@ -95,10 +95,9 @@ def identity(tenant: str | None) -> str:
 
 
 def problem_list(errors: Sequence[FieldError]) -> str:
-    """List every wrong field, named as its control is; the style marks the controls by `data-field`."""
+    """List every wrong field, named as its control is."""
     items = "".join(
-        f'<li data-field="{escape(error.field)}"><strong>{escape(LABELS.get(error.field, error.field))}</strong>'
-        f" {escape(error.message)}</li>"
+        f"<li><strong>{escape(LABELS.get(error.field, error.field))}</strong> {escape(error.message)}</li>"
         for error in errors
     )
     return f'<div role="alert"><ul class="problems">{items}</ul></div>' if items else ""

@@ -26,7 +26,7 @@ VISITOR_COOKIE: Final = "darkroom_visitor"
 KEY_COOKIE: Final = "darkroom_key"
 """What the cookies' names begin with. A host's cookies go to all its ports: what follows tells pages apart."""
 KEPT_S: Final = 400 * 24 * 3600
-"""As long as browsers keep a cookie at most; each visit begins it anew."""
+"""As long as browsers keep a cookie at most: a visitor's from each visit on, a key's from signing in."""
 
 _NAME_BYTES: Final = 12
 _PAGE_CHARS: Final = 8

@@ -13,8 +13,9 @@ from typing import Final
 
 from shared.contract import ImageBody, JobBody
 from shared.generation import GenerationParams, Size
+from shared.infotext import SAMPLERS
 from shared.jobs import JobStatus, image_file_name
-from ui.form import PROMPT_TYPED, SAMPLERS, STYLE_CHOSEN, TIMES
+from ui.form import PROMPT_TYPED, STYLE_CHOSEN, TIMES
 
 MIN_STEPS_FOR_ESTIMATE: Final = 3
 """The first step is slower than the rest: an estimate from it would be too long."""

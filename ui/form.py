@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from shared.contract import MAX_METADATA_CHARS, JobRequest
 from shared.errors import FieldError, InvalidRequest, field_errors
-from shared.generation import ModelCard, Scheduler, Size
+from shared.generation import ModelCard, Size
 from ui.styles import Styles
 
 Form = Mapping[str, object]
@@ -63,15 +63,6 @@ LABELS: Final = {
 """What people read for a field."""
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
-
-SAMPLERS: Final = {
-    Scheduler.EULER: "Euler",
-    Scheduler.EULER_ANCESTRAL: "Euler ancestral",
-    Scheduler.DPMPP_2M_KARRAS: "DPM++ 2M Karras",
-    Scheduler.UNIPC: "UniPC",
-    Scheduler.DDIM: "DDIM",
-    Scheduler.LCM: "LCM",
-}
 
 SLOTS: Final = (
     "model",

@@ -10,6 +10,7 @@ import pytest
 
 from shared.contract import ImageBody, JobBody, Metrics, Progress, Reason, TimeLeft, Urls
 from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
+from shared.infotext import infotext_of, read_infotext
 from shared.jobs import JobError, JobId, JobStatus, JobWarning
 from ui.cards import card, feed, no_cards
 from ui.form import PROMPT_TYPED, STYLE_CHOSEN
@@ -278,3 +279,11 @@ def test_a_variation_is_called_one() -> None:
     assert "<li>variation</li>" in html
     assert "<dt>Variation</dt><dd>15% of the way to seed 5</dd>" in html
     assert "ariation" not in card(job())
+
+
+@pytest.mark.parametrize("scheduler", Scheduler)
+def test_a_sampler_has_the_name_that_stands_in_the_pictures_file(scheduler: Scheduler) -> None:
+    params = PARAMS.model_copy(update={"scheduler": scheduler})
+    written = read_infotext(infotext_of(params, model="test/tiny", model_revision="0", software="Darkroom"))
+
+    assert f"<dd>{written.fields['Sampler']}</dd>" in card(job(params=params))

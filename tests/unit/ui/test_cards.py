@@ -281,6 +281,10 @@ def test_a_variation_is_called_one() -> None:
     assert "ariation" not in card(job())
 
 
+def test_a_long_time_is_said_as_operators_read_it() -> None:
+    assert "about 2 h 5 min left" in card(job(time_left=TimeLeft(seconds=7500.3, low=7000, high=8000)))
+
+
 @pytest.mark.parametrize("scheduler", Scheduler)
 def test_a_sampler_has_the_name_that_stands_in_the_pictures_file(scheduler: Scheduler) -> None:
     params = PARAMS.model_copy(update={"scheduler": scheduler})

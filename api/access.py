@@ -82,12 +82,12 @@ class Access:
         self._keys = Remembered(ask_for_key)
         self._limits = Remembered(ask_for_limits)
 
-    async def principal(self, key: str | None, visitor: str | None) -> Principal:
-        """Tell who sent this key, and for whom.
+    async def principal(self, key: str | None, visitor: str | None, *, must_know: bool = False) -> Principal:
+        """Tell who sent this key, and for whom. With `must_know` nobody passes for having none, or some service's.
 
         Raises KeyRequired, KeyRefused, ScopeMissing for a visitor without the scope, QueueUnavailable.
         """
-        found = await self._known(key)
+        found = await self._known(key, is_needed=must_know or self._needs_keys)
         if visitor is None:
             return found
         found.require(Scope.VISIT)
@@ -114,9 +114,9 @@ class Access:
                 self._keys.forget_all()
                 self._limits.forget_all()
 
-    async def _known(self, key: str | None) -> Principal:
+    async def _known(self, key: str | None, *, is_needed: bool) -> Principal:
         if key is None:
-            if self._needs_keys:
+            if is_needed:
                 raise KeyRequired
             return self._nobody
         digest = digest_of(key)
@@ -124,7 +124,7 @@ class Access:
             if hmac.compare_digest(digest, own.digest):
                 return own.principal
         parts = read_key(key)
-        if parts is None and not self._needs_keys:
+        if parts is None and not is_needed:
             # Clients of other services can't do without some key; one of ours that is wrong is still refused.
             return self._nobody
         key_id, secret = parts or (None, "")

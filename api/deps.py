@@ -28,7 +28,7 @@ from api.upkeep import Unanswered, Waker
 from api.vocabularies import Vocabularies
 from shared.access import VISITOR_PATTERN, Scope
 from shared.call import Call
-from shared.contract import IDEMPOTENCY_KEY, KEY_PATTERN, VISITOR, checked_key
+from shared.contract import IDEMPOTENCY_KEY, KEY_IS, KEY_PATTERN, REQUIRED, VISITOR, checked_key
 from shared.errors import FieldError, InvalidRequest, JobNotFound, KeyRefused, RateLimited
 from shared.jobs import ID_PATTERN, Job, JobId, Tenant
 from shared.scripts.jobs import CURSOR_PATTERN
@@ -113,12 +113,19 @@ def visitor_in(names: Sequence[str]) -> str | None:
     return names[0]
 
 
-async def identify(gateway: Gateway, key: str | None, visitor: str | None) -> Principal:
+def must_know_in(said: Sequence[str]) -> bool:
+    """True if these headers ask that the key be one that is known. Raises InvalidRequest."""
+    if any(word != REQUIRED for word in said):
+        raise InvalidRequest((FieldError(KEY_IS, f"Say `{REQUIRED}`, or leave it away."),))
+    return bool(said)
+
+
+async def identify(gateway: Gateway, key: str | None, visitor: str | None, *, must_know: bool) -> Principal:
     """Tell who asks, and count it against their rate.
 
     Raises KeyRequired, KeyRefused, ScopeMissing, RateLimited, QueueUnavailable.
     """
-    found = await gateway.access.principal(key, visitor)
+    found = await gateway.access.principal(key, visitor, must_know=must_know)
     exchange = EXCHANGE.get()
     exchange.asker = f"tenant={found.tenant} key={found.key or '-'}"
     per_minute = rate_of(gateway.settings, await gateway.access.limits(found.tenant), is_limited=found.is_limited)
@@ -164,16 +171,35 @@ async def visitor(
     return visitor_in(request.headers.getlist(VISITOR))
 
 
+async def must_know(
+    request: Request,
+    key_is: Annotated[
+        str | None,
+        Header(
+            alias=KEY_IS,
+            description=f"`{REQUIRED}`: refuse a key that is not known here. Otherwise a gateway that needs no keys "
+            "takes one that has not the form of ours for none.",
+            json_schema_extra={"pattern": f"^{REQUIRED}$"},
+            examples=[REQUIRED],
+        ),
+    ] = None,
+) -> bool:
+    """True if the key must be one that is known. Raises InvalidRequest."""
+    del key_is  # for the document: of several headers it is but the last
+    return must_know_in(request.headers.getlist(KEY_IS))
+
+
 async def principal(
     gateway: Annotated[Gateway, Depends(gateway)],
     key: Annotated[str | None, Depends(bearer)],
     visitor: Annotated[str | None, Depends(visitor)],
+    must_know: Annotated[bool, Depends(must_know)],
 ) -> Principal:
     """Who asks; counted against its rate.
 
     Raises KeyRequired, KeyRefused, ScopeMissing, RateLimited, QueueUnavailable.
     """
-    return await identify(gateway, key, visitor)
+    return await identify(gateway, key, visitor, must_know=must_know)
 
 
 ThePrincipal = Annotated[Principal, Depends(principal)]

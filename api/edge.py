@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import EXCHANGE, PATH, REQUEST_ID, Exchange, choose_request_id
 from api.errors import http_problem
-from shared.contract import IDEMPOTENCY_KEY, VISITOR
+from shared.contract import IDEMPOTENCY_KEY, KEY_IS, VISITOR
 from shared.errors import DarkroomError
 from shared.network import LOOPBACK
 
@@ -58,6 +58,7 @@ CORS_REQUEST_HEADERS: Final = (
     "Prefer",
     "X-Request-ID",
     IDEMPOTENCY_KEY,
+    KEY_IS,
     VISITOR,
 )
 CORS_ANSWER_HEADERS: Final = (

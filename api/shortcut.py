@@ -21,11 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.acceptance import accept_body, headers_of
 from api.access import Principal
-from api.deps import Gateway, gateway_of, idempotency_key_in, identify, key_in, visitor_in
+from api.deps import Gateway, gateway_of, idempotency_key_in, identify, key_in, must_know_in, visitor_in
 from api.errors import darkroom_problem, refusal
 from api.intake import JSON, read_json
 from shared import access
-from shared.contract import IDEMPOTENCY_KEY, VISITOR
+from shared.contract import IDEMPOTENCY_KEY, KEY_IS, VISITOR
 from shared.errors import DarkroomError
 from shared.jobs import ID_PATTERN, JobId
 
@@ -87,7 +87,8 @@ async def _submit(gateway: Gateway, headers: Headers, request: Request) -> Respo
 
 async def _asker(gateway: Gateway, headers: Headers) -> Principal:
     key = key_in(_said(headers, "Authorization"))
-    return await identify(gateway, key, visitor_in(_said(headers, VISITOR)))
+    must_know = must_know_in(_said(headers, KEY_IS))
+    return await identify(gateway, key, visitor_in(_said(headers, VISITOR)), must_know=must_know)
 
 
 def _said(headers: Headers, name: str) -> tuple[str, ...]:

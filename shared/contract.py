@@ -26,6 +26,10 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 VISITOR: Final = "Darkroom-Visitor"
 """The header by which a key with the scope `visit` says for whom of its visitors it asks."""
+KEY_IS: Final = "Darkroom-Key"
+"""The header by which a request says that its key must be one that the gateway knows."""
+REQUIRED: Final = "required"
+"""What it says."""
 
 KEY_PATTERN: Final = r"^[!-~]{1,255}$"
 """Of an idempotency key: visible ASCII characters."""

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, cast
 from xml.sax.saxutils import unescape
 
@@ -28,7 +29,14 @@ UNICODE: Final = b"UNICODE\0"
 """EXIF's name of the encoding; AUTOMATIC1111 writes and expects UTF-16, big-endian, after it."""
 
 NAMESPACE: Final = "urn:darkroom:1.0"
-_XMP_JSON: Final = re.compile(r"<darkroom:parameters>(.*?)</darkroom:parameters>", re.DOTALL)
+_XMP_BEGIN: Final = b"<darkroom:parameters>"
+_XMP_END: Final = b"</darkroom:parameters>"
+
+MAX_TEXT_CHARS: Final = 100_000
+"""Of one thing that a file says; no program writes so much."""
+_MAX_EXIF_BYTES: Final = 2**16
+"""What one segment of a JPEG holds. All entries of a directory may be the same bytes, which Pillow copies for each."""
+_JPEG_EXIF: Final = re.compile(rb"\xff\xe1..Exif\0\0", re.DOTALL)
 
 
 class Provenance(BaseModel):
@@ -95,18 +103,31 @@ class NotAPicture(ValueError):
     """The bytes are no picture that can be read."""
 
 
+class SaysTooMuch(NotAPicture):
+    """What this file says of itself is too long to be the settings of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
 def read_parameters(data: bytes) -> Embedded:
     """Read what a PNG, JPEG or WebP says of itself: ours, AUTOMATIC1111's, or nothing.
 
-    Only the file's head is read, never its pixels, so that a small file can't ask for much memory.
+    Only the file's head is read, never its pixels, and nothing in it that is long: a small file, made up by anybody,
+    can ask for much memory and time otherwise.
 
-    Raises NotAPicture.
+    Raises NotAPicture, SaysTooMuch.
     """
+    head = _with_one_exif(data)
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
+        with Image.open(io.BytesIO(head), formats=["PNG", "JPEG", "WEBP"]) as image:
             infotext, own = _texts_of(image)
             texts = _png_texts(image)
+    except SaysTooMuch:
+        raise
     except _UNREADABLE as error:
+        if len(head) < len(data):
+            raise SaysTooMuch from error
         raise NotAPicture("This file is no PNG, JPEG or WebP picture that can be read.") from error
     try:
         provenance = None if own is None else Provenance.model_validate_json(own)
@@ -120,13 +141,34 @@ def _texts_of(image: Image.Image) -> tuple[str | None, str | None]:
     info = cast("dict[str, Any]", image.info)
     if image.format == "PNG":
         return _text(info.get(INFOTEXT_KEY)), _text(info.get(OWN_KEY))
+    if len(info.get("exif", b"")) > _MAX_EXIF_BYTES:
+        raise SaysTooMuch
     comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
     infotext = None
     if isinstance(comment, bytes) and comment.startswith(UNICODE):
         infotext = comment.removeprefix(UNICODE).decode("utf-16-be", "replace")
-    xmp = info.get("xmp")
-    found = _XMP_JSON.search(xmp.decode("utf-8", "replace")) if isinstance(xmp, bytes) else None
-    return infotext, None if found is None else unescape(found[1])
+    return infotext, _xmp_json(info.get("xmp"))
+
+
+def _xmp_json(xmp: object) -> str | None:
+    if not isinstance(xmp, bytes):
+        return None
+    begin = xmp.find(_XMP_BEGIN)
+    end = xmp.find(_XMP_END, begin)
+    if begin < 0 or end < 0:
+        return None
+    said = xmp[begin + len(_XMP_BEGIN) : end]
+    if len(said) > MAX_TEXT_CHARS:
+        raise SaysTooMuch
+    return unescape(said.decode("utf-8", "replace"))
+
+
+def _with_one_exif(data: bytes) -> bytes:
+    """Cut a JPEG before its second EXIF, which is another picture's in the same file: Pillow would join the two."""
+    if not data.startswith(b"\xff\xd8"):
+        return data
+    found = list(islice(_JPEG_EXIF.finditer(data), 2))
+    return data[: found[1].start()] if len(found) > 1 else data
 
 
 def _png_texts(image: Image.Image) -> dict[str, str]:
@@ -135,4 +177,7 @@ def _png_texts(image: Image.Image) -> dict[str, str]:
 
 
 def _text(value: object) -> str | None:
-    return str(value) if isinstance(value, str) else None
+    text = str(value) if isinstance(value, str) else None
+    if text is not None and len(text) > MAX_TEXT_CHARS:
+        raise SaysTooMuch
+    return text

@@ -71,6 +71,7 @@ _NEW_KEYS: Final = (
 )
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 """As browsers write it: in small letters, and a port only where it is not the scheme's own."""
+_PREFIX: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 _COMPILED_CODE: Final = "TORCHINDUCTOR_CACHE_DIR"
 
 PREFIX: Final = "DARKROOM_"
@@ -127,13 +128,15 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8000, ge=0, le=65535)
     ui_host: str = "127.0.0.1"
     ui_port: int = Field(default=7860, ge=0, le=65535)
+    ui_prefix: str = Field(default="", pattern=_PREFIX)
+    """The path under which a proxy serves the page, and which it takes away: `/darkroom`. Empty: none."""
     api_url: str = "http://127.0.0.1:8000"
     """The gateway as the page reaches it."""
     styles_file: Path | None = None
     """Styles that the page offers in place of its own; `ui/styles.toml` shows the form."""
     allow_open_network: bool = False
-    """The word that lets the page, which knows no keys yet, bind another address than loopback, and lets the gateway
-    serve without keys there."""
+    """The word that lets the page, which whoever reaches it may use, bind another address than loopback, and lets the
+    gateway serve without keys there."""
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     """Web pages of which origins may ask the gateway from a browser: `https://a.example,https://b.example:8443`."""
 

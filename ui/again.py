@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from shared.contract import JobBody, JobRequest
 from shared.generation import GenerationParams
-from ui.form import Form
+from ui.form import NEGATIVE_TYPED, PROMPT_TYPED, STYLE_CHOSEN, Form
 from ui.styles import Styles
 
 
 def form_of(job: JobBody, styles: Styles, index: int = 0) -> Form:
     """Say a job's settings as the form does, with the seed of its picture `index` and the texts as they were typed.
 
-    `ui.restore.fitted` makes them fit a model.
+    `ui.fitting` makes them fit a model.
     """
     style, prompt, negative = _typed(job, styles)
     return {
@@ -96,10 +96,10 @@ def _asked(job: JobBody) -> dict[str, object]:
 def _typed(job: JobBody, styles: Styles) -> tuple[str, str, str]:
     """Find style, prompt and negative prompt as typed: in the metadata, or by taking the style's words away."""
     params, said = job.params, job.metadata
-    style = styles.by_name.get(said.get("style", ""))
+    style = styles.by_name.get(said.get(STYLE_CHOSEN, ""))
     if style is None:
         return "", params.prompt, params.negative_prompt
-    if "prompt" in said and "negative_prompt" in said:
-        return style.name, said["prompt"], said["negative_prompt"]
+    if PROMPT_TYPED in said and NEGATIVE_TYPED in said:
+        return style.name, said[PROMPT_TYPED], said[NEGATIVE_TYPED]
     typed = style.without(params.prompt, params.negative_prompt)
     return ("", params.prompt, params.negative_prompt) if typed is None else (style.name, *typed)

@@ -47,18 +47,23 @@ CONTENT_POLICY: Final = (
 
 
 def create_app(
-    client: Client, *, styles: Styles | None = None, secret: str | None = None, loopback_only: bool = True
+    client: Client,
+    *,
+    styles: Styles | None = None,
+    secret: str | None = None,
+    loopback_only: bool = True,
+    prefix: str = "",
 ) -> FastAPI:
     """Build the page over a gateway.
 
     `styles` are offered in the form, ours if none are said; `secret` signs the visitors' cookies; `loopback_only`
-    refuses requests for any other host's name.
+    refuses requests for any other host's name; `prefix` is the path under which a proxy serves it.
     """
     visitors = Visitors(client, secret, is_private=loopback_only)
     app = FastAPI(title="Darkroom", openapi_url=None)
     app.include_router(picture_routes(visitors.client))
     app.include_router(sign_in_routes(visitors))
-    app.include_router(settings_route())
+    app.include_router(settings_route(visitors.person))
     app.mount(assets.PATH, assets.scripts())
     app.add_middleware(Greeting, visitors=visitors)
     app.add_middleware(GZipMiddleware)  # Gradio packs its assets alone; pictures and streams pass as they are
@@ -71,6 +76,7 @@ def create_app(
         app,
         build_page(visitors, styles or read_styles()),
         path="/",
+        root_path=prefix or None,
         theme=darkroom_theme(),
         css_paths=[HERE / "page.css", HERE / "form.css", HERE / "control_room.css", HERE / "contrast.css"],
         head_paths=[HERE / "page_head.html"],

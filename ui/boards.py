@@ -13,24 +13,20 @@ from html import escape
 from typing import Final
 
 from shared.contract import Memory, Speed
-from shared.history import Outcome
 from shared.lanes import Lane
 from shared.oversight import (
-    EndedBody,
     FailedJob,
     FailedList,
     HistoryBody,
     LaneBody,
     PoolBody,
     QueueBody,
-    TimesBody,
     WorkerBody,
     WorkerList,
 )
-from ui.plots import Plot, Series, bars, lines, round_up, round_up_s
-
-SPANS: Final = {60: "1 h", 360: "6 h", 1440: "24 h"}
-"""Minutes that can be looked back, and how that is said."""
+from ui.durations import seconds
+from ui.plots import bars, lines
+from ui.trends import SPANS, back, figures, throughput, waiting
 
 SHELL: Final = (
     '<div id="control-room"><div id="board-notice" role="status"></div>'
@@ -41,24 +37,8 @@ SHELL: Final = (
 )
 """Where the boards hang."""
 
-_OUTCOMES: Final = {
-    Outcome.SUCCEEDED: "Drawn",
-    Outcome.REUSED: "Found, not drawn",
-    Outcome.FAILED: "Failed",
-    Outcome.CANCELED: "Canceled",
-    Outcome.EXPIRED: "Expired",
-}
-_WENT_WELL: Final = (Outcome.SUCCEEDED, Outcome.REUSED)
-_LANES: Final = {Lane.INTERACTIVE: "Interactive", Lane.BULK: "Bulk"}
 _HEARD_LATELY_S: Final = 3
 _GIB: Final = 1 << 30
-_FEW: Final = 10
-"""Below it a figure has a second digit."""
-_MANY: Final = 1000
-_LONG: Final = 120
-"""Seconds, or minutes, that are still said as such."""
-_LEAST_PART: Final = 0.5
-"""Of a period that goes on, before its rate is taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,73 +94,20 @@ def history_board(found: HistoryBody) -> str:
     )
     head = _head("Throughput and waiting", f'<div class="orders" role="group" aria-label="Look back">{spans}</div>')
     if not found.periods:
-        nothing = f"No job has ended in the last {_back(found)}."
+        nothing = f"No job has ended in the last {back(found)}."
         return head + _nothing(nothing, "Plots appear with the first one.")
     plots = bars(throughput(found)) + "".join(
         lines(waiting(found, lane)) for lane in Lane if lane in found.total and found.total[lane].waited
     )
-    return f'{head}<dl class="sums">{_sums(found)}</dl><div class="plots">{plots}</div>'
-
-
-def throughput(found: HistoryBody) -> Plot:
-    """Make the plot of pictures a minute by outcome."""
-    counts = {outcome: _rates(found, outcome) for outcome in _OUTCOMES}
-    present = [outcome for outcome, values in counts.items() if any(values) or outcome is Outcome.SUCCEEDED]
-    said = ", ".join(f"{_pictures(found, outcome)} {_OUTCOMES[outcome].lower()}" for outcome in present)
-    return Plot(
-        name="throughput",
-        title="Pictures a minute",
-        summary=f"In the last {_back(found)}: {said}.",
-        series=tuple(
-            Series(_OUTCOMES[outcome], outcome.value, counts[outcome], is_below=outcome not in _WENT_WELL)
-            for outcome in present
-        ),
-        ages=_ages(found),
-        marks=_marks(found),
-        say=_plain,
-        end=round_up,
-    )
-
-
-def waiting(found: HistoryBody, lane: Lane) -> Plot:
-    """Make the plot of how long a lane's jobs waited for their first step."""
-    times = [None if ended is None else ended.waited for ended in _by_period(found, lane)]
-    return Plot(
-        name=f"waiting-{lane}",
-        title=f"Time waited, {_LANES[lane].lower()}",
-        summary=f"{_times(found.total[lane].waited)} over all of it.",
-        series=(
-            Series("Median", "median", [one and one.median_s for one in times]),
-            Series("Nine of ten within", "p90", [one and one.p90_s for one in times]),
-        ),
-        ages=_ages(found),
-        marks=_marks(found),
-        say=seconds,
-        end=round_up_s,
-    )
-
-
-def seconds(duration_s: float) -> str:
-    """Say a length of time in one unit, or two."""
-    if duration_s == 0:
-        return "0 s"
-    if duration_s < _FEW:
-        return f"{duration_s:.2g} s"
-    whole = round(duration_s)
-    if whole < _LONG:
-        return f"{whole} s"
-    minutes, hours = whole // 60, whole // 3600
-    if minutes < _LONG:
-        return f"{minutes} min"
-    return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    sums = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures(found).items())
+    return f'{head}<dl class="sums">{sums}</dl><div class="plots">{plots}</div>'
 
 
 def _worker(worker: WorkerBody, all_shall: str) -> tuple[str, ...]:
     kind, word = _state(worker)
     state = f'<span class="state {kind}"><i aria-hidden="true"></i>{word}</span>'
     draws = "<br>".join(
-        f"{_LANES[one.lane].lower()}, step {one.step} of {one.steps}, {seconds(one.elapsed_s)}"
-        for one in worker.drawing
+        f"{one.lane}, step {one.step} of {one.steps}, {seconds(one.elapsed_s)}" for one in worker.drawing
     )
     return (
         f"<code>{escape(worker.id)}</code>",
@@ -240,7 +167,7 @@ def _speed(speeds: Sequence[Speed]) -> str:
 
 def _pool(pool: PoolBody) -> str:
     ready = ", ".join(f"{count} {state}" for state, count in pool.workers.items() if count) or "no worker"
-    lanes = [f"{_LANES[lane].lower()}: {_lane_sum(body)}" for lane, body in pool.waiting.items()]
+    lanes = [f"{lane}: {_lane_sum(body)}" for lane, body in pool.waiting.items()]
     said = f"{_count(pool.running, 'job')} running, {ready}. Waiting: {'; '.join(lanes)}."
     title = f"<h3>{escape(pool.model)}</h3><p>{said}</p>"
     rows = [
@@ -248,7 +175,7 @@ def _pool(pool: PoolBody) -> str:
             f"line-{pool.model}-{lane}-{line.tenant}",
             (
                 f"<code>{escape(line.tenant)}</code>",
-                _LANES[lane],
+                lane.capitalize(),
                 str(line.jobs),
                 seconds(line.work_s),
                 str(line.running),
@@ -274,7 +201,7 @@ def _failed(job: FailedJob, now: datetime) -> tuple[str, ...]:
     failed_at = job.failed_at or job.created_at
     asked = (
         f"{_count(job.num_images, 'picture')}, {job.width} \N{MULTIPLICATION SIGN} {job.height}, "
-        f"{job.num_inference_steps} steps, {_LANES[job.lane].lower()}"
+        f"{job.num_inference_steps} steps, {job.lane}"
     )
     again = (
         f"sent again as <code>{escape(job.retried_as)}</code>"
@@ -300,77 +227,6 @@ def _why(job: FailedJob) -> str:
     aside = '<span class="state stuck"><i aria-hidden="true"></i>Set aside</span> ' if job.is_set_aside else ""
     lost = f" Lost with it: {escape(', '.join(job.lost_workers))}." if job.lost_workers else ""
     return f"{aside}{code}{said}{lost}"
-
-
-def _sums(found: HistoryBody) -> str:
-    drawn = _pictures(found, Outcome.SUCCEEDED)
-    said = {"Pictures drawn": f"{drawn} ({_plain(drawn / found.minutes)} a minute)"}
-    for outcome in (Outcome.REUSED, Outcome.FAILED, Outcome.CANCELED, Outcome.EXPIRED):
-        jobs = sum(ended.outcomes[outcome].jobs for ended in found.total.values() if outcome in ended.outcomes)
-        if jobs or outcome is Outcome.FAILED:
-            said[f"Jobs {_OUTCOMES[outcome].lower()}"] = str(jobs)
-    for lane, ended in found.total.items():
-        if ended.waited:
-            said[f"Waited, {_LANES[lane].lower()}"] = _times(ended.waited)
-        if ended.drew:
-            said[f"Drew, {_LANES[lane].lower()}"] = _times(ended.drew)
-    return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in said.items())
-
-
-def _times(times: TimesBody | None) -> str:
-    return (
-        "nothing" if times is None else f"median {seconds(times.median_s)}, nine of ten within {seconds(times.p90_s)}"
-    )
-
-
-def _pictures(found: HistoryBody, outcome: Outcome) -> int:
-    return sum(ended.outcomes[outcome].pictures for ended in found.total.values() if outcome in ended.outcomes)
-
-
-def _by_period(found: HistoryBody, lane: Lane) -> list[EndedBody | None]:
-    """What ended in each period, the oldest first; None where nothing did."""
-    periods: list[EndedBody | None] = [None] * _periods(found)
-    for one in found.periods:
-        age = _number(found, found.until) - _number(found, one.at)
-        if 0 <= age < len(periods):
-            periods[-1 - age] = one.lanes.get(lane)
-    return periods
-
-
-def _rates(found: HistoryBody, outcome: Outcome) -> list[float]:
-    minutes = found.period_s / 60
-    counts = [0.0] * _periods(found)
-    for lane in Lane:
-        for at, ended in enumerate(_by_period(found, lane)):
-            if ended is not None and outcome in ended.outcomes:
-                counts[at] += ended.outcomes[outcome].pictures
-    part = found.until.timestamp() % found.period_s / found.period_s
-    return [*(count / minutes for count in counts[:-1]), counts[-1] / minutes / max(part, _LEAST_PART)]
-
-
-def _periods(found: HistoryBody) -> int:
-    return -(-found.minutes * 60 // found.period_s)
-
-
-def _number(found: HistoryBody, at: datetime) -> int:
-    return int(at.timestamp() // found.period_s)
-
-
-def _ages(found: HistoryBody) -> tuple[str, ...]:
-    count = _periods(found)
-    return tuple("now" if age == 0 else f"{seconds(age * found.period_s)} ago" for age in reversed(range(count)))
-
-
-def _back(found: HistoryBody) -> str:
-    return SPANS.get(found.minutes, f"{found.minutes} min")
-
-
-def _marks(found: HistoryBody) -> tuple[str, ...]:
-    return (f"{_back(found)} ago", f"{seconds(found.minutes * 30)} ago", "now")
-
-
-def _plain(value: float) -> str:
-    return f"{value:.2g}" if value < _FEW else f"{value:.3g}" if value < _MANY else f"{value:.0f}"
 
 
 def _table(caption: str, columns: Sequence[str], rows: Sequence[_Row]) -> str:

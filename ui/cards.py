@@ -13,13 +13,13 @@ from typing import Final
 
 from shared.contract import ImageBody, JobBody
 from shared.generation import GenerationParams, Size
+from shared.infotext import SAMPLERS
 from shared.jobs import JobStatus, image_file_name
-from ui.form import SAMPLERS, TIMES
+from ui.durations import seconds
+from ui.form import PROMPT_TYPED, STYLE_CHOSEN, TIMES
 
 MIN_STEPS_FOR_ESTIMATE: Final = 3
 """The first step is slower than the rest: an estimate from it would be too long."""
-LONGEST_IN_SECONDS: Final = 100
-"""A longer time is said in minutes."""
 
 _ENDED_WITHOUT: Final = frozenset({JobStatus.FAILED, JobStatus.CANCELED, JobStatus.EXPIRED})
 
@@ -83,7 +83,7 @@ def card(job: JobBody) -> str:
 
 def prompt_of(job: JobBody) -> str:
     """Say what the person wrote, before a style was put around it."""
-    return job.metadata.get("prompt") or job.params.prompt
+    return job.metadata.get(PROMPT_TYPED) or job.params.prompt
 
 
 def picture_path(job: JobBody, image: ImageBody) -> str:
@@ -147,8 +147,8 @@ def _done_detail(job: JobBody) -> str:
     if job.reused:
         return "The same settings and seed had drawn this already, so it was there at once."
     drawn, waited = job.metrics.predict_time or 0.0, job.metrics.queue_time
-    waiting = f", after waiting {_seconds(waited)}" if waited >= 1 else ""
-    return f"Drawn in {_seconds(drawn)}{waiting}."
+    waiting = f", after waiting {_lasting(waited)}" if waited >= 1 else ""
+    return f"Drawn in {_lasting(drawn)}{waiting}."
 
 
 def _waiting_headline(job: JobBody) -> str:
@@ -188,11 +188,11 @@ def _running_detail(job: JobBody) -> str:
 
 def _chips(job: JobBody) -> str:
     params = job.params
-    chips = [job.metadata["style"]] if job.metadata.get("style") else []
+    chips = [style] if (style := job.metadata.get(STYLE_CHOSEN)) else []
     if params.is_variation:
         chips.append("variation")
-    if preset := job.metadata.get("preset") or params.preset:
-        chips.append(preset)
+    if params.preset:
+        chips.append(params.preset)
     size = params.output_size or params.size
     chips += [_pixels(size), f"{params.num_inference_steps} steps"]
     chips.append(f"seed {params.seed}")
@@ -310,10 +310,10 @@ def _time(at: datetime) -> str:
 
 
 def _left(duration_s: float) -> str:
-    return f"{'' if duration_s < 1 else 'about '}{_seconds(duration_s)} left"
+    return f"{'' if duration_s < 1 else 'about '}{_lasting(duration_s)} left"
 
 
-def _seconds(duration_s: float) -> str:
+def _lasting(duration_s: float) -> str:
     if duration_s < 1:
         return "less than a second"
-    return f"{duration_s:.0f} s" if duration_s < LONGEST_IN_SECONDS else f"{duration_s / 60:.0f} min"
+    return seconds(round(duration_s))

@@ -13,7 +13,8 @@ from typing import Final, TypeGuard
 
 from shared.contract import ModelBody
 from shared.generation import AspectRatio, ModelCard, Size
-from ui.form import SAMPLERS, TIMES, Form, size_of
+from shared.infotext import SAMPLERS
+from ui.form import TIMES, Form, size_of
 from ui.styles import Styles
 
 Choices = tuple[tuple[str, str], ...]

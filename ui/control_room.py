@@ -15,6 +15,7 @@ from gradio.context import get_render_context
 
 from shared.client import Client
 from ui import assets, oversight
+from ui.ask import QUIET
 from ui.boards import SHELL
 from ui.oversight import POLL_S, Boards, Order
 
@@ -27,7 +28,7 @@ import(new URL("{assets.PATH.lstrip("/")}/control_room.js", document.baseURI)).t
 
 ORDERS: Final[dict[str, Order]] = {"pause": "pause", "resume": "resume", "drain": "drain"}
 
-QUIET: Final[dict[str, Any]] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+UNQUEUED: Final[dict[str, Any]] = {"queue": False, **QUIET}
 
 Updates = dict[Component | gr.Tab, Any]
 
@@ -48,13 +49,11 @@ class ControlRoom:
             None, html_template=SHELL, js_on_load=CONNECT_JS, elem_id="operators", apply_default_css=False
         )
         outputs: list[Component] = [self._boards, self._seen]
-        self.admission: dict[str, Any] = {"fn": self._on_open, "outputs": self._tab, **QUIET}
-        """What to do when who sits at the page may have changed: `event(**room.admission)`."""
-        page.load(**self.admission)
+        page.load(self._on_open, None, self._tab, **UNQUEUED)
         tabs = cast("gr.Tabs", self._tab.parent)
-        tabs.select(self._on_select, None, self._timer, **QUIET)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]: made at run time
-        self._timer.tick(self._on_look, self._seen, outputs, trigger_mode="once", **QUIET)
-        self._boards.select(self._on_press, self._seen, outputs, **QUIET)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]: made at run time
+        tabs.select(self._on_select, None, self._timer, **UNQUEUED)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]: made at run time
+        self._timer.tick(self._on_look, self._seen, outputs, trigger_mode="once", **UNQUEUED)
+        self._boards.select(self._on_press, self._seen, outputs, **UNQUEUED)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]: made at run time
 
     def _on_open(self, request: gr.Request) -> dict[str, Any]:
         return gr.update(visible=self._client_of(request) is not None)

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from shared.contract import JobBody, ModelBody
 from shared.generation import ModelCard, Preset
+from shared.infotext import SAMPLERS
 from ui.again import form_of, unsaid_of
 from ui.choices import Control, controls_of, nearest_shape
-from ui.form import LABELS, SAMPLERS, Form, size_of
+from ui.form import LABELS, Form, size_of
 from ui.restore import Restored
 from ui.styles import Styles
 

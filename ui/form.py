@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from shared.contract import MAX_METADATA_CHARS, JobRequest
 from shared.errors import FieldError, InvalidRequest, field_errors
-from shared.generation import ModelCard, Scheduler, Size
+from shared.generation import ModelCard, Size
 from ui.styles import Styles
 
 Form = Mapping[str, object]
@@ -64,15 +64,6 @@ LABELS: Final = {
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
-SAMPLERS: Final = {
-    Scheduler.EULER: "Euler",
-    Scheduler.EULER_ANCESTRAL: "Euler ancestral",
-    Scheduler.DPMPP_2M_KARRAS: "DPM++ 2M Karras",
-    Scheduler.UNIPC: "UniPC",
-    Scheduler.DDIM: "DDIM",
-    Scheduler.LCM: "LCM",
-}
-
 SLOTS: Final = (
     "model",
     "prompt",
@@ -100,6 +91,11 @@ SEED_IS_RANDOM: Final = -1
 _PLAIN: Final = ("num_inference_steps", "guidance_scale", "num_images", "scheduler", "output_format")
 """Fields that travel as they are, where the form has them."""
 
+STYLE_CHOSEN: Final = "darkroom.style"
+PROMPT_TYPED: Final = "darkroom.prompt"
+NEGATIVE_TYPED: Final = "darkroom.negative_prompt"
+"""Keys of our own in a job's metadata, the rest of which is its maker's: what was typed before a style was applied."""
+
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -109,11 +105,6 @@ class Problems:
 
     by_slot: Mapping[str, str]
     rest: tuple[FieldError, ...] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing is wrong."""
-        return not self.by_slot and not self.rest
 
 
 def request_of(form: Form, styles: Styles) -> JobRequest:
@@ -213,7 +204,7 @@ def _metadata(style: str, prompt: str, negative: str) -> dict[str, str]:
 
     `ui.again` takes the style's words away instead.
     """
-    typed = {"style": style, "prompt": prompt, "negative_prompt": negative}
+    typed = {STYLE_CHOSEN: style, PROMPT_TYPED: prompt, NEGATIVE_TYPED: negative}
     return {name: text for name, text in typed.items() if len(text) <= MAX_METADATA_CHARS}
 
 

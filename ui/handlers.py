@@ -21,6 +21,7 @@ from shared.errors import (
     KeyRefused,
     KeyRequired,
     NoModel,
+    ScopeMissing,
 )
 from shared.generation import MAX_SEED, STRONG_VARIATION, SUBTLE_VARIATION
 from ui.again import again_of, variation_of
@@ -124,7 +125,7 @@ class Handlers:
         try:
             view = replace(seen, feed=look_at_jobs(person.client, seen.feed, asked))
             return _with_models(view, person.client.models(), draft, self._styles)
-        except (KeyRequired, KeyRefused) as error:
+        except (KeyRequired, KeyRefused, ScopeMissing) as error:
             return _away(seen, key_notice(error, is_signed_in=person.key is not None))
         except DarkroomError as error:
             away = _away(seen, away_notice("Out of reach.", plain_words(error)))
@@ -183,7 +184,10 @@ class Handlers:
         except DarkroomError as error:
             if not isinstance(error, InvalidRequest):
                 _log.warning("%s refused: %s", what, error)
-            return Answer(refusal=refusal(error), words=plain_words(error))
+            is_signed_in = person.key is not None
+            return Answer(
+                refusal=refusal(error, is_signed_in=is_signed_in), words=plain_words(error, is_signed_in=is_signed_in)
+            )
 
     def _cancel(self, person: Person, _seen: View, job: JobBody, _index: int) -> Answer:
         return Answer(job=person.client.cancel(job.id))
@@ -215,6 +219,7 @@ class Handlers:
     def _submit(self, person: Person | None, request: JobRequest) -> Answer:
         if person is None:
             return Answer(refusal=cookie_notice())
+        is_signed_in = person.key is not None
         try:
             return Answer(job=person.client.submit(request))
         except InvalidRequest:
@@ -222,10 +227,11 @@ class Handlers:
         except GatewayUnavailable as error:
             _log.warning("Submit unanswered: %s", error)
             was_sent = error.__cause__ is not None  # else it was refused for an outage that others had met
-            return Answer(refusal=refusal(error, "Your request may have been accepted all the same." * was_sent))
+            maybe = "Your request may have been accepted all the same." * was_sent
+            return Answer(refusal=refusal(error, maybe, is_signed_in=is_signed_in))
         except DarkroomError as error:
             _log.warning("Submit refused: %s", error)
-            return Answer(refusal=refusal(error))
+            return Answer(refusal=refusal(error, is_signed_in=is_signed_in))
 
 
 def _words_of_variation(job: JobBody) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Final
 
 from shared.contract import ModelBody
 from shared.errors import (
@@ -16,6 +17,10 @@ from shared.errors import (
     UnexpectedAnswer,
 )
 from ui.form import LABELS
+
+_NEEDS_COOKIE: Final = "This page needs a cookie"
+_ALLOW_COOKIES: Final = "to know which pictures are yours. Allow cookies for this site, then load the page again."
+NO_COOKIE: Final = f"{_NEEDS_COOKIE} {_ALLOW_COOKIES}"
 
 
 def served(card: ModelBody) -> str:
@@ -47,17 +52,13 @@ def away_notice(headline: str, message: str) -> str:
 
 def cookie_notice() -> str:
     """Say that a visitor can't be told from others."""
-    return _notice(
-        "wait",
-        "This page needs a cookie",
-        "to know which pictures are yours. Allow cookies for this site, then load the page again.",
-    )
+    return _notice("wait", _NEEDS_COOKIE, _ALLOW_COOKIES)
 
 
-def key_notice(error: KeyRequired | KeyRefused, *, is_signed_in: bool) -> str:
-    """Say that a key is needed, or that the one at hand is not good any longer."""
+def key_notice(error: KeyRequired | KeyRefused | ScopeMissing, *, is_signed_in: bool) -> str:
+    """Say that a key is needed, or that the one at hand is not good any longer, or not for this."""
     if is_signed_in:
-        return _notice("wait", "Your key is not known any longer.", "Sign out, and in again with another one.")
+        return _notice("wait", *_of_own_key(error))
     if isinstance(error, KeyRequired):
         return _notice("wait", "Sign in to draw.", "This service asks for a key; whoever runs it makes you one.")
     return _notice("wait", "Out of reach.", plain_words(error))
@@ -87,33 +88,44 @@ def identity(tenant: str | None) -> str:
 
 
 def problem_list(errors: Sequence[FieldError]) -> str:
-    """List every wrong field, named as its control is; the style marks the controls by `data-field`."""
+    """List every wrong field, named as its control is."""
     items = "".join(
-        f'<li data-field="{escape(error.field)}"><strong>{escape(LABELS.get(error.field, error.field))}</strong>'
-        f" {escape(error.message)}</li>"
+        f"<li><strong>{escape(LABELS.get(error.field, error.field))}</strong> {escape(error.message)}</li>"
         for error in errors
     )
     return f'<div role="alert"><ul class="problems">{items}</ul></div>' if items else ""
 
 
-def refusal(error: DarkroomError, consequence: str = "") -> str:
+def refusal(error: DarkroomError, consequence: str = "", *, is_signed_in: bool) -> str:
     """Say what stood against a press on a button though nothing in the form is wrong, and what that may mean."""
+    words = plain_words(error, is_signed_in=is_signed_in)
     headline = "No answer" if isinstance(error, GatewayUnavailable) else "Not now"
     return (
         f'<div role="alert"><ul class="problems"><li data-code="{error.code}"><strong>{headline}</strong>'
-        f" {escape(f'{plain_words(error)} {consequence}'.rstrip())}</li></ul></div>"
+        f" {escape(f'{words} {consequence}'.rstrip())}</li></ul></div>"
     )
 
 
-def plain_words(error: DarkroomError) -> str:
-    """Say an error to a visitor, to whom the gateway's address and its answers' form mean nothing."""
+def plain_words(error: DarkroomError, *, is_signed_in: bool = False) -> str:
+    """Say an error to a visitor, to whom the gateway's address and its answers' form mean nothing.
+
+    What is said of keys is of the page's, or of the one that they signed in with.
+    """
     if isinstance(error, GatewayUnavailable):
         return "The gateway does not answer. What it has accepted is kept."
     if isinstance(error, UnexpectedAnswer):
         return "The gateway's answer makes no sense here. The page's log says more to whoever runs it."
     if isinstance(error, KeyRequired | KeyRefused | ScopeMissing):
+        if is_signed_in:
+            return " ".join(_of_own_key(error))
         return "The gateway does not know this page's key. Whoever runs it has to give both the same DARKROOM_PAGE_KEY."
     return str(error)
+
+
+def _of_own_key(error: KeyRequired | KeyRefused | ScopeMissing) -> tuple[str, str]:
+    if isinstance(error, ScopeMissing):
+        return "Your key may not do this.", str(error)
+    return "Your key is not known any longer.", "Sign out, and in again with another one."
 
 
 def example_chips(prompts: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 from shared.client import Client
 from shared.errors import DarkroomError, GatewayUnavailable, JobNotFound, WorkerNotFound
-from ui.boards import SPANS, failed_board, fleet_board, history_board, queue_board
+from ui.boards import failed_board, fleet_board, history_board, queue_board
 from ui.notices import away_notice, plain_words
+from ui.trends import SPANS
 
 POLL_S: Final = 2.0
 """Between two looks while the tab is open."""

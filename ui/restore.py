@@ -11,25 +11,28 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import Scheduler
 from shared.infotext import SAMPLERS, Infotext
-from shared.provenance import Embedded, NotAPicture, read_parameters
+from shared.provenance import MAX_TEXT_CHARS, Embedded, NotAPicture, SaysTooMuch, read_parameters
 from ui.again import fields_of, unsaid_of
 from ui.form import size_of
+from ui.notices import NO_COOKIE
+from ui.visitors import Person
 
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 """A picture of four megapixels as a PNG without loss is half of it."""
 
 _TOO_LARGE: Final = f"A file may have {MAX_FILE_BYTES // 2**20} MB at most."
 
-MAX_TEXT_CHARS: Final = 100_000
-"""Of all that a file says; no program writes so much."""
+MOST_AT_ONCE: Final = 2
+"""Files that are read: a large one that was made up takes seconds, in which the page serves everybody else."""
 
 _UNSEEN: Final[Mapping[str, str]] = {
     "Hires upscale": "enlarged in a second pass (hires fix)",
@@ -46,9 +49,12 @@ _UNSEEN: Final[Mapping[str, str]] = {
 
 _KARRAS: Final = "karras"
 _OF_THE_SAMPLER: Final = frozenset({"", "automatic"})
-_LORA: Final = re.compile(r"<(?:lora|lyco|hypernet):[^>]*>")
+_LORA: Final = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>")
 _COMFY_KEYS: Final = frozenset({"workflow", "prompt"})
 _INVOKE_KEY: Final = "invokeai_metadata"
+
+PersonOf = Callable[[Request], Person | None]
+"""Who asks; None for whom the page has not met."""
 
 Value = bool | int | float | str | None
 
@@ -70,19 +76,24 @@ class Restored(BaseModel):
     model_revision: str | None = None
 
 
-def settings_route() -> APIRouter:
-    """Make the route that reads a dropped file: its bytes in, `Restored` or a sentence out; nothing is kept."""
-    router = APIRouter()
+def settings_route(person_of: PersonOf) -> APIRouter:
+    """Make the route that reads a dropped file: its bytes in, `Restored` or a sentence out; nothing is kept.
+
+    It serves whoever has opened the page: what another site has a browser send comes without their cookie.
+    """
+    router, turns = APIRouter(), CapacityLimiter(MOST_AT_ONCE)
 
     @router.post("/settings")
     async def settings(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] (the decorator registers it)
+        if person_of(request) is None:
+            return PlainTextResponse(NO_COOKIE, status_code=403)
         length = request.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal()):
             return PlainTextResponse("Say the file's length.", status_code=411)
         if int(length) > MAX_FILE_BYTES:
             return PlainTextResponse(_TOO_LARGE, status_code=413)
         try:
-            restored = await run_in_threadpool(settings_of, await request.body())
+            restored = await run_sync(settings_of, await request.body(), limiter=turns)
         except InvalidRequest as error:
             return PlainTextResponse(error.errors[0].message, status_code=422)
         return JSONResponse(restored.model_dump(mode="json"))
@@ -112,7 +123,7 @@ def settings_of(data: bytes) -> Restored:
             }
         )
     if any(len(text) > MAX_TEXT_CHARS for text in found.texts.values()):
-        raise _wrong("What this file says of itself is too long to be the settings of a picture.")
+        raise _wrong(str(SaysTooMuch()))
     for read in (_of_json, _of_infotext):
         if (restored := read(found)) is not None:
             return restored

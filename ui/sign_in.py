@@ -34,11 +34,11 @@ def sign_in_routes(visitors: Visitors) -> APIRouter:
         try:
             visitors.try_key(key.strip())
         except (KeyRefused, ScopeMissing, InvalidRequest):
-            return _back(request, "key-refused")
+            return _back("key-refused")
         except DarkroomError as error:
             _log.warning("Sign-in: %s", error)
             return _refused(503, f"{plain_words(error)} Go back and try again.")
-        response = _back(request)
+        response = _back()
         visitors.sign_in(request, response, key.strip())
         return response
 
@@ -46,7 +46,7 @@ def sign_in_routes(visitors: Visitors) -> APIRouter:
     def sign_out(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] (the decorator registers it)
         if not _is_ours(request):
             return _refused(403, "This form was sent from another site.")
-        response = _back(request)
+        response = _back()
         visitors.sign_out(request, response)
         return response
 
@@ -59,8 +59,8 @@ def _is_ours(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc == request.headers.get("Host")
 
 
-def _back(request: Request, said: str = "") -> Response:
-    page = request.scope.get("root_path", "").rstrip("/") + "/"
+def _back(said: str = "") -> Response:
+    page = "./"  # of the two routes above, wherever a proxy serves them
     return RedirectResponse(f"{page}?{said}" if said else page, status_code=303)
 
 

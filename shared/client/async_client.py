@@ -56,10 +56,10 @@ class AsyncClient:
         """Close the connections."""
         await self._driver.close()
 
-    def acting(self, *, api_key: str | None = None, visitor: str | None = None) -> Self:
+    def acting(self, *, api_key: str | None = None, visitor: str | None = None, must_know: bool = False) -> Self:
         """As `Client.acting`."""
         other = copy(self)
-        other._ask_through(self._driver.asking_as(api_key, visitor))  # noqa: SLF001 one of us
+        other._ask_through(self._driver.asking_as(api_key, visitor, must_know=must_know))  # noqa: SLF001 one of us
         return other
 
     async def submit(

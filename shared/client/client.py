@@ -60,14 +60,17 @@ class Client:
         """Close the connections."""
         self._driver.close()
 
-    def acting(self, *, api_key: str | None = None, visitor: str | None = None) -> Self:
+    def acting(self, *, api_key: str | None = None, visitor: str | None = None, must_know: bool = False) -> Self:
         """Give a client over the same connections that asks with another key, or for a visitor of this one's owner.
 
         So a web application acts for each of its own people. Closing either client closes both. Raises InvalidRequest
         for what no header can hold.
+
+        A gateway that needs no keys takes one that is none of ours for none, and whoever sends it for whoever has none.
+        With `must_know` it is refused there too, as KeyRefused: so ask with a key that somebody else has brought.
         """
         other = copy(self)
-        other._ask_through(self._driver.asking_as(api_key, visitor))  # noqa: SLF001 one of us
+        other._ask_through(self._driver.asking_as(api_key, visitor, must_know=must_know))  # noqa: SLF001 one of us
         return other
 
     def submit(

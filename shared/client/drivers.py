@@ -19,7 +19,7 @@ from uuid import uuid4
 import httpx2
 
 from shared.client.steps import Answer, Course, Emit, Emitting, Flow, Next, Open, Pause, Send, Step
-from shared.contract import VISITOR
+from shared.contract import KEY_IS, REQUIRED, VISITOR
 from shared.errors import FieldError, InvalidRequest
 from shared.network import LOOPBACK
 
@@ -59,9 +59,9 @@ class Driver:
         """Make one for a gateway, as nobody."""
         return cls(httpx2.Client(**_options(base_url, timeout), transport=transport), {})
 
-    def asking_as(self, api_key: str | None, visitor: str | None) -> Self:
+    def asking_as(self, api_key: str | None, visitor: str | None, *, must_know: bool = False) -> Self:
         """Give one over the same connections that says who asks. Raises InvalidRequest for what no header can hold."""
-        return type(self)(self._http, {**self._identity, **_identity(api_key, visitor)})
+        return type(self)(self._http, {**self._identity, **_identity(api_key, visitor, must_know=must_know)})
 
     def close(self) -> None:
         """Close the connections."""
@@ -126,9 +126,9 @@ class AsyncDriver:
         """Make one for a gateway, as nobody."""
         return cls(httpx2.AsyncClient(**_options(base_url, timeout), transport=transport), {})
 
-    def asking_as(self, api_key: str | None, visitor: str | None) -> Self:
+    def asking_as(self, api_key: str | None, visitor: str | None, *, must_know: bool = False) -> Self:
         """Give one over the same connections that says who asks. Raises InvalidRequest for what no header can hold."""
-        return type(self)(self._http, {**self._identity, **_identity(api_key, visitor)})
+        return type(self)(self._http, {**self._identity, **_identity(api_key, visitor, must_know=must_know)})
 
     async def close(self) -> None:
         """Close the connections."""
@@ -238,8 +238,12 @@ def _part_of(path: Path) -> Generator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _identity(api_key: str | None, visitor: str | None) -> dict[str, str]:
-    said = {"Authorization": api_key and f"Bearer {api_key}", VISITOR: visitor}
+def _identity(api_key: str | None, visitor: str | None, *, must_know: bool) -> dict[str, str]:
+    said = {
+        "Authorization": api_key and f"Bearer {api_key}",
+        VISITOR: visitor,
+        KEY_IS: REQUIRED if must_know else None,
+    }
     headers = {name: value for name, value in said.items() if value}
     if wrong := [name for name, value in headers.items() if not _PRINTABLE.fullmatch(value)]:
         raise InvalidRequest(tuple(FieldError(name, "Must be visible ASCII characters.") for name in wrong))

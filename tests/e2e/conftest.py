@@ -110,8 +110,9 @@ def darkroom(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> I
 @contextmanager
 def as_visitor(darkroom: Darkroom, visitor: Visitor) -> Generator[Client]:
     """Ask the gateway as the page does for this browser."""
-    cookies = {cookie.get("name"): cookie.get("value", "") for cookie in visitor.page.context.cookies()}
-    name = cookies[VISITOR_COOKIE].partition(".")[0]
+    cookies = {cookie.get("name", ""): cookie.get("value", "") for cookie in visitor.page.context.cookies()}
+    said = next(value for name, value in cookies.items() if name.startswith(VISITOR_COOKIE))
+    name = said.partition(".")[0]
     with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor=name) as client:
         yield client
 

@@ -276,6 +276,21 @@ class TestOpenOnLoopback:
             refused = gateway.http.get("/v1/me", headers=bearer(other))
             assert (refused.status_code, code_of(refused)) == (401, "key_refused")
 
+    def test_who_must_be_known_is_not_taken_for_nobody(self, redis_server: RedisServer, s3_server: S3Server) -> None:
+        with serving(settings_for(redis_server, s3_server)) as gateway, Client(gateway.url) as client:
+            made = client.create_key("x", tenant="ann")
+
+            assert client.acting(api_key=made.key, must_know=True).me().tenant == "ann"
+            for strange in ("x", made.key[:-1] + "!"):
+                with pytest.raises(KeyRefused):
+                    client.acting(api_key=strange, must_know=True).jobs()
+                with pytest.raises(KeyRefused):
+                    client.acting(api_key=strange, must_know=True).submit("a cube")
+            with pytest.raises(KeyRequired):
+                client.acting(must_know=True).me()
+            other = gateway.http.get("/v1/me", headers={"Darkroom-Key": "optional"})
+            assert (other.status_code, [error["field"] for error in other.json()["errors"]]) == (422, ["Darkroom-Key"])
+
     def test_with_an_operators_key_the_fleet_and_the_keys_are_its_owners(
         self, redis_server: RedisServer, s3_server: S3Server
     ) -> None:

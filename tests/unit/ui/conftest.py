@@ -13,6 +13,7 @@ from tests.integration.conftest import client, gateway, guarded, hand, worker
 from tests.integration.serving import CARD, Hand
 from tests.unit.ui.pressing import form_of
 from ui.feed import Asked
+from ui.form import Problems
 from ui.handlers import Handlers, View
 from ui.styles import Styles, read_styles
 from ui.visitors import Person
@@ -47,7 +48,7 @@ def first(hand: Hand, handlers: Handlers, person: Person) -> View:
 def generate(first: View, handlers: Handlers, person: Person) -> Callable[..., JobBody]:
     def press(**said: object) -> JobBody:
         answer = handlers.generate(person, first.card, form_of(first, **{"prompt": "a red cube", **said}))
-        assert answer.problems.is_empty
+        assert answer.problems == Problems({})
         assert answer.refusal == ""
         assert answer.job is not None
         return answer.job

@@ -10,8 +10,10 @@ import pytest
 
 from shared.contract import ImageBody, JobBody, Metrics, Progress, Reason, TimeLeft, Urls
 from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
+from shared.infotext import infotext_of, read_infotext
 from shared.jobs import JobError, JobId, JobStatus, JobWarning
 from ui.cards import card, feed, no_cards
+from ui.form import PROMPT_TYPED, STYLE_CHOSEN
 
 ID = JobId("0123456789abcdefghjkmnpqrs")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -212,11 +214,20 @@ def test_a_contact_sheet_is_offered_of_several_pictures() -> None:
 
 
 def test_what_the_person_wrote_is_shown_and_the_style_beside_it() -> None:
-    html = card(job(metadata={"prompt": "a <cube>", "style": "Film & grain"}))
+    html = card(job(metadata={PROMPT_TYPED: "a <cube>", STYLE_CHOSEN: "Film & grain"}))
 
     assert ">a &lt;cube&gt;</h3>" in html
     assert "<li>Film &amp; grain</li>" in html
     assert "<dd>a cube</dd>" in html
+
+
+def test_what_a_programs_metadata_means_is_its_own_business() -> None:
+    html = card(job(metadata={"prompt": "row 17", "style": "oil", "preset": "draft"}))
+
+    assert ">a cube</h3>" in html
+    assert "row 17" not in html
+    assert "<li>oil</li>" not in html
+    assert "<li>draft</li>" not in html
 
 
 def test_pictures_keep_their_shape_before_and_after() -> None:
@@ -268,3 +279,15 @@ def test_a_variation_is_called_one() -> None:
     assert "<li>variation</li>" in html
     assert "<dt>Variation</dt><dd>15% of the way to seed 5</dd>" in html
     assert "ariation" not in card(job())
+
+
+def test_a_long_time_is_said_as_operators_read_it() -> None:
+    assert "about 2 h 5 min left" in card(job(time_left=TimeLeft(seconds=7500.3, low=7000, high=8000)))
+
+
+@pytest.mark.parametrize("scheduler", Scheduler)
+def test_a_sampler_has_the_name_that_stands_in_the_pictures_file(scheduler: Scheduler) -> None:
+    params = PARAMS.model_copy(update={"scheduler": scheduler})
+    written = read_infotext(infotext_of(params, model="test/tiny", model_revision="0", software="Darkroom"))
+
+    assert f"<dd>{written.fields['Sampler']}</dd>" in card(job(params=params))

@@ -51,7 +51,11 @@ class TestRequest:
         assert request.prompt.startswith("oil painting of a fox, ")
         assert request.negative_prompt is not None
         assert request.negative_prompt.startswith("ugly, photograph")
-        assert request.metadata == {"style": "oil", "prompt": "a fox", "negative_prompt": "ugly"}
+        assert request.metadata == {
+            "darkroom.style": "oil",
+            "darkroom.prompt": "a fox",
+            "darkroom.negative_prompt": "ugly",
+        }
 
     def test_without_a_style_nothing_is_added(self) -> None:
         request = request_of(form(prompt="a fox"), STYLES)
@@ -61,7 +65,7 @@ class TestRequest:
     def test_a_text_that_metadata_can_not_hold_is_left_out_of_it(self) -> None:
         request = request_of(form(prompt="x" * (MAX_METADATA_CHARS + 1), style="oil"), STYLES)
 
-        assert request.metadata.keys() == {"style", "negative_prompt"}
+        assert request.metadata.keys() == {"darkroom.style", "darkroom.negative_prompt"}
 
     @pytest.mark.parametrize(
         ("seed", "locked", "asked"),

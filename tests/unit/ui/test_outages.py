@@ -19,7 +19,7 @@ from shared.client.http import RETRY_DELAYS_S
 from shared.contract import JobBody
 from shared.errors import GatewayUnavailable
 from shared.jobs import new_job_id
-from tests.integration.keyholders import PAGE_KEY
+from tests.integration.keyholders import PAGE_KEY, make_key
 from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import free_port, wait_until
 from tests.unit.ui.pressing import form_of
@@ -153,6 +153,35 @@ class TestOutages:
             view = handlers.look(Person(client, key="darkroom_no_longer"), View(), Asked(), {})
 
         assert "Sign out, and in again" in view.notices
+
+    def test_a_key_that_may_not_do_something_is_told_so_and_not_of_the_pages_key(
+        self, first: View, handlers: Handlers, guarded: Serving
+    ) -> None:
+        reads, submits = (make_key(guarded, "ann", scopes=[scope]).key for scope in ("read", "submit"))
+        with Client(guarded.url, api_key=submits) as client:
+            job = client.submit("a cube")
+            unseen = handlers.look(Person(client, submits), View(), Asked(), {})
+        with Client(guarded.url, api_key=reads) as client:
+            reader = Person(client, reads)
+            seen = handlers.look(reader, View(), Asked(), {})
+            refused = handlers.generate(reader, first.card, form_of(first, prompt="a cube"))
+            kept = handlers.act(reader, seen, "cancel", job.id, 0)
+
+        assert seen.notices == ""
+        told = [(unseen.notices, "read"), (refused.refusal, "submit"), (kept.refusal, "submit"), (kept.words, "submit")]
+        for words, scope in told:
+            assert "Your key may not do this" in words
+            assert f"`{scope}`" in words
+            assert "DARKROOM_PAGE_KEY" not in words
+
+    def test_a_revoked_key_is_named_where_something_is_refused(
+        self, first: View, handlers: Handlers, guarded: Serving
+    ) -> None:
+        with Client(guarded.url, api_key="darkroom_no_longer") as client:
+            refused = handlers.generate(Person(client, "darkroom_no_longer"), first.card, form_of(first, prompt="x"))
+
+        assert "Your key is not known any longer" in refused.refusal
+        assert "DARKROOM_PAGE_KEY" not in refused.refusal
 
     def test_a_browser_that_keeps_no_cookies_is_told_what_to_do(self, first: View, handlers: Handlers) -> None:
         view = handlers.look(None, first, Asked(), {})

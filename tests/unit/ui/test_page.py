@@ -47,7 +47,7 @@ class TestPictures:
 
         assert answer.content == PICTURE
         assert answer.headers["Content-Type"] == output_format.media_type
-        assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["Cache-Control"] == "private, no-cache"
 
     def test_come_through_the_gateway_where_browsers_alone_reach_the_store(self, gateway: Serving, hand: Hand) -> None:
         public = f"http://127.0.0.1:{free_port()}"

@@ -75,7 +75,7 @@ def test_a_thumbnail_is_a_small_webp_of_the_same_shape(browser: TestClient, draw
     small = opened(answer.content)
     assert (answer.status_code, answer.headers["Content-Type"], small.format) == (200, "image/webp", "WEBP")
     assert small.size == (THUMBNAIL_SIDE, round(THUMBNAIL_SIDE * 800 / 1200))
-    assert "immutable" in answer.headers["Cache-Control"]
+    assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
 def test_a_thumbnail_asked_for_again_is_the_same(browser: TestClient, drawn: JobBody) -> None:
@@ -192,3 +192,60 @@ def test_a_shelf_counts_what_is_put_twice_once() -> None:
     shelf.put("b", b"123456")
 
     assert shelf.get("a") == b"1234"
+
+
+class TestABrowserThatHasAPicture:
+    @pytest.fixture(params=["/pictures/{}/1.png", "/thumbnails/{}/1.webp", "/sheets/{}.png"])
+    def path(self, request: pytest.FixtureRequest, drawn: JobBody) -> str:
+        return str(request.param).format(drawn.id)
+
+    def test_asks_whether_it_may_still_show_it_and_is_not_sent_it_again(self, browser: TestClient, path: str) -> None:
+        first = browser.get(path)
+        again = browser.get(path, headers={"If-None-Match": first.headers["ETag"]})
+
+        assert first.headers["Cache-Control"] == "private, no-cache"
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert again.headers["Cache-Control"] == "private, no-cache"
+
+    def test_is_told_of_one_that_is_gone(self, browser: TestClient, client: Client, drawn: JobBody, path: str) -> None:
+        known = {"If-None-Match": browser.get(path).headers["ETag"]}
+        client.delete(drawn.id)
+
+        assert browser.get(path, headers=known).status_code == 404
+
+    def test_is_told_of_one_that_is_not_its_visitors_any_longer(self, browser: TestClient, path: str) -> None:
+        known = {"If-None-Match": browser.get(path).headers["ETag"]}
+
+        assert browser.get(path, headers={**known, "Stranger": "yes"}).status_code == 404
+
+    @pytest.mark.parametrize(("known", "status"), [("W/{}", 304), ('"other", {}', 304), ('"other"', 200)])
+    def test_is_sent_it_unless_it_names_this_very_one(
+        self, browser: TestClient, path: str, known: str, status: int
+    ) -> None:
+        tag = browser.get(path).headers["ETag"]
+
+        assert browser.get(path, headers={"If-None-Match": known.format(tag)}).status_code == status
+
+
+def test_a_contact_sheet_with_another_picture_on_it_is_another(browser: TestClient, hand: Hand, client: Client) -> None:
+    job = client.submit("two cubes", num_images=2)
+    claimed = hand.take()
+    hand.draw(claimed, 0, painted("red"))
+    first = browser.get(f"/sheets/{job.id}.png").headers["ETag"]
+    hand.draw(claimed, 1, painted("blue"))
+
+    assert browser.get(f"/sheets/{job.id}.png", headers={"If-None-Match": first}).status_code == 200
+
+
+def test_a_picture_has_one_tag_however_it_was_asked_for(browser: TestClient, drawn: JobBody) -> None:
+    tags = {image.index: f'"{image.sha256}"' for image in drawn.images}
+
+    assert {index: browser.get(f"/pictures/{drawn.id}/{index}.png").headers["ETag"] for index in tags} == tags
+
+
+@pytest.mark.parametrize("path", ["pictures/{}/2.png", "thumbnails/{}/2.webp"])
+def test_a_picture_that_the_job_has_not_is_not_found(browser: TestClient, drawn: JobBody, path: str) -> None:
+    answer = browser.get(f"/{path.format(drawn.id)}")
+
+    assert (answer.status_code, answer.text) == (404, "The job has no such picture, or not yet.")

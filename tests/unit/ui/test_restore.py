@@ -16,15 +16,17 @@ from fastapi import FastAPI
 from PIL import Image, PngImagePlugin
 from starlette.testclient import TestClient
 
+from shared.client import Client
 from shared.contract import ModelBody
 from shared.errors import InvalidRequest
 from shared.generation import GenerationParams, OutputFormat, Scheduler, Size
 from shared.infotext import read_infotext
-from shared.provenance import Provenance
+from shared.provenance import MAX_TEXT_CHARS, Provenance
 from tests.unit.ui.test_form import SDXL, STYLES, body
+from ui.app import create_app
 from ui.fitting import Fitted, fitted
 from ui.form import FIELDS, check, request_of
-from ui.restore import MAX_FILE_BYTES, MAX_TEXT_CHARS, Restored, settings_of, settings_route
+from ui.restore import MAX_FILE_BYTES, Restored, settings_of
 from worker.images import encode_image
 
 CARD = body(SDXL)
@@ -67,6 +69,27 @@ def jpeg(comment: bytes) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif.tobytes())
     return file.getvalue()
+
+
+def webp(*, exif: bytes = b"", xmp: bytes = b"") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "WEBP", exif=exif, xmp=xmp)
+    return file.getvalue()
+
+
+def exif_saying(text: str) -> bytes:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
+    return exif.tobytes()
+
+
+def tangled_exif(entries: int, num_bytes: int) -> bytes:
+    """A directory whose every entry is the same bytes, as many as there are."""
+    after = 8 + 2 + 12 * entries + 4
+    data = num_bytes - after
+    directory = b"".join(struct.pack(">HHLL", tag, 7, data, after) for tag in range(1, entries + 1))
+    head = b"MM\0\x2a" + struct.pack(">LH", 8, entries)
+    return b"Exif\0\0" + head + directory + struct.pack(">L", 0) + bytes(data)
 
 
 def into_form(restored: Restored, draft: Mapping[str, object] | None = None, *models: ModelBody) -> Fitted:
@@ -318,16 +341,56 @@ class TestRefusals:
             with suppress(InvalidRequest):
                 into_form(settings_of(bytes(data)))
 
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (webp(xmp=b"<darkroom:parameters>" * 500_000), "does not say how it was made"),
+            (webp(xmp=b"<darkroom:parameters>" + bytes(MAX_TEXT_CHARS + 1) + b"</darkroom:parameters>"), "too long"),
+            (webp(exif=exif_saying(f"{'<lora:' * 500_000} cat\nSteps: 20, Seed: 1, CFG scale: 4")), "too long"),
+            (webp(exif=exif_saying("a, " * 500_000)), "too long"),
+            (webp(exif=tangled_exif(60_000, 16 * 2**20)), "too long"),
+        ],
+        ids=["no end", "long", "loras", "commas", "tangled"],
+    )
+    def test_a_file_that_says_much_costs_little(self, data: bytes, message: str) -> None:
+        with pytest.raises(InvalidRequest, match=message):
+            settings_of(data)
+
+    def test_a_jpegs_exif_is_one_segment(self) -> None:
+        segments = tangled_exif(5_000, 6_000_000)
+        head, one = b"Exif\0\0", exif_saying(A1111)
+        more = b"".join(
+            b"\xff\xe1" + struct.pack(">H", 2 + len(head) + len(part)) + head + part
+            for part in (segments[at : at + 65_000] for at in range(6, len(segments), 65_000))
+        )
+        plain = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(plain, "JPEG", exif=one)
+        whole = plain.getvalue()
+        end = whole.index(b"\xff\xdb")  # where the tables begin
+
+        with pytest.raises(InvalidRequest, match="too long"):
+            settings_of(whole[:end] + more + whole[end:])
+        assert settings_of(whole + more).fields["seed"] == 965400086  # a second picture behind the first
+
+    def test_a_prompt_of_nothing_but_loras_is_read(self) -> None:
+        restored = settings_of(png(parameters=f"{'<lora:' * 15_000} cat\nSteps: 20, Seed: 1, CFG scale: 4"))
+
+        assert (restored.fields["seed"], restored.notes) == (1, ())
+
     def test_a_line_of_a_hundred_thousand_words_is_no_riddle(self) -> None:
         assert read_infotext("word " * 20_000).fields == {}
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[TestClient]:
-    app = FastAPI()
-    app.include_router(settings_route())
-    with TestClient(app) as browser:
-        yield browser
+def app() -> FastAPI:
+    return create_app(Client("http://127.0.0.1:9"), secret="a secret of the page's")
+
+
+@pytest.fixture
+def browser(app: FastAPI) -> TestClient:
+    browser = TestClient(app, base_url="http://127.0.0.1:7860")
+    browser.get("/")
+    return browser
 
 
 class TestRoute:
@@ -337,6 +400,13 @@ class TestRoute:
         restored = Restored.model_validate(answer.json())
         assert (answer.status_code, restored.model) == (200, SDXL.id)
         assert restored == settings_of(ours(PARAMS))
+
+    def test_who_has_not_opened_the_page_is_refused(self, app: FastAPI) -> None:
+        stranger = TestClient(app, base_url="http://127.0.0.1:7860")
+
+        answer = stranger.post("/settings", content=ours(PARAMS))
+
+        assert (answer.status_code, answer.text.startswith("This page needs a cookie")) == (403, True)
 
     def test_a_refusal_is_a_sentence(self, browser: TestClient) -> None:
         answer = browser.post("/settings", content=b"nothing")

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
+from starlette.types import Receive, Send
+from starlette.types import Scope as Exchange
 
+from shared.access import Scope
 from shared.client import Client
 from tests.integration.conftest import client, gateway, guarded, hand, worker
 from tests.integration.keyholders import OPERATOR_KEY, PAGE_KEY, make_key
@@ -19,6 +23,9 @@ __all__ = ["client", "gateway", "guarded", "hand", "worker"]
 
 HOME = "http://127.0.0.1:7860"
 PICTURE = b"\x89PNG\r\n not a picture, but these very bytes"
+
+MADE_UP = ["x", "darkroom", f"darkroom_{'0' * 12}_{'0' * 32}"]
+"""Of nobody's form, and of ours."""
 
 Browsers = Callable[[], TestClient]
 
@@ -44,7 +51,17 @@ def new_browser(page: Client) -> Browsers:
 
 def name_of(browser: TestClient) -> str:
     """The visitor whom this browser's cookie names."""
-    return browser.cookies[VISITOR_COOKIE].partition(".")[0]
+    return browser.cookies[visitor_cookie(browser)].partition(".")[0]
+
+
+def visitor_cookie(browser: TestClient) -> str:
+    """What the cookie is called that the page has given this browser."""
+    (name,) = (name for name in browser.cookies if name.startswith(VISITOR_COOKIE))
+    return name
+
+
+def has_key(browser: TestClient) -> bool:
+    return any(name.startswith(KEY_COOKIE) for name in browser.cookies)
 
 
 def draw_for(asker: Client, hand: Hand) -> str:
@@ -96,10 +113,10 @@ def test_a_picture_is_its_visitors_alone(page: Client, new_browser: Browsers, ha
 def test_a_name_that_was_made_up_opens_nothing(page: Client, new_browser: Browsers, hand: Hand, forged: str) -> None:
     browser = new_browser()
     path = draw_for(page.acting(visitor=name_of(browser)), hand)
-    name, _, signature = browser.cookies[VISITOR_COOKIE].partition(".")
+    name, _, signature = browser.cookies[visitor_cookie(browser)].partition(".")
     stranger = TestClient(create_app(page, secret="a secret of the page's"), base_url=HOME)
 
-    cookie = f"{VISITOR_COOKIE}={forged.format(name=name, signature=signature)}"
+    cookie = f"{visitor_cookie(browser)}={forged.format(name=name, signature=signature)}"
     answer = stranger.get(path, headers=[(b"cookie", cookie.encode())])
 
     assert answer.status_code == 404
@@ -111,6 +128,40 @@ def test_another_pages_signature_is_none(page: Client, new_browser: Browsers, ha
     other = TestClient(create_app(page, secret="another"), base_url=HOME, cookies=dict(browser.cookies))
 
     assert other.get(path).status_code == 404
+
+
+def test_two_pages_of_one_host_know_a_browser_each_by_its_own_cookie(guarded: Serving, page: Client) -> None:
+    pages = {port: create_app(page, secret=f"of the page at {port}") for port in ("7860", "7861")}
+
+    async def host(scope: Exchange, receive: Receive, send: Send) -> None:
+        await pages[Headers(scope=scope)["Host"].rpartition(":")[2]](scope, receive, send)
+
+    browser = TestClient(host, follow_redirects=False)
+    here, there = (f"http://127.0.0.1:{port}" for port in pages)
+    for home in (here, there):
+        browser.get(home)
+    first = dict(browser.cookies)
+    browser.post(f"{here}/sign-in", data={"key": make_key(guarded, "ann").key}, headers={"Origin": here})
+    browser.post(f"{there}/sign-out", headers={"Origin": there})
+    for home in (here, there):
+        browser.get(home)
+
+    assert len(first) == len(pages)
+    assert dict(browser.cookies) | first == dict(browser.cookies)
+    assert has_key(browser)
+
+
+def test_a_cookie_of_before_pages_had_names_is_known_once_more(page: Client, new_browser: Browsers, hand: Hand) -> None:
+    browser = new_browser()
+    path = draw_for(page.acting(visitor=name_of(browser)), hand)
+    name = visitor_cookie(browser)
+    said = browser.cookies[name]
+    browser.cookies.clear()
+    browser.cookies.set(VISITOR_COOKIE, said)
+
+    assert browser.get(path).content == PICTURE
+    browser.get("/")
+    assert browser.cookies[name] == said
 
 
 class TestSigningIn:
@@ -128,7 +179,7 @@ class TestSigningIn:
         left = browser.post("/sign-out")
         signed_out = [browser.get(path).status_code for path in (anns, own)]
 
-        assert (entered.status_code, entered.headers["Location"]) == (303, "/")
+        assert (entered.status_code, entered.headers["Location"]) == (303, "./")
         assert "HttpOnly" in entered.headers["Set-Cookie"]
         assert left.status_code == 303
         assert (signed_in, signed_out) == ([200, 404], [404, 200])
@@ -138,8 +189,8 @@ class TestSigningIn:
 
         answer = browser.post("/sign-in", data={"key": "darkroom_nobody_knows"})
 
-        assert answer.headers["Location"] == "/?key-refused"
-        assert KEY_COOKIE not in browser.cookies
+        assert answer.headers["Location"] == "./?key-refused"
+        assert not has_key(browser)
 
     @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
     @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
@@ -153,7 +204,7 @@ class TestSigningIn:
         answer = browser.post(path, data={"key": make_key(guarded, "ann").key}, headers=headers)
 
         assert answer.status_code == 403
-        assert KEY_COOKIE not in browser.cookies
+        assert not has_key(browser)
 
     def test_with_a_key_that_was_revoked_later_shows_nothing(
         self, guarded: Serving, new_browser: Browsers, hand: Hand
@@ -217,8 +268,56 @@ class TestTheOperatorsTab:
         assert "again." not in said
 
 
+class TestAtAGatewayThatNeedsNoKeys:
+    """On loopback, where it takes whoever asks for an operator; the page is open to the network."""
+
+    @pytest.fixture
+    def keyless(self, gateway: Serving) -> Iterator[Client]:
+        with Client(gateway.url) as one:
+            yield one
+            one.direct_all("resume")
+
+    @pytest.fixture
+    def browser(self, keyless: Client) -> TestClient:
+        app = create_app(keyless, secret="a secret of the page's", loopback_only=False)
+        browser = TestClient(app, base_url=HOME, headers={"Origin": HOME}, follow_redirects=False)
+        browser.get("/")
+        return browser
+
+    @pytest.mark.parametrize("key", MADE_UP)
+    def test_nobody_signs_in_with_a_key_that_was_made_up(self, browser: TestClient, key: str) -> None:
+        answer = browser.post("/sign-in", data={"key": key})
+
+        assert answer.headers["Location"].endswith("?key-refused")
+        assert not has_key(browser)
+
+    @pytest.mark.parametrize("key", MADE_UP)
+    def test_a_cookie_with_such_a_key_opens_nothing(
+        self, keyless: Client, browser: TestClient, hand: Hand, key: str
+    ) -> None:
+        path = draw_for(keyless, hand)
+        browser.cookies.set(visitor_cookie(browser).replace(VISITOR_COOKIE, KEY_COOKIE), key)
+
+        said = [press(browser, {"do": do}) for do in ("pause", "open", "span")]
+
+        assert browser.get(path).status_code == 404
+        assert keyless.queue().mode == "work"
+        assert not any("Workers" in answer for answer in said)
+
+    def test_a_key_that_was_made_there_is_good(self, keyless: Client, browser: TestClient, hand: Hand) -> None:
+        key = keyless.create_key("ann's", tenant="ann", scopes=[*Scope]).key
+        path = draw_for(keyless.acting(api_key=key), hand)
+        sign_in(browser, key)
+
+        said = press(browser, {"do": "pause"})
+
+        assert browser.get(path).content == PICTURE
+        assert keyless.queue().mode == "paused"
+        assert "Every worker" in said
+
+
 def sign_in(browser: TestClient, key: str) -> None:
-    assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "/"
+    assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "./"
 
 
 def press(browser: TestClient, what: dict[str, str]) -> str:

@@ -25,7 +25,13 @@ from ui.restore import Restored
 from ui.seat import Seat
 from ui.styles import Styles
 
-DRAFT_JS: Final = f"(...values) => [Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]))]"
+DRAFT_JS: Final = f"""(draft, ...values) => {{
+  const form = Object.fromEntries({json.dumps(FIELDS)}.map((name, i) => [name, values[i]]));
+  if (!form.model) return [{{ ...draft, prompt: form.prompt }}];
+  window.dispatchEvent(new CustomEvent("darkroom:kept", {{ detail: form }}));
+  return [form];
+}}"""
+"""Before there is a model all but the prompt are placeholders: what was kept of them stays."""
 DICE_JS: Final = f"() => [Math.floor(Math.random() * {MAX_SEED + 1}), true]"
 SEED_JS: Final = 'seed => seed !== null && seed !== undefined && seed !== ""'
 """Whoever types a seed wants that one: it locks; an emptied field unlocks."""
@@ -69,16 +75,16 @@ class Ask:
         self._restored = gr.HTML("", elem_id="restored", js_on_load=None, apply_default_css=False)
 
     def place_words(self) -> None:
-        """Place the texts and the style."""
+        """Place the texts."""
         self._place(controls.prompt(), "prompt")
         self.tokens = {"prompt": controls.tokens("prompt")}
         self._place(controls.negative_prompt(), "negative_prompt")
         self.tokens["negative_prompt"] = controls.tokens("negative_prompt")
-        self._place(controls.style(), "style")
-        self._notes = {"style": controls.note("style")}
 
     def place_settings(self) -> None:
-        """Place model, shape, count and preset, and the rest under "More settings"."""
+        """Place style, model, shape, count and preset, and the rest under "More settings"."""
+        self._place(controls.style(), "style")
+        self._notes = {"style": controls.note("style")}
         self._place(controls.model(), "model")
         self._shapes = controls.shapes()
         self._place(controls.size(), "size")
@@ -144,6 +150,8 @@ class Ask:
         return updates
 
     def _place(self, widgets: controls.Widgets, slot: str | None = None) -> None:
+        for field, control in widgets.items():
+            control.interactive = field == "prompt"  # the others, once a model says what they may be
         self.controls |= widgets
         if slot is not None:
             self._slots[slot] = controls.slot(slot)
@@ -234,7 +242,7 @@ def _left(control: controls.Widget) -> Any:  # noqa: ANN401 Gradio's events have
 
 def _update(control: Control) -> dict[str, Any]:
     """Say to Gradio what a control shows, and within which bounds."""
-    update: dict[str, Any] = gr.update(value=control.value)
+    update: dict[str, Any] = gr.update(value=control.value, interactive=True)
     if control.choices is not None:
         update["choices"] = list(control.choices)
     if control.maximum is not None:

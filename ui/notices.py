@@ -19,7 +19,7 @@ from ui.form import LABELS
 
 
 def served(card: ModelBody) -> str:
-    """Say which model draws, and how many workers serve it."""
+    """Say which model draws, how many workers serve it, and of the demo model what it is."""
     count = card.ready_workers
     return _model(card, "on" if count else "off", "1 worker ready" if count == 1 else f"{count or 'no'} workers ready")
 
@@ -32,19 +32,12 @@ def nothing_served(card: ModelBody | None = None) -> str:
 
 
 def model_notices(card: ModelBody) -> str:
-    """Call the demo model what it is, and say where nobody is there to draw."""
-    notices = ""
-    if not card.ready_workers and card.warming_workers:
-        notices += _notice("wait", "A worker is loading the model.", "What you send waits in the queue until then.")
-    elif not card.ready_workers:
-        notices += _notice("wait", "No worker is ready.", "What you send waits in the queue until one starts.")
-    if card.is_demo:
-        notices += _notice(
-            "demo",
-            "Demo model:",
-            "it draws simple shapes. For real pictures point it at SSD-1B; the README says how.",
-        )
-    return notices
+    """Say where nobody is there to draw."""
+    if card.ready_workers:
+        return ""
+    if card.warming_workers:
+        return _notice("wait", "A worker is loading the model.", "What you send waits in the queue until then.")
+    return _notice("wait", "No worker is ready.", "What you send waits in the queue until one starts.")
 
 
 def away_notice(headline: str, message: str) -> str:
@@ -133,9 +126,11 @@ def example_chips(prompts: Sequence[str]) -> str:
 
 
 def _model(card: ModelBody, lamp: str, workers: str) -> str:
+    words = "Draws simple shapes. For real pictures see the README." if card.is_demo else card.id
     return (
         f'<p class="model" title="{escape(card.description)}"><span class="lamp {lamp}"></span>'
-        f"<strong>{escape(card.title)}</strong> <span>{escape(card.id)}</span> <span>{workers}</span></p>"
+        f"<strong>{escape(card.title)}</strong> <span>{workers}</span>"
+        f' <span class="words{" demo" if card.is_demo else ""}">{escape(words)}</span></p>'
     )
 
 

@@ -35,8 +35,12 @@ if (props.value) window.darkroom.apply(props.value);
 """
 """The feed's HTML never changes for Gradio, so that it is the browser's own: `ui/static` puts the news into it."""
 
-PROMPT_JS: Final = "(draft) => draft?.prompt ?? ''"
-"""The browser's own prompt is back at once: who types before the first look is done is not interrupted."""
+OPEN_JS: Final = """(draft, typed) => {
+  const form = { ...draft, ...window.darkroom.left() };
+  return [form, typed || (form.prompt ?? ""), form.negative_prompt ?? ""];
+}"""
+"""The browser's own texts are back at once. The prompt is the visitor's from then on; the negative prompt may be the
+model's, and is theirs once a look is done."""
 
 SHOW_JS: Final = """() => {
   if (window.innerWidth > 900) return;
@@ -87,9 +91,10 @@ class Studio:
         self._ask.place_words()
         self._generate = gr.Button("Generate", variant="primary", interactive=False, elem_id="generate")
         self._refusal = _html("refusal")
-        self._examples = _html("examples")
-        self._ask.place_settings()
-        self._ask.place_restore()
+        with gr.Column(elem_id="settings"):
+            self._examples = _html("examples")
+            self._ask.place_settings()
+            self._ask.place_restore()
 
     def _wire_looks(self, page: gr.Blocks) -> None:
         """Look when the page opens and whenever time has passed.
@@ -104,8 +109,9 @@ class Studio:
             "trigger_mode": "once",
             **QUIET,
         }
-        page.load(None, self._draft, self._ask.controls["prompt"], js=PROMPT_JS, **QUIET)
-        page.load(**self._look)
+        prompt, negative = self._ask.controls["prompt"], self._ask.controls["negative_prompt"]
+        opened = page.load(None, [self._draft, prompt], [self._draft, prompt, negative], js=OPEN_JS, **QUIET)
+        opened.then(**self._look)
         self._timer.tick(**self._look)
 
     def _wire_presses(self) -> None:
@@ -144,7 +150,7 @@ class Studio:
         self._examples.click(_picked_prompt, None, self._ask.controls["prompt"], queue=False, **QUIET)
         for name, control in self._ask.controls.items():
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
-            kept = control.change(None, self._ask.inputs, self._draft, js=DRAFT_JS, **QUIET)
+            kept = control.change(None, [self._draft, *self._ask.inputs], self._draft, js=DRAFT_JS, **QUIET)
             if name == "model":
                 kept.then(**self._look)
 
@@ -152,7 +158,7 @@ class Studio:
         with seat.turn_if_free() as is_free:
             if not is_free:
                 return {self._timer: gr.update()}
-            return self._looked(seat, self._handlers.look(self._person(request), seat.view, seat.asked, draft))
+            return self._looked(seat, self._handlers.look(self._person(request), seat.view, seat.asked, draft), draft)
 
     def _on_text(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
         said = self._handlers.count(self._person(request), seat.card, dict(zip(FIELDS, values, strict=True)))
@@ -174,7 +180,7 @@ class Studio:
                 seat.asked = _CHOICES[what](seat.asked, event)
                 if what in _TOLD_ANEW:
                     seat.view = replace(seat.view, feed=seat.view.feed.untold())
-                return self._looked(seat, self._handlers.look(person, seat.view, seat.asked, draft))
+                return self._looked(seat, self._handlers.look(person, seat.view, seat.asked, draft), draft)
             answer = self._handlers.act(person, seat.view, what, str(event.job), _index(event))
             updates: Updates = {self._refusal: answer.refusal}
             if answer.refusal:
@@ -186,13 +192,17 @@ class Studio:
                 seat.fit(answer.fitted)
             return updates | self._answered(seat, answer)
 
-    def _looked(self, seat: Seat, view: View) -> Updates:
-        """Show what a look has found."""
+    def _looked(self, seat: Seat, view: View, draft: Form) -> Updates:
+        """Show what a look has found; `draft` is the form that it began with."""
         seen = seat.view
         updates: Updates = {}
         if view.card is not None and view.controls != seen.controls:
             updates |= self._ask.show(view.card, view.controls)
-            del updates[self._ask.controls["prompt"]]  # somebody may be typing
+            is_filled = seen.card is not None and seen.card.id == view.card.id
+            for field, control in view.controls.items():
+                if field == "prompt" or (is_filled and field in draft and draft[field] == control.value):
+                    # The control says this, or what somebody has said in it since the look began.
+                    del updates[self._ask.controls[field]]["value"]
         for component, before, now in (
             (self._served, seen.served, view.served),
             (self._notices, seen.notices, view.notices),

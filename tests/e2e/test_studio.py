@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from PIL import Image
@@ -16,7 +16,7 @@ from tests.e2e.conftest import DESKTOP, GRACE_S, PHONE, SMALL_PHONE, Darkroom, a
 from tests.e2e.visitor import MANY, Visitor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect
+    from playwright.sync_api import FloatRect, Route
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -28,12 +28,36 @@ COUNT_PRESSES_JS = """() => {
   window.presses = 0;
   document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
 }"""
+MOST_SHIFTED: Final = 0.05
+"""Half of what is called good at https://web.dev/articles/cls; Gradio's word that it loads moves a little."""
+WATCH_SHIFTS_JS = """
+window.shifts = [];
+new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value)))
+  .observe({ type: "layout-shift", buffered: true });
+"""
+TYPE_AND_RELOAD_JS = """(values) => {
+  const setItem = Storage.prototype.setItem;
+  Storage.prototype.setItem = function (name, value) {
+    if (name !== "darkroom.form") setItem.call(this, name, value);
+  };
+  for (const [where, value] of Object.entries(values)) {
+    const box = document.querySelector(where);
+    box.value = value;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  location.reload();
+}"""
+"""As on a machine so slow that the page is gone before Gradio has kept what was typed."""
 DROP_JS = """async (file) => {
   const bytes = await (await fetch(file)).blob();
   const data = new DataTransfer();
   data.items.add(new File([bytes], "picture.png", { type: "image/png" }));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
+
+
+def leave(_route: Route) -> None:
+    """Hold a request."""
 
 
 def infotext(png: bytes) -> str:
@@ -56,7 +80,7 @@ def test_a_prompt_becomes_a_picture_and_the_gateways_very_file(
     new_visitor: Come, darkroom: Darkroom, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     visitor = new_visitor(size)
-    expect(visitor.notices).to_contain_text("Demo model")
+    expect(visitor.page.locator("#served")).to_contain_text("Draws simple shapes")
     visitor.prompt.fill(RED_CIRCLE)
     visitor.prompt.press("Control+Enter")
     visitor.expect_newest("succeeded")
@@ -330,6 +354,36 @@ def test_what_is_wrong_stands_beside_its_control_and_nothing_is_sent(visitor: Vi
     expect(visitor.problem("seed")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("field", "typed", "bounds"),
+    [
+        ("num_images", 99, "Must be from 1 to 8."),
+        ("num_images", 0, "Must be from 1 to 8."),
+        ("num_inference_steps", 400, "Must be from 1 to 100."),
+        ("guidance_scale", 400, "Must be from 0 to 30."),
+    ],
+)
+def test_a_number_out_of_bounds_is_not_changed_but_told_of(
+    visitor: Visitor, field: str, typed: int, bounds: str
+) -> None:
+    visitor.open_more()
+    before = visitor.number(field).input_value()
+
+    visitor.set_number(field, typed)
+
+    expect(visitor.problem(field)).to_have_text(bounds)
+    visitor.prompt.fill(RED_CIRCLE)
+    visitor.generate.click()
+    expect(visitor.number(field)).to_have_value(str(typed))
+    expect(visitor.problem(field)).to_have_text(bounds)
+    expect(visitor.cards).to_have_count(0)
+    visitor.set_number(field, int(before))
+    expect(visitor.problem(field)).to_have_count(0)
+    visitor.number(field).fill("")
+    visitor.number(field).blur()
+    expect(visitor.number(field)).to_have_value(before)
+
+
 def test_a_reload_in_the_middle_loses_neither_the_job_nor_what_was_typed(visitor: Visitor) -> None:
     visitor.ask_for_much(RED_CIRCLE)
     visitor.expect_newest("running")
@@ -341,6 +395,59 @@ def test_a_reload_in_the_middle_loses_neither_the_job_nor_what_was_typed(visitor
     expect(visitor.number("num_images")).to_have_value(str(MANY))
     expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
     visitor.expect_newest("succeeded")
+
+
+def test_what_is_typed_in_the_very_moment_of_a_reload_is_kept(visitor: Visitor) -> None:
+    texts = {"#prompt textarea": "half a thought", "#negative_prompt textarea": "no fog"}
+    numbers = {"#num_images input[type=number]": "3"}
+
+    for _ in range(2):  # the second time before a look has filled the form again
+        with visitor.page.expect_navigation():
+            visitor.page.evaluate(TYPE_AND_RELOAD_JS, texts | numbers)
+        visitor.prompt.wait_for()
+        visitor.page.reload()
+
+        for box, value in (texts | numbers).items():
+            expect(visitor.page.locator(box)).to_have_value(value)
+        expect(visitor.generate).to_be_enabled()
+        texts = {box: f"{value}, and more" for box, value in texts.items()}
+
+
+def test_a_slow_first_look_overwrites_nothing_that_is_typed_meanwhile(visitor: Visitor) -> None:
+    visitor.prompt.fill("of the last visit")
+    expect(visitor.page.locator("#tokens-prompt")).to_contain_text("tokens")
+    visitor.page.route("**/gradio_api/run/predict*", leave)
+    visitor.page.reload()
+    expect(visitor.prompt).to_have_value("of the last visit")
+
+    visitor.prompt.fill("typed meanwhile")
+    expect(visitor.page.locator("#negative_prompt textarea")).to_be_disabled()  # it may be the model's
+    visitor.page.unroute("**/gradio_api/run/predict*")  # and what was held goes on
+
+    expect(visitor.generate).to_be_enabled()
+    expect(visitor.page.locator("#negative_prompt textarea")).to_be_enabled()
+    expect(visitor.prompt).to_have_value("typed meanwhile")
+    visitor.page.reload()
+    expect(visitor.prompt).to_have_value("typed meanwhile")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_moves_as_the_page_loads(new_visitor: Come, size: tuple[int, int]) -> None:
+    visitor = new_visitor(size)
+    visitor.prompt.fill(RED_CIRCLE)
+    page = visitor.page
+    network = cast("Any", page.context.new_cdp_session(page))
+    network.send("Network.enable")
+    network.send("Network.setCacheDisabled", {"cacheDisabled": True})  # as on a first visit
+    page.add_init_script(WATCH_SHIFTS_JS)
+
+    page.reload()
+
+    expect(visitor.generate).to_be_enabled()
+    expect(page.locator("#tokens-prompt")).to_contain_text("tokens")
+    page.get_by_role("button", name="Sign in").wait_for()
+    assert page.evaluate("window.shifts.length") > 0, "the browser watches"
+    assert page.evaluate("window.shifts.reduce((sum, value) => sum + value, 0)") < MOST_SHIFTED
 
 
 def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:

@@ -5,6 +5,8 @@ interface Darkroom {
 	connect(element: Element, trigger: (event: string, detail: object) => void): void;
 	apply(news: import("./feed.js").News | null): void;
 	restore(fields: Record<string, unknown>): void;
+	/** What this tab's form said when the page last went away. */
+	left(): Record<string, unknown>;
 	[verb: string]: any;
 }
 

@@ -1,13 +1,17 @@
 // @ts-check
-// What this browser keeps. Where it may keep nothing (private windows, blocked storage) the page works without.
+// What this browser keeps, or this tab alone. Where it may keep nothing (private windows, blocked storage) the page works
+// without.
+
+/** @typedef {"localStorage" | "sessionStorage"} Place of this browser, or of this tab */
 
 /**
  * @param {string} name
  * @param {unknown} otherwise
+ * @param {Place} [place]
  */
-export function kept(name, otherwise) {
+export function kept(name, otherwise, place = "localStorage") {
 	try {
-		return JSON.parse(localStorage.getItem(name) ?? "null") ?? otherwise;
+		return JSON.parse(window[place].getItem(name) ?? "null") ?? otherwise;
 	} catch {
 		return otherwise;
 	}
@@ -16,10 +20,11 @@ export function kept(name, otherwise) {
 /**
  * @param {string} name
  * @param {unknown} value
+ * @param {Place} [place]
  */
-export function keep(name, value) {
+export function keep(name, value, place = "localStorage") {
 	try {
-		localStorage.setItem(name, JSON.stringify(value));
+		window[place].setItem(name, JSON.stringify(value));
 	} catch {
 		// Kept for as long as the page is open, then.
 	}

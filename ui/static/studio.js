@@ -2,14 +2,17 @@
 // What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
 //
 // `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(news)` brings the
-// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`.
+// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`, `left()` says what the form said
+// when the page last went away.
 
 import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";
 import { copy } from "./copy.js";
+import { left, watchDraft } from "./draft.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
 import { apply, isNext, isOld, search } from "./feed.js";
+import { watchNumbers } from "./numbers.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { watchTheme, switchTheme } from "./theme.js";
 import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
@@ -130,8 +133,11 @@ window.darkroom = {
 	restore: (settings) => {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
 	},
+	left,
 };
 watchTheme();
+watchDraft();
+watchNumbers();
 watchFavourites();
 watchDrops();
 watchLinks((job) => tell({ do: "link", job }));

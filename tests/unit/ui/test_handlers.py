@@ -36,7 +36,7 @@ class TestOpening:
         assert first.poll_s == IDLE_POLL_S
 
     def test_it_says_which_model_is_served_and_by_how_many(self, first: View) -> None:
-        assert "<strong>Tiny</strong> <span>test/tiny</span> <span>1 worker ready</span>" in first.served
+        assert '<strong>Tiny</strong> <span>1 worker ready</span> <span class="words">test/tiny</span>' in first.served
         assert first.notices == ""
 
     def test_a_demo_model_is_called_one_and_offers_prompts_that_it_understands(
@@ -47,7 +47,7 @@ class TestOpening:
         with Hand(gateway.settings, card):
             view = handlers.look(person, View(), Asked(), {})
 
-        assert "Demo model:" in view.notices
+        assert "Draws simple shapes. For real pictures see the README." in view.served
         assert 'data-value="a &quot;big&quot; circle"' in view.examples
 
     def test_the_form_comes_back_as_this_browser_left_it(self, hand: Hand, handlers: Handlers, person: Person) -> None:

@@ -112,6 +112,7 @@ document.addEventListener("keydown", (event) => {
 		} else stopComparing();
 	}
 	if (event.key !== "Enter" || event.repeat || !(event.ctrlKey || event.metaKey)) return;
+	if (document.querySelector("dialog[open]")) return; // which asks for something else
 	const button = /** @type {HTMLButtonElement | null} */ (document.querySelector("#generate"));
 	if (button && !button.disabled) {
 		event.preventDefault();

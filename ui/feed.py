@@ -137,8 +137,8 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
     feed = replace(feed, looks=feed.looks + 1)
     head = client.jobs(limit=FIRST)
     known = _still_there(client, feed, head.data, reaches_the_end=head.next_cursor is None)
-    if known is None:
-        feed = replace(feed, loaded=(), apart=())
+    if known is None or not _is_same_visitor(feed, (*head.data, *known)):
+        feed = replace(feed, loaded=(), apart=(), unknown=frozenset())
     is_renewed = feed.looks % RENEWED_EVERY == 0 or (bool(feed.asked.words) and not asked.words)
     kept = () if is_renewed or known is None else known
     loaded = {job.id: job for job in (*head.data, *kept)}
@@ -199,6 +199,11 @@ def _still_there(
         (job for job in older if not job.status.is_terminal), key=lambda job: (job.id not in feed.cards, job.created_at)
     )
     return ended + _found(client, [job.id for job in going[:MOST_FOLLOWED]]) + going[MOST_FOLLOWED:]
+
+
+def _is_same_visitor(feed: Feed, now: Iterable[JobBody]) -> bool:
+    """Tell whether any job that was loaded is there; somebody may have signed in, in another tab."""
+    return not feed.loaded or not {job.id for job in feed.loaded}.isdisjoint(job.id for job in now)
 
 
 def _gone(before: Iterable[JobBody], now: Feed) -> frozenset[str]:

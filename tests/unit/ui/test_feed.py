@@ -362,6 +362,17 @@ class TestWhatIsDeletedElsewhere:
         assert (list(now.cards), now.gone) == ([jobs[-1]], {jobs[-2]})
 
 
+    def test_is_not_what_another_visitor_who_signs_in_has_not(self, client: Client, visitor: Client) -> None:
+        jobs = submit_many(visitor, FIRST + 1)
+        feed = opened(visitor, Asked(favourites=(jobs[0], jobs[-1])))
+        assert list(feed.cards) == [jobs[0], jobs[-1]]
+        other = client.acting(visitor=uuid4().hex)
+        other.submit("another's cube")
+
+        for now in (looked(other, feed, 1), looked(other, feed, RENEWED_EVERY)):
+            assert (list(now.cards), now.gone) == ([], frozenset())
+
+
 class TestFavourites:
     def test_leave_no_gap_when_all_are_shown_again(self, visitor: Client) -> None:
         jobs = submit_many(visitor, 3 * FIRST)

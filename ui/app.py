@@ -6,12 +6,14 @@ uvicorn.run(create_app(Client("http://127.0.0.1:8000")))
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import gradio as gr
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -29,6 +31,9 @@ from ui.theme import darkroom_theme
 from ui.visitors import Visitors
 
 HERE: Final = Path(__file__).parent
+
+HASHED: Final = "/assets/"
+"""Gradio's own scripts and styles: a file's name has its content's hash in it."""
 
 CONTENT_POLICY: Final = (
     "default-src 'self'; "
@@ -56,6 +61,8 @@ def create_app(
     app.include_router(settings_route())
     app.mount(assets.PATH, assets.scripts())
     app.add_middleware(Greeting, visitors=visitors)
+    app.add_middleware(GZipMiddleware)  # Gradio packs its assets alone; pictures and streams pass as they are
+    app.add_middleware(Lasting)
     if loopback_only:
         # Else a foreign page could rebind its own name to this machine and press Generate here.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*.localhost", "[::1]", *LOOPBACK], www_redirect=False)
@@ -88,8 +95,7 @@ class Greeting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the visitor's cookie with the page itself, and with nothing else."""
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or scope["method"] != "GET" or path not in ("", "/"):
+        if scope["type"] != "http" or scope["method"] != "GET" or _path(scope) not in ("", "/"):
             await self._app(scope, receive, send)
             return
         greeting = Response()
@@ -103,6 +109,24 @@ class Greeting:
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)
+
+
+class Lasting:
+    """ASGI middleware that has browsers keep for good what never changes under its name."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say so of an asset that there is."""
+
+        async def send_lasting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.OK:
+                MutableHeaders(scope=message)["Cache-Control"] = "public, max-age=31536000, immutable"
+            await send(message)
+
+        is_asset = scope["type"] == "http" and _path(scope).startswith(HASHED)
+        await self._app(scope, receive, send_lasting if is_asset else send)
 
 
 class SafeHeaders:
@@ -124,3 +148,7 @@ class SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def _path(scope: Scope) -> str:
+    return scope.get("path", "").removeprefix(scope.get("root_path", ""))

@@ -101,6 +101,22 @@ class TestPage:
         assert not [font for font in fonts if font.startswith(("http", "//"))]
         assert {page_client.get(f"/{font}").status_code for font in fonts} == {200}
 
+    @pytest.mark.parametrize("path", ["/", "/studio/studio.css", "/studio/studio.js"])
+    def test_is_packed_on_its_way(self, page_client: TestClient, path: str) -> None:
+        answer = page_client.get(path, headers={"Accept-Encoding": "gzip"})
+
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.text == page_client.get(path, headers={"Accept-Encoding": "identity"}).text
+
+    def test_keeps_what_has_a_hash_in_its_name_and_asks_about_the_rest(self, page_client: TestClient) -> None:
+        assets: list[str] = re.findall(r"\./(assets/[\w.-]+)", page_client.get("/").text)
+
+        assert assets
+        for asset in assets:
+            assert "immutable" in page_client.get(f"/{asset}").headers["Cache-Control"]
+        assert "immutable" not in page_client.get("/assets/no-such.js").headers.get("Cache-Control", "")
+        assert page_client.get("/studio/studio.js").headers["Cache-Control"] == "no-cache"
+
     def test_has_no_api_of_its_own(self, page_client: TestClient) -> None:
         assert page_client.get("/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
 

@@ -1,6 +1,6 @@
 // @ts-check
-// What the visitor wants to see of their jobs. It is this page's: each look tells all of it to Python, so that nothing
-// lost on the way, and no page that has restarted, can forget it.
+// What the visitor wants to see of their jobs. The browser alone keeps it: each look tells Python all of it, so that nothing
+// that is lost on the way stays lost.
 
 /**
  * @typedef {object} Wishes

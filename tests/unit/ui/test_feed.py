@@ -361,7 +361,6 @@ class TestWhatIsDeletedElsewhere:
 
         assert (list(now.cards), now.gone) == ([jobs[-1]], {jobs[-2]})
 
-
     def test_is_not_what_another_visitor_who_signs_in_has_not(self, client: Client, visitor: Client) -> None:
         jobs = submit_many(visitor, FIRST + 1)
         feed = opened(visitor, Asked(favourites=(jobs[0], jobs[-1])))

@@ -58,8 +58,12 @@ def unsaid_of(params: GenerationParams) -> tuple[str, ...]:
 
 
 def again_of(job: JobBody) -> JobRequest:
-    """Ask for the same once more, with another seed."""
-    return JobRequest.model_validate(_asked(job) | {"num_images": job.params.num_images})
+    """Ask for the same once more, with another seed; of a variation with another variation seed."""
+    params = job.params
+    asked = _asked(job) | {"num_images": params.num_images}
+    if params.is_variation:
+        asked |= {"seed": params.seed, "variation_strength": params.variation_strength, "deterministic": False}
+    return JobRequest.model_validate(asked)
 
 
 def variation_of(job: JobBody, index: int, *, variation_seed: int, strength: float) -> JobRequest:

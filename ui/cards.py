@@ -33,6 +33,7 @@ def feed() -> str:
         '<button type="button" class="tool icon-star" data-do="only-favourites" aria-pressed="false">'
         "Favourites</button></div></div>"
         f'<ol id="feed" aria-label="Your jobs, newest first"></ol>{no_cards()}'
+        '<p class="feed-end" role="status" hidden></p>'
         '<button type="button" class="act main more" data-do="more" hidden>Show older pictures</button>'
     )
 
@@ -69,7 +70,8 @@ def card(job: JobBody) -> str:
     notes = "".join(f"<li>{escape(warning.message)}</li>" for warning in job.warnings)
     return (
         f'<li class="card {job.status}" id="job-{job.id}" data-job="{job.id}" data-status="{job.status}"'
-        f' data-count="{count}" style="--ratio: {ratio}" aria-labelledby="prompt-{job.id}">'
+        f' data-count="{count}" style="--ratio: {ratio}" aria-labelledby="prompt-{job.id}"'
+        f' data-words="{escape(words_of(job))}">'
         f'<div class="label">{_status(job)}'
         f'<h3 class="prompt" id="prompt-{job.id}">{escape(prompt_of(job))}</h3>'
         f'<ul class="facts" aria-label="Drawn with">{_chips(job)}</ul>'
@@ -84,6 +86,24 @@ def card(job: JobBody) -> str:
 def prompt_of(job: JobBody) -> str:
     """Say what the person wrote, before a style was put around it."""
     return job.metadata.get(PROMPT_TYPED) or job.params.prompt
+
+
+def words_of(job: JobBody) -> str:
+    """Say what a search looks through, in small letters: the card's words on what was asked for, and its metadata."""
+    params = job.params
+    sizes = [size for size in (params.size, params.output_size) if size is not None]
+    words = (
+        params.prompt,
+        params.negative_prompt,
+        *_facts(job),
+        *(f"{_pixels(size)} {size}" for size in sizes),
+        SAMPLERS[params.scheduler],
+        params.output_format.value,
+        job.model,
+        *(str(image.seed) for image in job.images),
+        *job.metadata.values(),
+    )
+    return "\n".join(dict.fromkeys(words)).lower()
 
 
 def picture_path(job: JobBody, image: ImageBody) -> str:
@@ -187,16 +207,20 @@ def _running_detail(job: JobBody) -> str:
 
 
 def _chips(job: JobBody) -> str:
+    return "".join(f"<li>{escape(fact)}</li>" for fact in _facts(job))
+
+
+def _facts(job: JobBody) -> list[str]:
     params = job.params
-    chips = [style] if (style := job.metadata.get(STYLE_CHOSEN)) else []
+    facts = [style] if (style := job.metadata.get(STYLE_CHOSEN)) else []
     if params.is_variation:
-        chips.append("variation")
+        facts.append("variation")
     if params.preset:
-        chips.append(params.preset)
+        facts.append(params.preset)
     size = params.output_size or params.size
-    chips += [_pixels(size), f"{params.num_inference_steps} steps"]
-    chips.append(f"seed {params.seed}")
-    return "".join(f"<li>{escape(chip)}</li>" for chip in chips)
+    facts += [_pixels(size), f"{params.num_inference_steps} steps"]
+    facts.append(f"seed {params.seed}")
+    return facts
 
 
 def _actions(job: JobBody) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html import escape
 from typing import Any, Final, cast
@@ -12,11 +11,11 @@ from starlette.requests import HTTPConnection
 
 from ui.ask import DRAFT_JS, QUIET, Ask, Updates
 from ui.cards import feed
-from ui.feed import FIRST, MOST_SEARCHED, Asked, job_ids_of, news
+from ui.feed import news
 from ui.form import FIELDS, Form
 from ui.handlers import IDLE_POLL_S, Answer, Handlers, View
 from ui.notices import problem_list
-from ui.seat import Seat
+from ui.seat import Seat, Showing
 from ui.styles import Styles
 from ui.visitors import Person, Visitors
 
@@ -34,6 +33,9 @@ watch("value", () => window.darkroom.apply(props.value));
 if (props.value) window.darkroom.apply(props.value);
 """
 """The feed's HTML never changes for Gradio, so that it is the browser's own: `ui/static` puts the news into it."""
+
+SHOWING_JS: Final = "(seat, draft, _) => [seat, draft, window.darkroom.showing?.() ?? null]"
+"""A look says what the browser shows, in the place of the feed's value; nothing before the page's scripts are there."""
 
 OPEN_JS: Final = """(draft, typed) => {
   const form = { ...draft, ...window.darkroom.left() };
@@ -62,7 +64,7 @@ it is the visitor's own form, so nothing is hidden from them."""
 AT_ONCE: Final = 16
 """Presses that run at a time; each is one short request to the gateway."""
 
-MOST_SEARCHED_CHARS: Final = 200
+CROWDED: Final = "That was not done: what you pressed before is still under way. Press it again in a moment."
 
 
 class Studio:
@@ -109,7 +111,8 @@ class Studio:
         """
         self._look: dict[str, Any] = {
             "fn": self._on_look,
-            "inputs": [self._seat, self._draft],
+            "inputs": [self._seat, self._draft, self._feed],
+            "js": SHOWING_JS,
             "outputs": [*self._ask.outputs, *self._told_of, *self._reins],
             "queue": False,
             "trigger_mode": "once",
@@ -119,6 +122,8 @@ class Studio:
         opened = page.load(None, [self._draft, prompt], [self._draft, prompt, negative], js=OPEN_JS, **QUIET)
         opened.then(**self._look)
         self._timer.tick(**self._look)
+        chosen = self._look | {"fn": self._on_choice, "trigger_mode": "always_last"}
+        cast("Any", self._feed).input(**chosen)
 
     def _wire_presses(self) -> None:
         """Submit, and what is pressed in the feed.
@@ -133,7 +138,7 @@ class Studio:
         sent.then(None, None, None, js=SHOW_JS, **QUIET)
         cast("Any", self._feed).select(
             self._on_feed,
-            [self._seat, self._draft],
+            self._seat,
             outputs,
             trigger_mode="multiple",  # else Gradio drops what is pressed while another press is under way
             **press,
@@ -161,11 +166,14 @@ class Studio:
             if name == "model":
                 kept.then(**self._look)
 
-    def _on_look(self, seat: Seat, draft: Form, request: gr.Request) -> Updates:
+    def _on_look(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
         with seat.turn_if_free() as is_free:
-            if not is_free:
-                return {self._timer: gr.update()}
-            return self._looked(seat, self._handlers.look(self._person(request), seat.view, seat.asked, draft), draft)
+            return self._looked(seat, draft, showing, request) if is_free else {self._timer: gr.update()}
+
+    def _on_choice(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
+        """Look at once: the visitor has said which jobs they want to see."""
+        with seat.turn():
+            return self._looked(seat, draft, showing, request)
 
     def _on_text(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
         said = self._handlers.count(self._person(request), seat.card, dict(zip(FIELDS, values, strict=True)))
@@ -173,22 +181,20 @@ class Studio:
 
     def _on_generate(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
         form: dict[str, object] = dict(zip(FIELDS, values, strict=True))
-        with seat.turn():
+        with seat.turn_if_few_wait() as may:
+            if not may:
+                return self._crowded()
             answer = self._handlers.generate(self._person(request), seat.card, form)
             updates = self._ask.show_problems(answer.problems.by_slot)
             updates[self._refusal] = answer.refusal or problem_list(answer.problems.rest)
             return updates | self._answered(seat, answer)
 
-    def _on_feed(self, seat: Seat, draft: Form, event: gr.EventData, request: gr.Request) -> Updates:
-        """Do what was pressed: something with a job, or with which of them are shown."""
-        what, person = str(event.do), self._person(request)
-        with seat.turn():
-            if what in _CHOICES:
-                seat.asked = _CHOICES[what](seat.asked, event)
-                if what in _TOLD_ANEW:
-                    seat.view = replace(seat.view, feed=seat.view.feed.untold())
-                return self._looked(seat, self._handlers.look(person, seat.view, seat.asked, draft), draft)
-            answer = self._handlers.act(person, seat.view, what, str(event.job), _index(event))
+    def _on_feed(self, seat: Seat, event: gr.EventData, request: gr.Request) -> Updates:
+        """Do what was pressed with a job."""
+        with seat.turn_if_few_wait() as may:
+            if not may:
+                return self._crowded()
+            answer = self._handlers.act(self._person(request), seat.view, str(event.do), str(event.job), _index(event))
             updates: Updates = {self._refusal: answer.refusal}
             if answer.refusal:
                 gr.Warning(escape(answer.words))  # Gradio takes it for HTML
@@ -198,27 +204,34 @@ class Studio:
                 updates |= self._ask.take_over(seat, answer.fitted)
             return updates | self._answered(seat, answer)
 
-    def _looked(self, seat: Seat, view: View, draft: Form) -> Updates:
-        """Show what a look has found; `draft` is the form that it began with."""
-        seen = seat.view
+    def _crowded(self) -> Updates:
+        gr.Warning(CROWDED)
+        return {self._timer: gr.update()}
+
+    def _looked(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
+        """Look, and show what was found and what of earlier answers has not arrived; `draft` is the browser's form."""
+        if not seat.hear(Showing.read(showing)):
+            return {self._timer: gr.update()}
+        seen, may_show = seat.seen, seat.may_show
+        view = self._handlers.look(self._person(request), seen, seat.asked, draft)
         updates: Updates = {}
-        if view.card is not None and view.controls != seen.controls:
+        if view.card is not None and any(view.controls != one.controls for one in may_show):
             updates |= self._ask.show(view.card, view.controls)
             is_filled = seen.card is not None and seen.card.id == view.card.id
             for field, control in view.controls.items():
                 if field == "prompt" or (is_filled and field in draft and draft[field] == control.value):
                     # The control says this, or what somebody has said in it since the look began.
                     del updates[self._ask.controls[field]]["value"]
-        for component, before, now in (
-            (self._served, seen.served, view.served),
-            (self._notices, seen.notices, view.notices),
-            (self._examples, seen.examples, view.examples),
+        for component, now, before in (
+            (self._served, view.served, [one.served for one in may_show]),
+            (self._notices, view.notices, [one.notices for one in may_show]),
+            (self._examples, view.examples, [one.examples for one in may_show]),
         ):
-            if now != before:
+            if any(one != now for one in before):
                 updates[component] = now
-        if view.can_generate != seen.can_generate:
+        if any(view.can_generate != one.can_generate for one in may_show):
             updates[self._generate] = gr.update(interactive=view.can_generate)
-        return updates | self._told(seat, view)
+        return self._told(seat, view, updates)
 
     def _answered(self, seat: Seat, answer: Answer) -> Updates:
         feed = seat.view.feed
@@ -226,35 +239,21 @@ class Studio:
             feed = feed.with_job(answer.job)
         if answer.gone is not None:
             feed = feed.without(answer.gone)
-        return self._told(seat, replace(seat.view, feed=feed))
+        return self._told(seat, replace(seat.view, feed=feed), {})
 
-    def _told(self, seat: Seat, view: View) -> Updates:
-        """Bring the feed's news, and look again when it is time."""
-        feed, what = news(seat.view.feed, view.feed)
-        pace = gr.update() if view.poll_s == seat.view.poll_s else gr.update(value=view.poll_s)
-        seat.view = replace(view, feed=feed)
-        updates: Updates = {self._timer: pace}
-        if what is not None:
-            updates[self._feed] = what
-        return updates
+    def _told(self, seat: Seat, view: View, updates: Updates) -> Updates:
+        """Number what a view brings, add the feed's news, and look again when it is time."""
+        if any(view.poll_s != one.poll_s for one in seat.may_show):
+            updates[self._timer] = gr.update(value=view.poll_s)
+        what = news([one.feed for one in seat.may_show], view.feed)
+        if what is not None or updates:
+            updates[self._feed] = seat.tell(view, what)
+        else:
+            seat.keep(view)
+        return {self._timer: gr.update()} | updates
 
     def _person(self, request: gr.Request) -> Person | None:
         return self._visitors.person(cast("HTTPConnection", request.request))
-
-
-_CHOICES: Final[Mapping[str, Callable[[Asked, Any], Asked]]] = {
-    "search": lambda asked, event: Asked(search=str(event.text)[:MOST_SEARCHED_CHARS], favourites=asked.favourites),
-    "favourites": lambda asked, event: Asked(
-        search=asked.search, favourites=None if event.favourites is None else job_ids_of(event.favourites)
-    ),
-    "link": lambda asked, event: replace(asked, linked=str(event.job)),
-    "more": lambda asked, _event: replace(asked, number=min(asked.number + FIRST, MOST_SEARCHED)),
-    "resend": lambda asked, _event: asked,
-}
-"""What is said of which jobs are shown."""
-
-_TOLD_ANEW: Final = frozenset({"resend", "link"})
-"""After these the browser waits for news, though nothing may have changed."""
 
 
 def _index(event: gr.EventData) -> int:

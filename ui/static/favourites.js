@@ -65,8 +65,7 @@ export function showOnlyFavourites(button) {
 	const feed = document.getElementById("feed");
 	const only = feed?.classList.toggle("only-favourites") ?? false;
 	button.setAttribute("aria-pressed", String(only));
-	const field = /** @type {HTMLInputElement | null} */ (document.querySelector('input[data-do="search"]'));
-	search(field?.value ?? "");
+	search();
 	return only ? [...favourites()] : null;
 }
 

@@ -4,45 +4,43 @@
 import { forget, markFavourites } from "./favourites.js";
 import { patch } from "./patch.js";
 import { say, toast } from "./toast.js";
+import { wishes } from "./wishes.js";
 
 const ENDED = new Set(["succeeded", "failed", "canceled", "expired"]);
-
-let words = "";
-
-/** What Python has searched for: it knows more of a job than its card says. */
-let found = "";
 
 /** @returns {HTMLOListElement | null} */
 const theFeed = () => document.querySelector("ol#feed");
 
-/** The number of the news that the feed shows. */
+/** The number of the last answer that has arrived. */
 let shown = 0;
 
-/**
- * Tell whether these news follow on what is shown; those that begin anew always do.
- * @param {News | null | undefined} news
- */
-export function isNext(news) {
-	return !news || news.base === null || news.base === shown;
-}
+/** What Python has searched for: it looks further back than the feed. */
+let found = "";
+
+/** Say what the page shows, for Python to continue. */
+export const lastShown = () => shown;
+
+/** @typedef {{base: number, number: number, feed: News | null}} Told */
+/** @typedef {{order: string[], cards: Record<string, string>, more: boolean, end: string, search: string, filtered: boolean, linked: string | null, gone: string[]}} News */
 
 /**
- * Tell whether these news were overtaken by what is shown.
- * @param {News | null | undefined} news
+ * Bring the feed up to date. What was overtaken is left out, and so is what follows on something that never came: the
+ * next look says so, and is told both.
+ * @param {Told | null | undefined} told
  */
-export function isOld(news) {
-	return !news || news.number <= shown;
+export function apply(told) {
+	if (!told || told.number <= shown || told.base > shown) return;
+	shown = told.number;
+	if (told.feed) show(told.feed);
 }
-
-/** @typedef {{base: number | null, number: number, order: string[], cards: Record<string, string>, more: boolean, search: string, filtered: boolean, linked: string | null, gone: string[]}} News */
 
 /**
  * Show the jobs of `order`, newest first; `cards` has the HTML of those that changed.
- * @param {News | null | undefined} news
+ * @param {News} news
  */
-export function apply(news) {
+function show(news) {
 	const feed = theFeed();
-	if (!feed || !news || !Array.isArray(news.order)) return;
+	if (!feed) return;
 	const isFirst = !feed.hasAttribute("data-known");
 	const focused = document.activeElement?.closest(".card");
 	for (const card of [...feed.children]) {
@@ -65,33 +63,42 @@ export function apply(news) {
 	if (focused?.isConnected && !focused.contains(document.activeElement)) refocus(focused);
 	feed.setAttribute("data-known", "");
 	feed.toggleAttribute("data-filtered", news.filtered);
-	shown = news.number;
 	found = news.search;
 	const more = /** @type {HTMLElement | null} */ (document.querySelector("[data-do=more]"));
 	if (more) more.hidden = !news.more;
+	const end = /** @type {HTMLElement | null} */ (document.querySelector(".feed-end"));
+	if (end) {
+		end.textContent = news.end;
+		end.hidden = !news.end;
+	}
 	for (const id of news.gone) forget(id);
 	markFavourites();
-	search(words);
+	search();
 	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked } }));
 }
 
-/**
- * Show only the cards that have all of these words in them, until Python has looked for them everywhere.
- * @param {string} text
- */
-export function search(text) {
-	words = text;
-	const wanted = (text === found ? "" : text).toLowerCase().split(/\s+/).filter(Boolean);
+/** Show only the cards that have all words of the search in them, until Python has looked for them everywhere. */
+export function search() {
+	const { search: text } = wishes();
+	const words = text === found ? [] : text.toLowerCase().split(/\s+/).filter(Boolean);
 	const feed = theFeed();
 	if (!feed) return;
 	for (const card of /** @type {NodeListOf<HTMLElement>} */ (feed.querySelectorAll(":scope > .card"))) {
-		const said = wanted.length ? (card.textContent ?? "").toLowerCase() : "";
-		card.hidden = !wanted.every((word) => said.includes(word));
+		card.hidden = !words.every((word) => word === card.dataset.job || says(card.dataset.words ?? "", word));
 	}
 	const none = /** @type {HTMLElement | null} */ (document.querySelector(".no-match"));
 	const hasCards = feed.children.length > 0 || feed.hasAttribute("data-filtered");
 	const hidden = feed.classList.contains("only-favourites") ? ":not([hidden])[data-favourite]" : ":not([hidden])";
 	if (none) none.hidden = !hasCards || feed.querySelector(`:scope > .card${hidden}`) !== null;
+}
+
+/**
+ * Find a word, or a part of one; but a number as a whole. As `ui/feed.py` does.
+ * @param {string} said
+ * @param {string} word
+ */
+function says(said, word) {
+	return /^[0-9]+$/.test(word) ? new RegExp(`(?<![0-9])${word}(?![0-9])`).test(said) : said.includes(word);
 }
 
 /** @param {string} html */

@@ -5,11 +5,18 @@
 /** @typedef {"localStorage" | "sessionStorage"} Place of this browser, or of this tab */
 
 /**
+ * What the browser would not keep: kept for as long as the page is open.
+ * @type {Map<string, unknown>}
+ */
+const held = new Map();
+
+/**
  * @param {string} name
  * @param {unknown} otherwise
  * @param {Place} [place]
  */
 export function kept(name, otherwise, place = "localStorage") {
+	if (held.has(name)) return held.get(name);
 	try {
 		return JSON.parse(window[place].getItem(name) ?? "null") ?? otherwise;
 	} catch {
@@ -25,7 +32,8 @@ export function kept(name, otherwise, place = "localStorage") {
 export function keep(name, value, place = "localStorage") {
 	try {
 		window[place].setItem(name, JSON.stringify(value));
+		held.delete(name);
 	} catch {
-		// Kept for as long as the page is open, then.
+		held.set(name, value);
 	}
 }

@@ -1,8 +1,8 @@
 // @ts-check
 // What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
 //
-// `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(news)` brings the
-// feed up to date, `restore(settings)` hands settings on as the event `darkroom:restore`, `left()` says what the form said
+// `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(told)` brings the
+// feed up to date, `showing()` says what the page shows and is wanted, `restore(settings)` hands settings on as the event `darkroom:restore`, `left()` says what the form said
 // when the page last went away.
 
 import { pickForCompare, stopComparing } from "./compare.js";
@@ -11,12 +11,13 @@ import { copy } from "./copy.js";
 import { left, watchDraft } from "./draft.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
-import { apply, isNext, isOld, search } from "./feed.js";
+import { apply, lastShown, search } from "./feed.js";
 import { watchNumbers } from "./numbers.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { watchTheme, switchTheme } from "./theme.js";
 import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
 import { open, watchLinks } from "./view.js";
+import { showing, wish, wishes } from "./wishes.js";
 
 /** @typedef {(event: string, detail: object) => void} Trigger */
 
@@ -36,8 +37,8 @@ const HERE = {
 	favourite: (button) => withPicture(button, toggleFavourite),
 	"copy-seed": (button) => withPicture(button, (picture) => copy(picture.seed, `Seed ${picture.seed} copied.`)),
 	"copy-link": (button) => withPicture(button, (picture) => copy(linkTo(picture), "Link copied.")),
-	"only-favourites": (button) => tell({ do: "favourites", favourites: showOnlyFavourites(button) }),
-	more: () => tell({ do: "more" }),
+	"only-favourites": (button) => choose({ favourites: showOnlyFavourites(button), ...FROM_THE_TOP }),
+	more: () => choose({ pages: wishes().pages + 1 }),
 	"sign-in": openSignIn,
 	close: closeSignIn,
 	theme: switchTheme,
@@ -54,12 +55,21 @@ function withPicture(button, verb) {
 	if (picture) verb(picture);
 }
 
+/** Have Python look at once, for the wishes have changed. */
+function look() {
+	trigger?.("input", {});
+}
+
+/** Whoever searches or filters begins with the latest, and has left the job of a link. */
+const FROM_THE_TOP = { pages: 1, linked: null };
+
 /**
- * Tell Python what was pressed, or what is to be shown.
- * @param {object} what
+ * Have Python look at once for what is wanted now.
+ * @param {Partial<import("./wishes.js").Wishes>} change
  */
-function tell(what) {
-	trigger?.("select", what);
+function choose(change) {
+	wish(change);
+	look();
 }
 
 /** @param {HTMLElement} button */
@@ -67,7 +77,7 @@ async function askPython(button) {
 	const { do: verb, job, index } = button.dataset;
 	if (!verb || !job) return;
 	if (verb === "delete" && !(await confirmed(job))) return;
-	tell({ do: verb, job, ...(index === undefined ? {} : { index: Number(index) }) });
+	trigger?.("select", { do: verb, job, ...(index === undefined ? {} : { index: Number(index) }) });
 }
 
 document.addEventListener("click", (event) => {
@@ -87,9 +97,10 @@ document.addEventListener("click", (event) => {
 document.addEventListener("input", (event) => {
 	const target = /** @type {HTMLElement} */ (event.target);
 	if (!(target instanceof HTMLInputElement) || target.dataset.do !== "search") return;
-	search(target.value);
+	wish({ search: target.value, ...FROM_THE_TOP });
+	search();
 	clearTimeout(typing);
-	typing = setTimeout(() => tell({ do: "search", text: target.value }), 300); // older ones are found there
+	typing = setTimeout(look, 300); // older ones are found there
 });
 
 document.addEventListener("keydown", (event) => {
@@ -101,6 +112,7 @@ document.addEventListener("keydown", (event) => {
 		} else stopComparing();
 	}
 	if (event.key !== "Enter" || event.repeat || !(event.ctrlKey || event.metaKey)) return;
+	if (document.querySelector("dialog[open]")) return; // which asks for something else
 	const button = /** @type {HTMLButtonElement | null} */ (document.querySelector("#generate"));
 	if (button && !button.disabled) {
 		event.preventDefault();
@@ -123,13 +135,13 @@ window.darkroom = {
 	waiting: [],
 	connect: (_element, itsTrigger) => {
 		trigger = itsTrigger;
-		for (const [, [news]] of window.darkroom.waiting.splice(0)) window.darkroom.apply(news);
+		for (const [, [told]] of window.darkroom.waiting.splice(0)) window.darkroom.apply(told);
 	},
-	apply: (news) => {
-		if (!document.getElementById("feed")) window.darkroom.waiting.push(["apply", [news]]); // the feed is still to be placed
-		else if (isNext(news)) apply(news);
-		else if (!isOld(news)) tell({ do: "resend" }); // something got lost on the way
+	apply: (told) => {
+		if (document.getElementById("feed")) apply(told);
+		else window.darkroom.waiting.push(["apply", [told]]); // the feed is still to be placed
 	},
+	showing: () => showing(lastShown()),
 	restore: (settings) => {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
 	},
@@ -140,7 +152,7 @@ watchDraft();
 watchNumbers();
 watchFavourites();
 watchDrops();
-watchLinks((job) => tell({ do: "link", job }));
+watchLinks((job) => choose({ linked: job }));
 watchSignIn();
 
 for (const [name, args] of early?.waiting ?? []) window.darkroom[name](...args);

@@ -45,7 +45,7 @@ const HTML = `
 
 /** @param {Picture} picture */
 export function open(picture) {
-	const view = (dialog ??= place());
+	const view = (dialog ??= build());
 	if (!view.open) {
 		if (!linked(location.hash)) history.pushState({ darkroom: "view" }, "", linkTo(picture)); // "Back" closes it
 		view.showModal();
@@ -65,10 +65,21 @@ export function watchLinks(seek) {
 		if (!dialog?.open || !now) return;
 		const { job, index } = now;
 		const same = find(job, index);
-		if (same) now = same;
-		else turnAfterLoss();
+		if (!same) return turnAfterLoss();
+		now = same;
+		notePlace();
 	});
 	window.addEventListener("popstate", () => follow(seek));
+}
+
+/** Where the job of the picture that is shown begins among all pictures. */
+let place = 0;
+
+function notePlace() {
+	place = Math.max(
+		shown().findIndex(({ job }) => job === now?.job),
+		0,
+	);
 }
 
 /** The job of the address, while Python looks for it. */
@@ -102,7 +113,7 @@ function reached({ job, index }) {
 	return card !== null;
 }
 
-function place() {
+function build() {
 	const view = newDialog("view", "Picture in full", HTML);
 	view.addEventListener("click", ({ target }) => {
 		const button = /** @type {Element} */ (target).closest("button, .large");
@@ -139,6 +150,7 @@ function show(picture) {
 	const view = dialog;
 	if (!view) return;
 	now = picture;
+	notePlace();
 	zoom(false);
 	const card = picture.figure.closest(".card");
 	const large = /** @type {HTMLImageElement} */ (part(view, ".large"));
@@ -184,10 +196,10 @@ function turn(steps) {
 	if (next && next.key !== now?.key) show(next);
 }
 
-/** The picture is gone: show one that is left, or none. */
+/** The picture is gone: show the one that stands in its job's place now, or none. */
 function turnAfterLoss() {
-	const [first] = shown();
-	if (first) show(first);
+	const next = shown().slice(0, place + 1).at(-1);
+	if (next) show(next);
 	else dialog?.close();
 }
 

@@ -81,6 +81,16 @@ def test_again_is_the_same_with_another_seed() -> None:
     assert drawn.model_copy(update={"seed": SEED, "deterministic": True}) == asked.params
 
 
+def test_again_of_a_variation_varies_the_same_picture_as_much_and_otherwise() -> None:
+    asked = job(num_images=2)
+    params = asked.params.model_copy(update={"variation_seed": 5, "variation_strength": 0.45, "deterministic": False})
+
+    drawn = again_of(asked.model_copy(update={"params": params})).resolve(SDXL, drawn_seed=7)
+
+    assert drawn.variation_seed not in {5, None}
+    assert drawn.model_copy(update={"variation_seed": 5}) == params
+
+
 def test_a_variation_keeps_the_pictures_seed_beside_its_own() -> None:
     request = variation_of(job(num_images=3), 1, variation_seed=5, strength=0.15).model_dump()
 

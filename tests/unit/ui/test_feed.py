@@ -12,7 +12,18 @@ from shared.contract import JobBody, JobPage
 from shared.jobs import JobId, new_job_id
 from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import Hand
-from ui.feed import FIRST, MOST_FOLLOWED, Asked, Feed, job_ids_of, look_at_jobs, news
+from ui.cards import card
+from ui.feed import (
+    FIRST,
+    MOST_FETCHED,
+    MOST_FOLLOWED,
+    RENEWED_EVERY,
+    Asked,
+    Feed,
+    job_ids_of,
+    look_at_jobs,
+    news,
+)
 
 __all__ = ["client", "gateway", "hand", "worker"]
 
@@ -48,8 +59,15 @@ def submit_many(visitor: Client, number: int) -> list[JobId]:
 
 
 def opened(visitor: Client, asked: Asked | None = None) -> Feed:
-    """The feed of a page that has just been opened and told all."""
-    return news(Feed(), look_at_jobs(visitor, Feed(), asked or Asked()))[0]
+    """The feed of a page that has just been opened."""
+    return look_at_jobs(visitor, Feed(), asked or Asked())
+
+
+def looked(visitor: Client, feed: Feed, times: int) -> Feed:
+    """The feed after so many looks at the same."""
+    for _ in range(times):
+        feed = look_at_jobs(visitor, feed, feed.asked)
+    return feed
 
 
 class TestWhatIsShown:
@@ -121,7 +139,7 @@ class TestWhatIsShown:
     def test_has_its_favourites_still_when_many_came_between_two_looks(self, visitor: Client) -> None:
         old = visitor.submit("a favourite").id
         submit_many(visitor, MANY)
-        feed = opened(visitor, Asked(favourites=frozenset({old})))
+        feed = opened(visitor, Asked(favourites=(old,)))
         submit_many(visitor, MANY)
 
         assert list(look_at_jobs(visitor, feed, feed.asked).cards) == [old]
@@ -193,7 +211,8 @@ class TestALink:
         jobs = submit_many(visitor, 2 * MANY)
         feed = opened(visitor)
 
-        linked, told = news(feed.untold(), look_at_jobs(visitor, feed, Asked(linked=jobs[-2])))
+        linked = look_at_jobs(visitor, feed, Asked(linked=jobs[-2], choice=1))
+        told = news([feed], linked)
         later = look_at_jobs(visitor, linked, linked.asked)
         more = look_at_jobs(visitor, later, replace(later.asked, number=3 * FIRST))
 
@@ -217,46 +236,71 @@ class TestALink:
         feed = opened(visitor)
         linked = {"another's": others, "nobody's": new_job_id(), "no id": "../keys"}[whose]
 
-        _, told = news(feed.untold(), look_at_jobs(visitor, feed, Asked(linked=linked)))
+        for choice in (1, 2):
+            now = look_at_jobs(visitor, feed, Asked(linked=linked, choice=choice))
+            told = news([feed], now)
+            feed = now
 
-        assert told is not None
-        assert (told["order"], told["linked"]) == (jobs, linked)
+            assert told is not None
+            assert (told["order"], told["linked"], told["gone"]) == (jobs, linked, [])
 
 
 class TestNews:
     def test_is_all_at_first_and_then_what_changes(self, visitor: Client, hand: Hand) -> None:
         older, newer = submit_many(visitor, 2)[::-1]
 
-        feed, first = news(Feed(), look_at_jobs(visitor, Feed(), Asked()))
+        first = opened(visitor)
         taken = hand.take()
-        after, second = news(feed, look_at_jobs(visitor, feed, feed.asked))
+        second = look_at_jobs(visitor, first, first.asked)
         hand.release(taken)
+        at_first, then = news([Feed()], first), news([first], second)
 
-        assert first is not None
-        assert (first["base"], first["order"], set(first["cards"])) == (None, [newer, older], {newer, older})
-        assert second is not None
-        assert (second["base"], second["number"], second["order"]) == (first["number"], 2, [newer, older])
-        assert older in second["cards"]
-        assert after.number == 2
+        assert at_first is not None
+        assert (at_first["order"], set(at_first["cards"])) == ([newer, older], {newer, older})
+        assert then is not None
+        assert then["order"] == [newer, older]
+        assert older in then["cards"]
 
     def test_is_none_where_nothing_changed(self, visitor: Client, hand: Hand) -> None:
         visitor.cancel(visitor.submit("a cube").id)
         assert hand.take_any() is None
         feed = opened(visitor)
 
-        assert news(feed, look_at_jobs(visitor, feed, feed.asked)) == (feed, None)
+        assert news([feed], look_at_jobs(visitor, feed, feed.asked)) is None
+
+    def test_is_none_while_nobody_could_look(self) -> None:
+        assert news([Feed()], Feed()) is None
+
+    def test_answers_each_choice(self, visitor: Client) -> None:
+        feed = opened(visitor)
+
+        assert news([feed], look_at_jobs(visitor, feed, replace(feed.asked, choice=1))) is not None
+
+    def test_tells_all_that_any_of_the_lost_answers_said(self, visitor: Client, hand: Hand) -> None:
+        job = visitor.submit("a cube").id
+        before = opened(visitor)
+        visitor.cancel(job)
+        lost = look_at_jobs(visitor, before, before.asked)
+        assert hand.take_any() is None
+
+        now = look_at_jobs(visitor, lost, lost.asked)
+        told = news([before, lost], now)
+
+        assert news([lost], now) is None
+        assert told is not None
+        assert "Canceled" in told["cards"][job]
 
     def test_tells_of_a_page_without_jobs_too(self, visitor: Client) -> None:
-        _, first = news(Feed(), look_at_jobs(visitor, Feed(), Asked()))
+        told = news([Feed()], opened(visitor))
 
-        assert first is not None
-        assert (first["order"], first["filtered"]) == ([], False)
+        assert told is not None
+        assert (told["order"], told["filtered"]) == ([], False)
 
     def test_of_a_new_job_needs_no_look(self, visitor: Client) -> None:
         feed = opened(visitor)
         job = visitor.submit("a cube")
 
-        _, told = news(feed, feed.with_job(job))
+        told = news([feed], feed.with_job(job))
 
         assert told is not None
         assert (told["order"], set(told["cards"])) == ([job.id], {job.id})
@@ -265,8 +309,8 @@ class TestNews:
         older, newer = submit_many(visitor, 2)[::-1]
         feed = opened(visitor)
 
-        left, told = news(feed, feed.without(newer))
-        _, after = news(left, left.with_job(visitor.submit("another cube")))
+        left = feed.without(newer)
+        told, after = news([feed], left), news([left], left.with_job(visitor.submit("another cube")))
 
         assert told is not None
         assert (told["order"], told["cards"], told["gone"]) == ([older], {}, [newer])
@@ -277,7 +321,153 @@ class TestNews:
         submit_many(visitor, 2)
         feed = opened(visitor)
 
-        _, told = news(feed, look_at_jobs(visitor, feed, Asked(search="sphere")))
+        told = news([feed], look_at_jobs(visitor, feed, Asked(search="sphere", choice=1)))
 
         assert told is not None
         assert (told["order"], told["gone"]) == ([], [])
+
+
+class TestWhatIsDeletedElsewhere:
+    def test_goes_from_among_the_latest_at_once_and_its_star_too(self, visitor: Client) -> None:
+        older, newer = submit_many(visitor, 2)[::-1]
+        feed = opened(visitor)
+        visitor.delete(older)
+
+        told = news([feed], look_at_jobs(visitor, feed, feed.asked))
+
+        assert told is not None
+        assert (told["order"], told["gone"]) == ([newer], [older])
+
+    def test_goes_from_further_back_after_a_while(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 2 * FIRST)
+        for job in jobs:
+            visitor.cancel(job)
+        feed = opened(visitor, Asked(number=2 * FIRST))
+        visitor.delete(jobs[-2])
+
+        now = looked(visitor, feed, RENEWED_EVERY)
+
+        assert list(now.cards) == [job for job in jobs if job != jobs[-2]]
+        assert now.gone == {jobs[-2]}
+
+    def test_goes_from_the_favourites_after_a_while(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 2 * FIRST)
+        for job in jobs:
+            visitor.cancel(job)
+        feed = opened(visitor, Asked(favourites=(jobs[-1], jobs[-2])))
+        visitor.delete(jobs[-2])
+
+        now = looked(visitor, feed, RENEWED_EVERY)
+
+        assert (list(now.cards), now.gone) == ([jobs[-1]], {jobs[-2]})
+
+    def test_is_not_what_another_visitor_who_signs_in_has_not(self, client: Client, visitor: Client) -> None:
+        jobs = submit_many(visitor, FIRST + 1)
+        feed = opened(visitor, Asked(favourites=(jobs[0], jobs[-1])))
+        assert list(feed.cards) == [jobs[0], jobs[-1]]
+        other = client.acting(visitor=uuid4().hex)
+        other.submit("another's cube")
+
+        for now in (looked(other, feed, 1), looked(other, feed, RENEWED_EVERY)):
+            assert (list(now.cards), now.gone) == ([], frozenset())
+
+
+class TestFavourites:
+    def test_leave_no_gap_when_all_are_shown_again(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, 3 * FIRST)
+        feed = opened(visitor)
+
+        starred = look_at_jobs(visitor, feed, Asked(favourites=tuple(jobs[-6:])))
+        everything = look_at_jobs(visitor, starred, Asked())
+        more = look_at_jobs(visitor, everything, Asked(number=2 * FIRST))
+
+        assert list(starred.cards) == jobs[-6:]
+        assert list(everything.cards) == jobs[:FIRST]
+        assert list(more.cards) == jobs[: 2 * FIRST]
+
+    def test_that_are_dead_are_asked_after_once_and_hide_no_living_one(self, visitor: Client) -> None:
+        living = visitor.submit("a favourite").id
+        submit_many(visitor, FIRST)
+        dead = [new_job_id() for _ in range(2 * MOST_FETCHED)]
+        asked_for = Counting(visitor)
+
+        first = look_at_jobs(asked_for, Feed(), Asked(favourites=(*dead, living)))
+        requests = asked_for.requests
+        now = looked(asked_for, first, 3)
+        asked_for.requests = 0
+        later = looked(asked_for, now, 3)
+
+        assert requests <= 1 + MOST_FETCHED
+        assert first.is_busy, "the page looks again soon"
+        assert list(now.cards) == list(later.cards) == [living]
+        assert asked_for.requests <= 3 * (1 + MOST_FOLLOWED)
+        assert later.gone == frozenset(), "they may be another key's: their stars stay"
+
+    def test_are_read_from_the_one_that_was_starred_last(self) -> None:
+        one, other = new_job_id(), new_job_id()
+
+        assert job_ids_of([f"{one}/0", f"{other}/1", f"{other}/0", "nonsense"]) == (other, one)
+
+
+class TestASearch:
+    @pytest.mark.parametrize(
+        ("search", "is_found"),
+        [
+            ("64x64", True),
+            ("64 \N{MULTIPLICATION SIGN} 64", True),
+            ("4 steps", True),
+            ("euler", True),
+            ("test/tiny", True),
+            ("webp", False),
+            ("seed 777", True),
+            ("Draw again", False),
+        ],
+    )
+    def test_looks_at_what_was_asked_for_as_the_card_says_it(
+        self, visitor: Client, *, search: str, is_found: bool
+    ) -> None:
+        visitor.submit("a cube", seed=777)
+
+        assert bool(opened(visitor, Asked(search=search)).cards) == is_found
+
+    def test_that_ends_lets_go_of_what_it_had_read(self, visitor: Client) -> None:
+        submit_many(visitor, MANY)
+        found = opened(visitor, Asked(search="cube"))
+        assert len(found.loaded) == MANY
+
+        ended = look_at_jobs(visitor, found, Asked())
+
+        assert (len(ended.loaded), len(ended.cards), ended.has_more) == (FIRST, FIRST, True)
+
+    def test_and_the_feed_say_where_they_end(self, visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ui.feed.MOST_SEARCHED", FIRST)
+        submit_many(visitor, MANY)
+
+        searched, shown = opened(visitor, Asked(search="cube 1")), opened(visitor)
+
+        assert "searched" in searched.end
+        assert (shown.has_more, "shown" in shown.end) == (False, True)
+
+    def test_of_everything_says_nothing(self, visitor: Client) -> None:
+        submit_many(visitor, 2)
+
+        assert opened(visitor, Asked(search="cube 1")).end == opened(visitor).end == ""
+
+
+def test_a_card_is_worded_again_only_if_its_job_has_changed(visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = submit_many(visitor, 3)
+    for job in jobs:
+        visitor.cancel(job)
+    feed = opened(visitor)
+    new = visitor.submit("one more").id
+    worded = list[str]()
+
+    def counting(job: JobBody) -> str:
+        worded.append(job.id)
+        return card(job)
+
+    monkeypatch.setattr("ui.feed.card", counting)
+    now = look_at_jobs(visitor, feed, feed.asked)
+
+    assert worded == [new]
+    assert list(now.cards) == [new, *jobs]

@@ -81,12 +81,12 @@ class TestOutages:
             away = handlers.look(Person(nobody), forgetful, Asked(), {})
         back = handlers.look(person, away, Asked(), {})
 
-        _, told_away = news(forgetful.feed, away.feed)
-        _, told_back = news(away.feed, back.feed)
+        told_away = news([forgetful.feed], away.feed)
+        told_back = news([away.feed], back.feed)
 
         assert told_away is None
         assert told_back is not None
-        assert (told_back["base"], told_back["order"]) == (None, [job.id])
+        assert told_back["order"] == [job.id] == list(told_back["cards"])
 
     def test_a_gateway_that_hangs_holds_one_look_up_and_not_every_visitors(
         self, first: View, handlers: Handlers, gateway: Serving

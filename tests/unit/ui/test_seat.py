@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from tests.servers import wait_until
-from ui.feed import Asked
-from ui.seat import Seat
+from ui.feed import FIRST, Asked
+from ui.handlers import View
+from ui.seat import MOST_UNSEEN, MOST_WAITING, Seat, Showing
 
 
 def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
@@ -46,6 +47,90 @@ def test_each_session_has_its_own() -> None:
     first = Seat()
     copied = deepcopy(first)
     first.asked = Asked(search="a fox")
-    first.view = replace(first.view, notices="Out of reach.")
+    first.tell(replace(first.view, notices="Out of reach."), None)
 
     assert (copied.asked, copied.view.notices) == (Asked(), "")
+
+
+def view(words: str) -> View:
+    """A view that differs from others in this."""
+    return View(notices=words)
+
+
+def showing(look: int, number: int, **said: object) -> Showing:
+    """What a browser says with its look."""
+    return Showing.read({"look": look, "number": number, **said})
+
+
+def test_what_is_told_continues_what_the_browser_shows() -> None:
+    seat = Seat()
+
+    first = seat.tell(view("one"), None)
+    lost = seat.tell(view("two"), None)
+    assert seat.hear(showing(1, 1))
+    after = seat.tell(view("three"), None)
+
+    assert [(told["base"], told["number"]) for told in (first, lost, after)] == [(0, 1), (0, 2), (1, 3)]
+    assert [one.notices for one in seat.may_show] == ["one", "two", "three"]
+    assert seat.seen.notices == "one"
+
+
+def test_a_browser_that_another_seat_has_told_is_told_all_anew() -> None:
+    seat = Seat()
+    seat.tell(view("one"), None)
+
+    assert seat.hear(showing(1, 17, search="a fox", favourites=[], pages=2))
+    told = seat.tell(view("one"), None)
+
+    assert (told["base"], told["number"]) == (17, 18)
+    assert seat.may_show[0] == View()
+    assert (seat.asked.search, seat.asked.favourites, seat.asked.number) == ("a fox", (), 2 * FIRST)
+
+
+def test_a_browser_that_nobody_heard_of_for_long_is_told_all_anew() -> None:
+    seat = Seat()
+    for at in range(2 * MOST_UNSEEN):
+        seat.tell(view(str(at)), None)
+
+    assert seat.hear(showing(1, 1))
+
+    assert seat.may_show[0] == View()
+    assert len(seat.may_show) <= MOST_UNSEEN
+
+
+def test_a_look_that_was_overtaken_is_not_heard() -> None:
+    seat = Seat()
+
+    assert seat.hear(showing(2, 0, search="a fox"))
+    assert not seat.hear(showing(1, 0))
+    assert seat.asked.search == "a fox"
+
+
+@pytest.mark.parametrize("said", [None, "nothing", {"number": "many"}, {"pages": 0}])
+def test_what_can_not_be_read_of_a_look_is_a_page_that_shows_nothing(said: object) -> None:
+    assert (Showing.read(said).number, Showing.read(said).asked) == (0, Asked())
+
+
+def test_only_few_presses_of_a_page_wait_and_the_others_are_refused_at_once() -> None:
+    seat = Seat()
+    begun, ended = threading.Barrier(1 + MOST_WAITING), list[bool]()
+
+    def press() -> None:
+        begun.wait(20)
+        with seat.turn_if_few_wait() as may:
+            ended.append(may)
+
+    with seat.turn_if_few_wait() as has_turn:
+        presses = [threading.Thread(target=press) for _ in range(MOST_WAITING)]
+        for one in presses:
+            one.start()
+        begun.wait(20)
+        wait_until(lambda: seat.waiting == MOST_WAITING, limit_s=20, what="all wait")
+        with seat.turn_if_few_wait() as may:
+            assert (has_turn, may) == (True, False)
+    for one in presses:
+        one.join(20)
+
+    assert ended == [True] * MOST_WAITING
+    with seat.turn_if_few_wait() as may:
+        assert may

@@ -1,0 +1,111 @@
+"""A visitor deletes from the full view, sends by the keyboard, and stars in a browser that can keep nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Darkroom, as_visitor
+from tests.e2e.visitor import Visitor
+from ui.feed import FIRST
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+RED_CIRCLE = "a red circle on a blue background"
+
+COUNT_PRESSES_JS: Final = """() => {
+  window.presses = 0;
+  document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
+}"""
+
+FULL_STORAGE_JS: Final = """() => {
+  Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+}"""
+
+
+def draw(darkroom: Darkroom, visitor: Visitor, prompts: list[str], pictures: int = 1) -> None:
+    """Have each of the prompts drawn, the last one newest."""
+    with as_visitor(darkroom, visitor) as client:
+        jobs = [client.submit(prompt, num_inference_steps=1, num_images=pictures, seed=7) for prompt in prompts]
+        for job in jobs:
+            client.wait(job.id)
+    expect(visitor.page.locator("#feed > li.card.succeeded")).to_have_count(min(len(prompts), FIRST))
+
+
+def test_the_full_view_goes_on_where_a_picture_was_deleted(visitor: Visitor, darkroom: Darkroom) -> None:
+    draw(darkroom, visitor, [f"{RED_CIRCLE}, {name}" for name in ("one", "two", "three", "four")], pictures=2)
+    view = visitor.page.locator("dialog.view")
+    visitor.cards.nth(1).locator("figure.done a.sheet").nth(1).click()
+    expect(view).to_contain_text("three")
+
+    for left in ("two", "one", "four"):
+        view.locator('[data-do="delete"]').click()
+        visitor.page.locator("dialog[open]:not(.view)").get_by_role("button", name="Delete").click()
+        expect(view.locator(".prompt")).to_have_text(f"{RED_CIRCLE}, {left}")
+
+    expect(visitor.cards).to_have_count(1)
+
+
+def test_the_keyboard_sends_nothing_while_a_dialog_asks(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    visitor.page.evaluate(COUNT_PRESSES_JS)
+    visitor.press("delete")
+
+    visitor.page.keyboard.press("Control+Enter")
+    assert visitor.page.evaluate("window.presses") == 0
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.page.locator("dialog[open]")).to_have_count(0)
+    visitor.page.keyboard.press("Control+Enter")
+
+    assert visitor.page.evaluate("window.presses") == 1
+
+
+def test_a_star_lights_though_the_browser_keeps_nothing(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    visitor.page.evaluate(FULL_STORAGE_JS)
+    star = visitor.newest.locator('[data-do="favourite"]').first
+
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    visitor.page.locator('[data-do="only-favourites"]').click()
+    expect(visitor.page.locator("#feed > li.card:visible")).to_have_count(1)
+
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "false")
+
+
+def test_favourites_of_long_ago_leave_no_gap(visitor: Visitor, darkroom: Darkroom) -> None:
+    draw(darkroom, visitor, [f"{RED_CIRCLE}, number {at}" for at in range(FIRST + 6)])
+    with as_visitor(darkroom, visitor) as client:
+        jobs = client.jobs(limit=100).data
+    visitor.page.evaluate(
+        "(keys) => (localStorage['darkroom.favourites'] = JSON.stringify(keys))", [f"{jobs[-1].id}/0"]
+    )
+    only = visitor.page.locator('[data-do="only-favourites"]')
+
+    only.click()
+    expect(visitor.cards).to_have_count(1)
+    only.click()
+    expect(visitor.cards).to_have_count(FIRST)
+    visitor.page.locator('[data-do="more"]').click()
+
+    expect(visitor.cards).to_have_count(FIRST + 6)
+    shown = [visitor.cards.nth(at).get_attribute("data-job") for at in range(FIRST + 6)]
+    assert shown == [job.id for job in jobs]
+
+
+def test_what_is_found_at_first_sight_is_found_in_the_end(visitor: Visitor, darkroom: Darkroom) -> None:
+    draw(darkroom, visitor, [RED_CIRCLE, "a green square"])
+    field, heard = visitor.page.locator('[data-do="search"]'), visitor.page.locator("#feed[data-filtered]")
+
+    for words, count in (("1 steps", 2), ("draw again", 0), ("steps circle", 1)):
+        field.fill(words)
+        expect(visitor.page.locator("#feed > li.card:visible")).to_have_count(count)
+        expect(heard).to_be_attached()
+        expect(visitor.cards).to_have_count(count)
+        field.fill("")
+        expect(visitor.cards).to_have_count(2)

@@ -1,0 +1,103 @@
+"""Answers get lost on the way and pages restart: what the browser shows is made good by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.conftest import GRACE_S, Darkroom, as_visitor
+from tests.e2e.visitor import Visitor
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+LOOKS = "**/gradio_api/run/predict*"
+RED_CIRCLE = "a red circle on a blue background"
+GREEN_SQUARE = "a green square on a white background"
+
+
+@contextmanager
+def losing(page: Page, is_meant: Callable[[str], bool]) -> Generator[list[str]]:
+    """Lose the first answer to a look that is meant, after the page has sent it; what was lost is given."""
+    lost = list[str]()
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        if not lost and is_meant(response.text()):
+            lost.append(response.text())
+            route.abort()
+        else:
+            route.fulfill(response=response)
+
+    page.route(LOOKS, answer)
+    yield lost
+    page.unroute_all(behavior="wait")
+
+
+def test_a_card_ends_though_the_answer_that_said_so_was_lost(visitor: Visitor) -> None:
+    with losing(visitor.page, lambda answer: 'data-status=\\"succeeded\\"' in answer) as lost:
+        visitor.ask_for(RED_CIRCLE)
+        visitor.expect_newest("succeeded")
+
+        assert lost
+    expect(visitor.pictures).to_have_count(1)
+
+
+def test_the_page_is_whole_though_its_very_first_answer_was_lost(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+
+    with losing(visitor.page, lambda answer: "demo" in answer) as lost:
+        visitor.page.reload()
+        expect(visitor.generate).to_be_enabled()
+        assert lost
+    visitor.expect_newest("succeeded")
+    expect(visitor.page.locator("#served")).to_contain_text("1 worker ready")
+    expect(visitor.prompt).to_have_value(RED_CIRCLE)
+
+
+def test_what_is_said_of_an_outage_goes_though_the_answer_that_ends_it_was_lost(
+    visitor: Visitor, darkroom: Darkroom
+) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    darkroom.gateway.stop(GRACE_S)
+    expect(visitor.notices).to_contain_text("does not answer")
+
+    with losing(visitor.page, lambda answer: "1 worker ready" in answer) as lost:
+        darkroom.start(darkroom.gateway)
+        expect(visitor.notices).not_to_contain_text("does not answer")
+        assert lost
+    expect(visitor.page.locator("#served")).to_contain_text("1 worker ready")
+
+
+def test_a_search_that_was_not_heard_is_made_good(visitor: Visitor, darkroom: Darkroom) -> None:
+    with as_visitor(darkroom, visitor) as client:
+        client.wait(client.submit(RED_CIRCLE, metadata={"project": "poster"}).id)
+        client.wait(client.submit(GREEN_SQUARE).id)
+    expect(visitor.cards).to_have_count(2)
+
+    with losing(visitor.page, lambda answer: '"search":"poster"' in answer) as lost:
+        visitor.page.locator('[data-do="search"]').fill("poster")
+        expect(visitor.cards).to_have_count(1)
+        assert lost
+    expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
+
+
+def test_a_page_that_restarts_shows_what_its_fields_say(visitor: Visitor, darkroom: Darkroom) -> None:
+    for prompt in (RED_CIRCLE, GREEN_SQUARE):
+        visitor.ask_for(prompt)
+        visitor.expect_newest("succeeded")
+    field = visitor.page.locator('[data-do="search"]')
+    field.fill("circle")
+    expect(visitor.cards).to_have_count(1)
+    visitor.mark()
+    darkroom.page.stop(GRACE_S)
+
+    darkroom.start(darkroom.page)
+
+    visitor.page.wait_for_function("window.marked === undefined")
+    expect(visitor.generate).to_be_enabled()
+    expect(visitor.cards).to_have_count(1 if field.input_value() else 2)

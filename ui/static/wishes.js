@@ -1,0 +1,33 @@
+// @ts-check
+// What the visitor wants to see of their jobs. The browser alone keeps it: each look tells Python all of it, so that nothing
+// that is lost on the way stays lost.
+
+/**
+ * @typedef {object} Wishes
+ * @property {number} choice how often something was chosen
+ * @property {number} pages how far back
+ * @property {string} search
+ * @property {string[] | null} favourites "JOB/INDEX" each, the last one starred at the end; null: all jobs
+ * @property {string | null} linked a job that is shown however old it is
+ */
+
+/** @type {Wishes} */
+let wanted = { choice: 0, pages: 1, search: "", favourites: null, linked: null };
+
+let looks = 0;
+
+export const wishes = () => wanted;
+
+/** @param {Partial<Wishes>} change */
+export function wish(change) {
+	wanted = { ...wanted, ...change, choice: wanted.choice + 1 };
+}
+
+/**
+ * Say what a look begins with.
+ * @param {number} number of the last answer that is shown
+ */
+export function showing(number) {
+	looks += 1;
+	return { ...wanted, look: looks, number };
+}

@@ -2,8 +2,8 @@
 // What the page does in the browser alone, and what it hands on to Python. Gradio loads this once (page_head.html).
 //
 // `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(told)` brings the
-// feed up to date, `showing()` says what the page shows and is wanted, `restore(settings)` hands settings on as the event `darkroom:restore`, `left()` says what the form said
-// when the page last went away.
+// feed up to date, `showing()` says what the page shows and is wanted, `restore(settings)` hands settings on as the event
+// `darkroom:restore`, `left()` says what the form said when the page last went away.
 
 import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";

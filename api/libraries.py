@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from shared.call import LIBRARIES, library
 from shared.connection import run_async, translated
@@ -23,7 +24,9 @@ async def drop_unused(redis: Redis) -> None:
     in_use = await run_async(redis, libraries(library().name))
     try:
         for _, name, *_ in cast("list[list[bytes]]", await redis.function_list(f"{LIBRARIES}*")):
-            if name.decode() not in in_use:
+            if name.decode() in in_use:
+                continue
+            with suppress(ResponseError):  # another gateway was first
                 await redis.function_delete(name.decode())
                 log.info("dropped the queue's functions of another version: %s", name.decode())
     except RedisError as error:

@@ -29,7 +29,7 @@ PARTS: Final = ("keys", "work", "fair", "outbox", "record")
 LIBRARIES: Final = "darkroom_"
 """How the name of each of our libraries begins."""
 
-_FLAGS: Final = re.compile(r"^-- Flags (?P<flags>.+)$", re.MULTILINE)
+_FLAG: Final = re.compile(r"^-- Flags (?P<flag>[a-z-]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,15 @@ def library() -> Library:
     return Library(name, "\n".join((f"#!lua name={name}", parts, *functions)))
 
 
+def _flag_of(source: str) -> str:
+    """Read in a verb's header what Redis is to let it do (redis.io/docs, script flags)."""
+    match = _FLAG.search(source)
+    return match["flag"] if match else ""
+
+
 def _function(name: str, source: str) -> str:
-    """Word a verb as a function; its header says what Redis is to let it do (redis.io/docs, script flags)."""
-    match = _FLAGS.search(source)
-    flags = ", ".join(f"'{flag.strip()}'" for flag in match["flags"].split(",")) if match else ""
+    flag = _flag_of(source)
+    flags = f"'{flag}'" if flag else ""
     return f"""redis.register_function{{function_name = '{name}', flags = {{{flags}}}, callback = function(KEYS, ARGV)
 name_keys(KEYS[1])
 {source}
@@ -66,6 +71,14 @@ end}}
 @cache
 def _name_of(verb: str) -> str:
     return f"{library().name}_{verb}"
+
+
+@cache
+def _script_of(verb: str) -> str:
+    source = _read(verb)
+    flag = _flag_of(source)
+    shebang = f"#!lua flags={flag}" if flag else "#!lua"
+    return "\n".join((shebang, *map(_read, PARTS), "name_keys(KEYS[1])", source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +93,13 @@ class Call(Generic[T_co]):
 
     @property
     def words(self) -> tuple[Argument, ...]:
-        """What is sent."""
+        """What is sent to a Redis that has the library."""
         return ("FCALL", _name_of(self.verb), len(self.keys), *self.keys, *self.args)
+
+    @property
+    def words_of_script(self) -> tuple[Argument, ...]:
+        """What is sent to one that is too full to load it: the verb as a script, with the same flags."""
+        return ("EVAL", _script_of(self.verb), len(self.keys), *self.keys, *self.args)
 
 
 def call_of(name: str, keys: Keys, args: tuple[Argument, ...], parse: Callable[[str, list[Reply]], T]) -> Call[T]:

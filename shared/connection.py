@@ -90,8 +90,11 @@ def run(client: redis.Redis, call: Call[T]) -> T:
         except ResponseError as error:
             if not is_unknown(error):
                 raise
-            client.function_load(library().source, replace=True)
-            reply = ask(*call.words)
+            try:
+                client.function_load(library().source, replace=True)
+                reply = ask(*call.words)
+            except OutOfMemoryError:  # for a library there is no exception
+                reply = ask(*call.words_of_script)
     except RedisError as error:
         raise translated(error) from error
     return call.parse(reply)
@@ -106,8 +109,11 @@ async def run_async(client: redis.asyncio.Redis, call: Call[T]) -> T:
         except ResponseError as error:
             if not is_unknown(error):
                 raise
-            await client.function_load(library().source, replace=True)
-            reply = await ask(*call.words)
+            try:
+                await client.function_load(library().source, replace=True)
+                reply = await ask(*call.words)
+            except OutOfMemoryError:  # for a library there is no exception
+                reply = await ask(*call.words_of_script)
     except RedisError as error:
         raise translated(error) from error
     return call.parse(reply)

@@ -13,7 +13,7 @@ from shared.client import Client
 from shared.client.drivers import Driver
 from shared.client.http import TIMEOUT
 from shared.client.steps import Flow
-from shared.errors import GatewayUnavailable, QueueUnavailable
+from shared.errors import GatewayUnavailable, InvalidRequest, JobNotFound, QueueUnavailable
 
 MOST_ASKING: Final = 24
 """Of the 40 threads that the page's server has; the others serve what asks the gateway for nothing."""
@@ -45,8 +45,11 @@ class Outage:
         except (GatewayUnavailable, QueueUnavailable) as error:
             met = type(error).quoted(str(error))  # without the frames that `error` keeps alive
             raise
+        except (InvalidRequest, JobNotFound):
+            met = self._error  # it tells nothing: what can't be an id is refused before anything is sent
+            raise
         finally:
-            self._error = met  # any other error was an answer
+            self._error = met  # any other error was an answer, as whatever succeeds
             place.release()
 
     def _place(self) -> threading.Semaphore | threading.Lock:

@@ -87,7 +87,7 @@ class Heartbeat:
         self._announcement = _Announcement(card, vocabulary)
 
     def beat(self) -> None:
-        """Renew the leases, tell the shift of the lost ones, publish state, card and vocabulary, hear the orders."""
+        """Renew the leases, tell the shift of the lost ones, publish the state, hear the orders, publish the card."""
         lease_s = self._settings.lease_s
         held = self._leases.held()
         if held:
@@ -96,12 +96,12 @@ class Heartbeat:
         said = self._announcement
         has_vocabulary = said.vocabulary is not None
         orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
-        if not orders.is_announced or self._announced is not said:  # what is known may be another worker's
-            run(self._client, announce(said.card, said.vocabulary))
-            self._announced = said
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)
+        if not orders.is_announced or self._announced is not said:  # what is known may be another worker's
+            run(self._client, announce(said.card, said.vocabulary))
+            self._announced = said
 
     def _loop(self) -> None:
         while True:

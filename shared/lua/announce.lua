@@ -10,6 +10,7 @@
 -- Replies
 --   OK
 --
+-- Flags allow-oom
 -- Moves nothing
 
 redis.call('SET', key.card(ARGV[1]), ARGV[2], 'EX', ARGV[3])

@@ -130,6 +130,12 @@ function closeMenus(target) {
 	}
 }
 
+// Who wakes up, or is back on the line, needn't wait for a look that was lost in sleep.
+window.addEventListener("online", look);
+document.addEventListener("visibilitychange", () => {
+	if (document.visibilityState === "visible") look();
+});
+
 const early = window.darkroom;
 window.darkroom = {
 	waiting: [],

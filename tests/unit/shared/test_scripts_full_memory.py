@@ -59,3 +59,17 @@ def test_a_full_redis_brings_what_it_accepted_to_its_end(client: redis.Redis) ->
     assert ends == [JobStatus.SUCCEEDED, JobStatus.CANCELED, JobStatus.QUEUED]
     with pytest.raises(JobNotFound):
         desk.read(erased)
+
+
+def test_a_full_redis_that_knows_no_library_yet_does_what_it_may_all_the_same(client: redis.Redis) -> None:
+    desk = Desk(client)
+    erased, stays = desk.submit(), desk.submit()
+    fill(client)
+    client.function_flush()
+
+    assert desk.read(stays).status is JobStatus.QUEUED
+    desk(scripts.erase(erased.id, TENANT))
+    with pytest.raises(QueueUnavailable):
+        desk.submit()
+    with pytest.raises(JobNotFound):
+        desk.read(erased)

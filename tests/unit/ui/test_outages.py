@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from shared.client import Client
 from shared.client.http import RETRY_DELAYS_S
 from shared.contract import JobBody
-from shared.errors import GatewayUnavailable
+from shared.errors import GatewayUnavailable, JobNotFound
 from shared.jobs import new_job_id
 from tests.integration.keyholders import PAGE_KEY, make_key
 from tests.integration.serving import CARD, Hand, Serving
@@ -26,7 +26,7 @@ from tests.unit.ui.pressing import form_of
 from ui.app import create_app
 from ui.feed import Asked, news
 from ui.handlers import Handlers, View
-from ui.outage import MOST_ASKING, SteadyClient
+from ui.outage import MOST_ASKING, Outage, SteadyClient
 from ui.visitors import KEY_COOKIE, Person, Visitors
 
 
@@ -345,3 +345,13 @@ class TestAGatewayThatHangs:
 
 def from_browser(*, key: str) -> HTTPConnection:
     return HTTPConnection({"type": "http", "headers": [(b"cookie", f"{KEY_COOKIE}={key}".encode())]})
+
+    def test_is_not_taken_for_well_because_of_what_was_never_sent(self) -> None:
+        outage = Outage()
+        with pytest.raises(GatewayUnavailable), outage.turn():
+            raise GatewayUnavailable("No answer.")
+        with pytest.raises(JobNotFound), outage.turn():
+            raise JobNotFound("x-y")
+
+        with outage.turn(), pytest.raises(GatewayUnavailable), outage.turn():  # one asks, and nobody else
+            pass

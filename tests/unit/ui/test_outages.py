@@ -342,10 +342,6 @@ class TestAGatewayThatHangs:
         for thread in waiting:
             thread.join()
 
-
-def from_browser(*, key: str) -> HTTPConnection:
-    return HTTPConnection({"type": "http", "headers": [(b"cookie", f"{KEY_COOKIE}={key}".encode())]})
-
     def test_is_not_taken_for_well_because_of_what_was_never_sent(self) -> None:
         outage = Outage()
         with pytest.raises(GatewayUnavailable), outage.turn():
@@ -355,3 +351,7 @@ def from_browser(*, key: str) -> HTTPConnection:
 
         with outage.turn(), pytest.raises(GatewayUnavailable), outage.turn():  # one asks, and nobody else
             pass
+
+
+def from_browser(*, key: str) -> HTTPConnection:
+    return HTTPConnection({"type": "http", "headers": [(b"cookie", f"{KEY_COOKIE}={key}".encode())]})

@@ -82,6 +82,20 @@ def test_a_wrong_key_is_said_to_be_wrong_and_the_right_one_gets_in(visitor: Visi
     page.get_by_role("button", name="Sign out").wait_for()
 
 
+def test_other_tabs_follow_who_signs_in_and_out(visitor: Visitor) -> None:
+    other = Visitor(visitor.page.context.new_page(), visitor.page.url)
+    other.open()
+    expect(other.page.get_by_role("button", name="Sign in")).to_be_visible()
+
+    visitor.page.get_by_role("button", name="Sign in").click()
+    visitor.page.locator("#sign-in-key").fill(OPERATOR_KEY)
+    visitor.page.locator("#sign-in-key").press("Enter")
+    expect(other.page.get_by_role("button", name="Sign out")).to_be_visible()
+
+    other.page.get_by_role("button", name="Sign out").click()
+    expect(visitor.page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
 def test_a_visitor_sees_no_operators_tab(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("tab", name="Operators")).to_have_count(0)
 

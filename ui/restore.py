@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import Scheduler
+from shared.heads import NotAPicture, SaysTooMuch
 from shared.infotext import SAMPLERS, Infotext
-from shared.provenance import MAX_TEXT_CHARS, Embedded, NotAPicture, SaysTooMuch, read_parameters
+from shared.provenance import MAX_TEXT_CHARS, Embedded, read_parameters
 from ui.again import fields_of, unsaid_of
 from ui.form import size_of
 from ui.notices import NO_COOKIE

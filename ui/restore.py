@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
 
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import Scheduler
@@ -33,7 +34,7 @@ MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 _TOO_LARGE: Final = f"A file may have {MAX_FILE_BYTES // 2**20} MB at most."
 
 MOST_HELD: Final = 8
-"""Files that are in memory, from their first byte to the answer: 256 MB."""
+"""Files that are in memory, from their first byte to the answer: 256 MB, twice that as they are put together."""
 
 MOST_READ: Final = 2
 """Of these, at once: the page serves everybody else meanwhile."""
@@ -107,7 +108,7 @@ def settings_route(person_of: PersonOf, *, patience_s: float = PATIENCE_S) -> AP
             with fail_after(patience_s):
                 data = await request.body()
             restored = await run_sync(settings_of, data, limiter=turns)
-        except TimeoutError:
+        except (TimeoutError, ClientDisconnect):  # who went away doesn't read it
             return PlainTextResponse(_TOO_SLOW, status_code=408)
         except InvalidRequest as error:
             return PlainTextResponse(error.errors[0].message, status_code=422)

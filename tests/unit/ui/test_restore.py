@@ -413,9 +413,9 @@ def app_of(person: Person, *, patience_s: float = PATIENCE_S) -> FastAPI:
 
 
 class Drop:
-    """A file on its way: its first half comes at once, the other once it is `sent`."""
+    """A file on its way: its first half comes at once, the other once it is `sent`, or None: its sender goes away."""
 
-    def __init__(self, app: FastAPI, data: bytes, sent: asyncio.Event) -> None:
+    def __init__(self, app: FastAPI, data: bytes, sent: asyncio.Event | None) -> None:
         self.begun = asyncio.Event()
         """Somebody waits for the other half."""
         self._app = app
@@ -440,6 +440,8 @@ class Drop:
         half = self._halves.pop(0)
         if not self._halves:
             self.begun.set()
+            if self._sent is None:
+                return {"type": "http.disconnect"}
             await self._sent.wait()
         return {"type": "http.request", "body": half, "more_body": bool(self._halves)}
 
@@ -508,3 +510,13 @@ class TestRoute:
 
         assert slow == [(408, b"The file took too long to get here. Try again.")] * MOST_HELD
         assert later[0] == 200
+
+    def test_who_goes_away_gives_the_place_back(self, person: Person) -> None:
+        async def drops() -> Answer:
+            app, sent = app_of(person), asyncio.Event()
+            sent.set()
+            for _ in range(MOST_HELD):
+                await Drop(app, ours(PARAMS), None).answer()
+            return await Drop(app, ours(PARAMS), sent).answer()
+
+        assert asyncio.run(drops())[0] == 200

@@ -11,16 +11,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, WouldBlock, fail_after
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
 
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import Scheduler
+from shared.heads import NotAPicture, SaysTooMuch
 from shared.infotext import SAMPLERS, Infotext
-from shared.provenance import MAX_TEXT_CHARS, Embedded, NotAPicture, SaysTooMuch, read_parameters
+from shared.provenance import MAX_TEXT_CHARS, Embedded, read_parameters
 from ui.again import fields_of, unsaid_of
 from ui.form import size_of
 from ui.notices import NO_COOKIE
@@ -31,8 +33,17 @@ MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 
 _TOO_LARGE: Final = f"A file may have {MAX_FILE_BYTES // 2**20} MB at most."
 
-MOST_AT_ONCE: Final = 2
-"""Files that are read: a large one that was made up takes seconds, in which the page serves everybody else."""
+MOST_HELD: Final = 8
+"""Files that are in memory, from their first byte to the answer: 256 MB, twice that as they are put together."""
+
+MOST_READ: Final = 2
+"""Of these, at once: the page serves everybody else meanwhile."""
+
+PATIENCE_S: Final = 60.0
+"""For a file's bytes: who sends them one by one keeps others out."""
+
+_BUSY: Final = "Many pictures are being read just now. Try again in a moment."
+_TOO_SLOW: Final = "The file took too long to get here. Try again."
 
 _UNSEEN: Final[Mapping[str, str]] = {
     "Hires upscale": "enlarged in a second pass (hires fix)",
@@ -76,29 +87,45 @@ class Restored(BaseModel):
     model_revision: str | None = None
 
 
-def settings_route(person_of: PersonOf) -> APIRouter:
+def settings_route(person_of: PersonOf, *, patience_s: float = PATIENCE_S) -> APIRouter:
     """Make the route that reads a dropped file: its bytes in, `Restored` or a sentence out; nothing is kept.
 
     It serves whoever has opened the page: what another site has a browser send comes without their cookie.
     """
-    router, turns = APIRouter(), CapacityLimiter(MOST_AT_ONCE)
+    router, places, turns = APIRouter(), CapacityLimiter(MOST_HELD), CapacityLimiter(MOST_READ)
 
     @router.post("/settings")
     async def settings(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] (the decorator registers it)
         if person_of(request) is None:
             return PlainTextResponse(NO_COOKIE, status_code=403)
-        length = request.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdecimal()):
-            return PlainTextResponse("Say the file's length.", status_code=411)
-        if int(length) > MAX_FILE_BYTES:
-            return PlainTextResponse(_TOO_LARGE, status_code=413)
+        if (refusal := _refusal_of_length(request)) is not None:
+            return refusal
         try:
-            restored = await run_sync(settings_of, await request.body(), limiter=turns)
+            places.acquire_nowait()
+        except WouldBlock:
+            return PlainTextResponse(_BUSY, status_code=503)
+        try:
+            with fail_after(patience_s):
+                data = await request.body()
+            restored = await run_sync(settings_of, data, limiter=turns)
+        except (TimeoutError, ClientDisconnect):  # who went away doesn't read it
+            return PlainTextResponse(_TOO_SLOW, status_code=408)
         except InvalidRequest as error:
             return PlainTextResponse(error.errors[0].message, status_code=422)
+        finally:
+            places.release()
         return JSONResponse(restored.model_dump(mode="json"))
 
     return router
+
+
+def _refusal_of_length(request: Request) -> Response | None:
+    length = request.headers.get("Content-Length", "")
+    if not (length.isascii() and length.isdecimal()):
+        return PlainTextResponse("Say the file's length.", status_code=411)
+    if int(length) > MAX_FILE_BYTES:
+        return PlainTextResponse(_TOO_LARGE, status_code=413)
+    return None
 
 
 def settings_of(data: bytes) -> Restored:

@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from shared.generation import OutputFormat, Size
-from shared.provenance import EXIF_IFD, INFOTEXT_KEY, NAMESPACE, OWN_KEY, UNICODE, USER_COMMENT, Provenance
+from shared.heads import EXIF_IFD, USER_COMMENT
+from shared.provenance import INFOTEXT_KEY, NAMESPACE, OWN_KEY, UNICODE, Provenance
 from worker.png import Pixels, encode_png
 
 PREVIEW_SIDE: Final = 256

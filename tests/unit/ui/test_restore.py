@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import random
@@ -15,6 +16,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image, PngImagePlugin
 from starlette.testclient import TestClient
+from starlette.types import Message
+from starlette.types import Scope as Exchange
 
 from shared.client import Client
 from shared.contract import ModelBody
@@ -26,7 +29,8 @@ from tests.unit.ui.test_form import SDXL, STYLES, body
 from ui.app import create_app
 from ui.fitting import Fitted, fitted
 from ui.form import FIELDS, check, request_of
-from ui.restore import MAX_FILE_BYTES, Restored, settings_of
+from ui.restore import MAX_FILE_BYTES, MOST_HELD, PATIENCE_S, Restored, settings_of, settings_route
+from ui.visitors import Person
 from worker.images import encode_image
 
 CARD = body(SDXL)
@@ -319,7 +323,7 @@ class TestRefusals:
         file = io.BytesIO()
         Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
 
-        with pytest.raises(InvalidRequest, match="no PNG, JPEG or WebP"):
+        with pytest.raises(InvalidRequest, match="too long"):
             settings_of(file.getvalue())
 
     @pytest.mark.parametrize("field", ["prompt", "base_model", "sampler"])
@@ -393,6 +397,58 @@ def browser(app: FastAPI) -> TestClient:
     return browser
 
 
+Answer = tuple[int, bytes]
+"""Status and body."""
+
+
+@pytest.fixture
+def person() -> Person:
+    return Person(Client("http://127.0.0.1:9"))
+
+
+def app_of(person: Person, *, patience_s: float = PATIENCE_S) -> FastAPI:
+    app = FastAPI()
+    app.include_router(settings_route(lambda _: person, patience_s=patience_s))
+    return app
+
+
+class Drop:
+    """A file on its way: its first half comes at once, the other once it is `sent`, or None: its sender goes away."""
+
+    def __init__(self, app: FastAPI, data: bytes, sent: asyncio.Event | None) -> None:
+        self.begun = asyncio.Event()
+        """Somebody waits for the other half."""
+        self._app = app
+        self._size = len(data)
+        self._halves = [data[: len(data) // 2], data[len(data) // 2 :]]
+        self._sent = sent
+        self._said: list[Message] = []
+
+    async def answer(self) -> Answer:
+        scope: Exchange = {
+            "type": "http",
+            "method": "POST",
+            "path": "/settings",
+            "query_string": b"",
+            "headers": [(b"content-length", str(self._size).encode())],
+        }
+        await self._app(scope, self._receive, self._send)
+        start, *rest = self._said
+        return start["status"], b"".join(message.get("body", b"") for message in rest)
+
+    async def _receive(self) -> Message:
+        half = self._halves.pop(0)
+        if not self._halves:
+            self.begun.set()
+            if self._sent is None:
+                return {"type": "http.disconnect"}
+            await self._sent.wait()
+        return {"type": "http.request", "body": half, "more_body": bool(self._halves)}
+
+    async def _send(self, message: Message) -> None:
+        self._said.append(message)
+
+
 class TestRoute:
     def test_a_file_is_answered_with_its_settings(self, browser: TestClient) -> None:
         answer = browser.post("/settings", content=ours(PARAMS))
@@ -425,3 +481,42 @@ class TestRoute:
             yield b"x"
 
         assert browser.post("/settings", content=endless()).status_code == 411
+
+    def test_only_so_many_files_are_in_memory_and_the_next_is_told(self, person: Person) -> None:
+        async def drops() -> tuple[list[Answer], Answer, Answer]:
+            app, sent = app_of(person), asyncio.Event()
+            held = [Drop(app, ours(PARAMS), sent) for _ in range(MOST_HELD)]
+            answers = [asyncio.create_task(drop.answer()) for drop in held]
+            for drop in held:
+                await drop.begun.wait()
+            refused = await Drop(app, ours(PARAMS), sent).answer()
+            sent.set()
+            served = list(await asyncio.gather(*answers))
+            return served, refused, await Drop(app, ours(PARAMS), sent).answer()
+
+        served, refused, later = asyncio.run(drops())
+
+        assert refused == (503, b"Many pictures are being read just now. Try again in a moment.")
+        assert [status for status, _ in (*served, later)] == [200] * (MOST_HELD + 1)
+
+    def test_a_file_that_never_ends_gives_its_place_back(self, person: Person) -> None:
+        async def drops() -> tuple[list[Answer], Answer]:
+            app, never, sent = app_of(person, patience_s=0.01), asyncio.Event(), asyncio.Event()
+            sent.set()
+            slow = await asyncio.gather(*(Drop(app, ours(PARAMS), never).answer() for _ in range(MOST_HELD)))
+            return slow, await Drop(app, ours(PARAMS), sent).answer()
+
+        slow, later = asyncio.run(drops())
+
+        assert slow == [(408, b"The file took too long to get here. Try again.")] * MOST_HELD
+        assert later[0] == 200
+
+    def test_who_goes_away_gives_the_place_back(self, person: Person) -> None:
+        async def drops() -> Answer:
+            app, sent = app_of(person), asyncio.Event()
+            sent.set()
+            for _ in range(MOST_HELD):
+                await Drop(app, ours(PARAMS), None).answer()
+            return await Drop(app, ours(PARAMS), sent).answer()
+
+        assert asyncio.run(drops())[0] == 200

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from shared.generation import MAX_PROMPT_CHARS, GenerationParams, OutputFormat, Scheduler, Size
+from shared.heads import NotAPicture
 from shared.infotext import Infotext, read_infotext, write_infotext
-from shared.provenance import NotAPicture, Provenance, read_parameters
+from shared.provenance import Provenance, read_parameters
 from worker.images import Pixels, encode_image, encode_preview
 
 FORMATS = list(OutputFormat)

@@ -28,7 +28,7 @@ MOST_CALLS: Final = 16
 """Of a pipeline: Redis answers them one after the other, and the first waits for the last."""
 MOST_READS: Final = 16
 """Of a call: Redis serves nobody else meanwhile."""
-MOST_TRIPS: Final = 3
+MOST_TRIPS: Final = 2
 """On their way at once: while one waits for a disk, others are answered."""
 
 

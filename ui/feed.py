@@ -25,6 +25,8 @@ MOST_LOADED: Final = 2 * MOST_SEARCHED
 """A page that is open for days while a program submits begins anew here."""
 MOST_FOLLOWED: Final = 8
 """Jobs behind the latest that a look asks after, one by one: each counts against the visitor's requests a minute."""
+FOLLOWED_EVERY: Final = 4
+"""Looks of which one asks after those that wait or run."""
 MOST_FETCHED: Final = 24
 """Favourites that a look reads, one by one; the others' turn comes at the next ones."""
 RENEWED_EVERY: Final = 40
@@ -196,6 +198,8 @@ def _still_there(
         return None
     fresh = {job.id for job in head}
     older = [job for job in feed.loaded[last + 1 :] if job.id not in fresh]
+    if feed.looks % FOLLOWED_EVERY:
+        return older
     # Those that one sees come first, and of them the oldest, which are drawn first; the others' turn comes.
     going = sorted(
         (job for job in older if not job.status.is_terminal), key=lambda job: (job.id not in feed.cards, job.created_at)
@@ -236,7 +240,8 @@ def _with_those_apart(client: Client, before: Feed, now: Feed) -> Feed:
     had = {job.id: job for job in (*before.loaded, *before.apart) if job.id in wanted}
     unread = [job_id for job_id in wanted if job_id not in had]
     going = [job_id for job_id, job in had.items() if not job.status.is_terminal]
-    asked_after = [*unread[:MOST_FETCHED], *going[:MOST_FOLLOWED], *_its_turn(list(had), now.looks)]
+    followed = () if now.looks % FOLLOWED_EVERY else going[:MOST_FOLLOWED]
+    asked_after = [*unread[:MOST_FETCHED], *followed, *_its_turn(list(had), now.looks)]
     found = {job.id: job for job in _found(client, dict.fromkeys(asked_after))}
     missing = frozenset(asked_after) - found.keys()
     return replace(

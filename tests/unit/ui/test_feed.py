@@ -16,6 +16,7 @@ from tests.integration.serving import Hand
 from ui.cards import card
 from ui.feed import (
     FIRST,
+    FOLLOWED_EVERY,
     MOST_FETCHED,
     MOST_FOLLOWED,
     RENEWED_EVERY,
@@ -117,9 +118,9 @@ class TestWhatIsShown:
         taken = hand.take()
         assert taken.job.id == jobs[-1]
 
-        running = look_at_jobs(visitor, feed, asked)
+        running = looked(visitor, feed, FOLLOWED_EVERY)
         hand.fail(taken, "model_error", "It broke.")
-        failed = look_at_jobs(visitor, running, asked)
+        failed = looked(visitor, running, FOLLOWED_EVERY)
 
         assert "Starting" in running.cards[jobs[-1]]
         assert "It broke." in failed.cards[jobs[-1]]
@@ -159,10 +160,10 @@ class TestWhatIsShown:
         asked_for = Counting(visitor)
         taken = hand.take()
 
-        now = look_at_jobs(asked_for, feed, asked)
+        now = looked(asked_for, feed, FOLLOWED_EVERY)
         hand.release(taken)
 
-        assert asked_for.requests <= 1 + MOST_FOLLOWED
+        assert asked_for.requests <= FOLLOWED_EVERY + MOST_FOLLOWED
         assert list(now.cards) == jobs
         assert "Starting" in now.cards[jobs[-1]]
 

@@ -128,7 +128,8 @@ class Seat:
         number = showing.number
         if all(answer.number != number for answer in self._answers):
             # It was told by another seat, before the page restarted or for long was away: begin anew.
-            self._answers = (_Answer(number, View()), _Answer(number, replace(View(), feed=self.view.feed)))
+            latest = max(number, self._answers[-1].number) + 1
+            self._answers = (_Answer(number, View()), _Answer(latest, replace(View(), feed=self.view.feed)))
         self._answers = tuple(answer for answer in self._answers if answer.number >= number)
         return True
 

@@ -82,7 +82,7 @@ def test_a_browser_that_another_seat_has_told_is_told_all_anew() -> None:
     assert seat.hear(showing(1, 17, search="a fox", favourites=[], pages=2))
     told = seat.tell(view("one"), None)
 
-    assert (told["base"], told["number"]) == (17, 18)
+    assert (told["base"], told["number"]) == (17, 19)
     assert seat.may_show[0] == View()
     assert (seat.asked.search, seat.asked.favourites, seat.asked.number) == ("a fox", (), 2 * FIRST)
 
@@ -96,6 +96,27 @@ def test_a_browser_that_nobody_heard_of_for_long_is_told_all_anew() -> None:
 
     assert seat.may_show[0] == View()
     assert len(seat.may_show) <= MOST_UNSEEN
+
+
+def test_what_follows_on_more_than_is_remembered_is_refused_after_a_new_beginning_too() -> None:
+    seat = Seat()
+    assert seat.hear(showing(1, 17))
+
+    told = [seat.tell(view(str(at)), None) for at in range(MOST_UNSEEN)][-1]
+
+    assert View() not in seat.may_show
+    assert told["base"] > 17
+
+
+def test_a_number_is_given_once() -> None:
+    seat = Seat()
+    given = [seat.tell(view(str(at)), None)["number"] for at in range(3)]
+
+    assert seat.hear(showing(1, given[-1]))
+    assert seat.hear(showing(2, 0))
+    given.append(seat.tell(view("anew"), None)["number"])
+
+    assert len(set(given)) == len(given)
 
 
 def test_a_look_that_was_overtaken_is_not_heard() -> None:

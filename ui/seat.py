@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from shared.contract import ModelBody
 from ui.feed import FIRST, MOST_SEARCHED, Asked, News, job_ids_of
 from ui.fitting import Fitted
+from ui.form import Form
 from ui.handlers import View
 
 MOST_SEARCHED_CHARS: Final = 200
@@ -86,6 +87,8 @@ class Seat:
         self._answers = (_Answer(0, View()),)
         """From the last one that the browser is known to show to the last that was sent."""
         self._looks = 0
+        self._said_model: object = None
+        """The one that the browser's form was for at the last look."""
         self._turn = threading.Lock()
         self._taken = 0
         """Presses that have their turn, or wait for it."""
@@ -132,6 +135,16 @@ class Seat:
             self._answers = (_Answer(number, View()), _Answer(latest, replace(View(), feed=self.view.feed)))
         self._answers = tuple(answer for answer in self._answers if answer.number >= number)
         return True
+
+    def hear_form(self, draft: Form) -> Form:
+        """Read what the browser's form says, or what it was told to say if that is still on its way.
+
+        A press, or a dropped picture, may have filled it for another model: the one that it said before is no choice.
+        """
+        before, self._said_model = self._said_model, draft.get("model")
+        if self.card is None or self._said_model != before or before == self.card.id:
+            return draft
+        return {field: control.value for field, control in self.view.controls.items()}
 
     def tell(self, view: View, feed: News | None) -> Told:
         """Note what the browser is told."""

@@ -212,7 +212,7 @@ class Studio:
         """Look, and show what was found and what of earlier answers has not arrived; `draft` is the browser's form."""
         if not seat.hear(Showing.read(showing)):
             return {self._timer: gr.update()}
-        seen, may_show = seat.seen, seat.may_show
+        draft, seen, may_show = seat.hear_form(draft), seat.seen, seat.may_show
         view = self._handlers.look(self._person(request), seen, seat.asked, draft)
         updates: Updates = {}
         if view.card is not None and any(view.controls != one.controls for one in may_show):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Generator
 from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
+from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import wait_until
 from ui.feed import FIRST, Asked
-from ui.handlers import View
+from ui.form import Form
+from ui.handlers import Handlers, View
 from ui.seat import MOST_UNSEEN, MOST_WAITING, Seat, Showing
+from ui.visitors import Person
 
 
 def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
@@ -130,6 +134,54 @@ def test_a_look_that_was_overtaken_is_not_heard() -> None:
 @pytest.mark.parametrize("said", [None, "nothing", {"number": "many"}, {"pages": 0}])
 def test_what_can_not_be_read_of_a_look_is_a_page_that_shows_nothing(said: object) -> None:
     assert (Showing.read(said).number, Showing.read(said).asked) == (0, Asked())
+
+
+class TestTwoModels:
+    @pytest.fixture
+    def bigger(self, hand: Hand, gateway: Serving) -> Generator[Hand]:
+        """A worker that serves another model beside the first."""
+        assert hand.card is CARD
+        with Hand(gateway.settings, CARD.model_copy(update={"id": "test/bigger", "title": "Bigger"})) as one:
+            yield one
+
+    @pytest.fixture
+    def look(self, handlers: Handlers, person: Person) -> Callable[[Seat, Form], View]:
+        """Look as the page does, for a browser whose form says this."""
+
+        def look(seat: Seat, draft: Form) -> View:
+            seat.tell(handlers.look(person, seat.seen, seat.asked, seat.hear_form(draft)), None)
+            return seat.view
+
+        return look
+
+    def test_settings_that_are_on_their_way_are_not_undone_by_a_look_that_left_before(
+        self,
+        bigger: Hand,
+        handlers: Handlers,
+        person: Person,
+        look: Callable[[Seat, Form], View],
+    ) -> None:
+        seat, draft = Seat(), {"model": CARD.id, "num_inference_steps": 9}
+        assert look(seat, draft).card is not None
+        job = person.client.submit("a cube", model=bigger.card.id, num_inference_steps=7)
+        fitted = handlers.act(person, seat.view, "reuse", job.id, 0).fitted
+        assert fitted is not None
+        seat.fit(fitted)
+
+        late = look(seat, draft)
+        arrived = look(seat, {name: control.value for name, control in late.controls.items()})
+
+        for view in (late, arrived):
+            assert view.card is not None
+            assert (view.card.id, view.controls["num_inference_steps"].value) == (bigger.card.id, 7)
+
+    def test_a_choice_of_another_model_is_heard_and_kept_though_its_answer_is_on_its_way(
+        self, bigger: Hand, look: Callable[[Seat, Form], View]
+    ) -> None:
+        seat = Seat()
+        said = [look(seat, {"model": model}).card for model in (CARD.id, bigger.card.id, bigger.card.id, CARD.id)]
+
+        assert [card and card.id for card in said] == [CARD.id, bigger.card.id, bigger.card.id, CARD.id]
 
 
 def test_only_few_presses_of_a_page_wait_and_the_others_are_refused_at_once() -> None:

@@ -163,12 +163,6 @@ class Seat:
         return max(self._taken - 1, 0)
 
     @contextmanager
-    def turn(self) -> Generator[None]:
-        """Wait for one's turn, and have it."""
-        with self._turn:
-            yield
-
-    @contextmanager
     def turn_if_few_wait(self) -> Generator[bool]:
         """Wait for one's turn, and have it; False if so many wait already that one more would be in others' way."""
         with self._counting:

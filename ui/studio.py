@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import gradio as gr
 from starlette.requests import HTTPConnection
 
-from ui.ask import DRAFT_JS, QUIET, Ask, Updates
+from ui.ask import CROWDED, DRAFT_JS, QUIET, Ask, Updates
 from ui.cards import feed
 from ui.feed import news
 from ui.form import FIELDS, Form
@@ -63,8 +63,6 @@ it is the visitor's own form, so nothing is hidden from them."""
 
 AT_ONCE: Final = 16
 """Presses that run at a time; each is one short request to the gateway."""
-
-CROWDED: Final = "That was not done: what you pressed before is still under way. Press it again in a moment."
 
 
 class Studio:
@@ -122,8 +120,8 @@ class Studio:
         opened = page.load(None, [self._draft, prompt], [self._draft, prompt, negative], js=OPEN_JS, **QUIET)
         opened.then(**self._look)
         self._timer.tick(**self._look)
-        chosen = self._look | {"fn": self._on_choice, "trigger_mode": "always_last"}
-        cast("Any", self._feed).input(**chosen)
+        self._choice: dict[str, Any] = self._look | {"fn": self._on_choice, "trigger_mode": "always_last"}
+        cast("Any", self._feed).input(**self._choice)
 
     def _wire_presses(self) -> None:
         """Submit, and what is pressed in the feed.
@@ -164,16 +162,19 @@ class Studio:
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
             kept = control.change(None, [self._draft, *self._ask.inputs], self._draft, js=DRAFT_JS, **QUIET)
             if name == "model":
-                kept.then(**self._look)
+                kept.then(**self._choice)
 
     def _on_look(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
         with seat.turn_if_free() as is_free:
             return self._looked(seat, draft, showing, request) if is_free else {self._timer: gr.update()}
 
     def _on_choice(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
-        """Look at once: the visitor has said which jobs they want to see."""
-        with seat.turn():
-            return self._looked(seat, draft, showing, request)
+        """Look at once: the visitor has said which jobs they want to see, or for which model the form is.
+
+        If too many wait, the next look says it too.
+        """
+        with seat.turn_if_few_wait() as may:
+            return self._looked(seat, draft, showing, request) if may else {self._timer: gr.update()}
 
     def _on_text(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
         said = self._handlers.count(self._person(request), seat.card, dict(zip(FIELDS, values, strict=True)))

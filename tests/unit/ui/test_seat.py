@@ -22,10 +22,10 @@ def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
     seat, order = Seat(), list[str]()
 
     def press() -> None:
-        with seat.turn():
+        with seat.turn_if_few_wait():
             order.append("press")
 
-    with seat.turn():
+    with seat.turn_if_few_wait():
         pressing = threading.Thread(target=press)
         pressing.start()
         with seat.turn_if_free() as is_free:
@@ -41,7 +41,7 @@ def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
 def test_a_turn_ends_with_an_error_too() -> None:
     seat = Seat()
     for _ in range(2):
-        with pytest.raises(RuntimeError), seat.turn():
+        with pytest.raises(RuntimeError), seat.turn_if_few_wait():
             raise RuntimeError("It broke.")
     with seat.turn_if_free() as is_free:
         assert is_free

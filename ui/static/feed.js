@@ -74,7 +74,7 @@ function show(news) {
 	for (const id of news.gone) forget(id);
 	markFavourites();
 	search();
-	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked } }));
+	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked, gone: news.gone } }));
 }
 
 /** Show only the cards that have all words of the search in them, until Python has looked for them everywhere. */

@@ -78,13 +78,16 @@ class _Answer:
     view: View
 
 
+_NOTHING: Final = View()
+
+
 class Seat:
     """What one visitor's open page shows."""
 
     def __init__(self) -> None:
         self.asked = Asked()
         """Which of their jobs they want to see."""
-        self._answers = (_Answer(0, View()),)
+        self._answers = (_Answer(0, _NOTHING),)
         """From the last one that the browser is known to show to the last that was sent."""
         self._looks = 0
         self._said_model: object = None
@@ -107,6 +110,11 @@ class Seat:
     def may_show(self) -> tuple[View, ...]:
         """Views of which the browser shows one: answers are on their way, or lost."""
         return tuple(answer.view for answer in self._answers)
+
+    @property
+    def is_told_anew(self) -> bool:
+        """True if nobody knows what the browser shows: all is told, also what a new page shows by itself."""
+        return self._answers[0].view is _NOTHING
 
     @property
     def seen(self) -> View:
@@ -132,7 +140,7 @@ class Seat:
         if all(answer.number != number for answer in self._answers):
             # It was told by another seat, before the page restarted or for long was away: begin anew.
             latest = max(number, self._answers[-1].number) + 1
-            self._answers = (_Answer(number, View()), _Answer(latest, replace(View(), feed=self.view.feed)))
+            self._answers = (_Answer(number, _NOTHING), _Answer(latest, replace(View(), feed=self.view.feed)))
         self._answers = tuple(answer for answer in self._answers if answer.number >= number)
         return True
 

@@ -223,15 +223,6 @@ class Studio:
                 if field == "prompt" or (is_filled and field in draft and draft[field] == control.value):
                     # The control says this, or what somebody has said in it since the look began.
                     del updates[self._ask.controls[field]]["value"]
-        for component, now, before in (
-            (self._served, view.served, [one.served for one in may_show]),
-            (self._notices, view.notices, [one.notices for one in may_show]),
-            (self._examples, view.examples, [one.examples for one in may_show]),
-        ):
-            if any(one != now for one in before):
-                updates[component] = now
-        if any(view.can_generate != one.can_generate for one in may_show):
-            updates[self._generate] = gr.update(interactive=view.can_generate)
         return self._told(seat, view, updates)
 
     def _answered(self, seat: Seat, answer: Answer) -> Updates:
@@ -244,9 +235,16 @@ class Studio:
 
     def _told(self, seat: Seat, view: View, updates: Updates) -> Updates:
         """Number what a view brings, add the feed's news, and look again when it is time."""
-        if any(view.poll_s != one.poll_s for one in seat.may_show):
-            updates[self._timer] = gr.update(value=view.poll_s)
-        what = news([one.feed for one in seat.may_show], view.feed)
+        what, views = news([one.feed for one in seat.may_show], view.feed), [*seat.may_show, view]
+        for component, said, update in (
+            (self._served, {one.served for one in views}, view.served),
+            (self._notices, {one.notices for one in views}, view.notices),
+            (self._examples, {one.examples for one in views}, view.examples),
+            (self._generate, {one.can_generate for one in views}, gr.update(interactive=view.can_generate)),
+            (self._timer, {one.poll_s for one in views}, gr.update(value=view.poll_s)),
+        ):
+            if seat.is_told_anew or len(said) > 1:
+                updates[component] = update
         if what is not None or updates:
             updates[self._feed] = seat.tell(view, what)
         else:

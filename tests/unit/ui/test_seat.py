@@ -112,6 +112,17 @@ def test_what_follows_on_more_than_is_remembered_is_refused_after_a_new_beginnin
     assert told["base"] > 17
 
 
+def test_all_is_told_anew_until_the_browser_says_that_it_shows_it() -> None:
+    seat = Seat()
+
+    assert seat.is_told_anew
+    told = seat.tell(view("one"), None)
+    assert seat.hear(showing(1, told["number"]))
+    assert not seat.is_told_anew
+    assert seat.hear(showing(2, 0))
+    assert seat.is_told_anew
+
+
 def test_a_number_is_given_once() -> None:
     seat = Seat()
     given = [seat.tell(view(str(at)), None)["number"] for at in range(3)]

@@ -313,6 +313,16 @@ class TestNews:
         assert told is not None
         assert (told["order"], set(told["cards"])) == ([job.id], {job.id})
 
+    def test_of_an_old_job_that_the_page_has_forgotten_is_left_to_a_look(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MANY)
+        feed = opened(visitor)
+
+        now = feed.with_job(visitor.cancel(jobs[-1]))
+        more = look_at_jobs(visitor, now, Asked(number=2 * FIRST))
+
+        assert list(now.cards) == jobs[:FIRST]
+        assert list(more.cards) == jobs, "no gap before it"
+
     def test_of_a_job_that_is_gone_takes_its_card_away(self, visitor: Client) -> None:
         older, newer = submit_many(visitor, 2)[::-1]
         feed = opened(visitor)

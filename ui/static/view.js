@@ -197,6 +197,7 @@ function show(picture) {
 function turn(steps) {
 	const all = shown();
 	const at = all.findIndex(({ key }) => key === now?.key);
+	if (at < 0) return; // its card is on its way back
 	const next = all[Math.min(Math.max(at + steps, 0), all.length - 1)];
 	if (next && next.key !== now?.key) show(next);
 }

@@ -48,6 +48,8 @@ RESTORE_JS: Final = 'window.addEventListener("darkroom:restore", (event) => trig
 QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "private"}
 """No spinner over what the page updates by itself, and no entry in a public API: that is the gateway's."""
 
+CROWDED: Final = "That was not done: what you pressed before is still under way. Do it again in a moment."
+
 Updates = dict[Block, Any]
 
 
@@ -214,7 +216,9 @@ class Ask:
         except ValidationError:
             return {self._restored: _notes("alert", "The page could not read it.", ())}
         taken = fitted(restored, seat.models, card, _form(values), self._styles)
-        with seat.turn():
+        with seat.turn_if_few_wait() as may:
+            if not may:
+                return {self._restored: _notes("alert", CROWDED, ())}
             updates = self.take_over(seat, taken)
         return {**updates, self._restored: _notes("status", "The picture's settings are in the form.", taken.notes)}
 

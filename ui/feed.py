@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Final, TypedDict
 
 from shared.client import Client
@@ -26,6 +25,8 @@ MOST_LOADED: Final = 2 * MOST_SEARCHED
 """A page that is open for days while a program submits begins anew here."""
 MOST_FOLLOWED: Final = 8
 """Jobs behind the latest that a look asks after, one by one: each counts against the visitor's requests a minute."""
+FOLLOWED_EVERY: Final = 4
+"""Looks of which one asks after those that wait or run."""
 MOST_FETCHED: Final = 24
 """Favourites that a look reads, one by one; the others' turn comes at the next ones."""
 RENEWED_EVERY: Final = 40
@@ -85,7 +86,7 @@ class Feed:
 
     asked: Asked = Asked()
     loaded: tuple[JobBody, ...] = ()
-    """The latest without a gap, newest first."""
+    """The latest without a gap, as the gateway lists them: by when it took them, which their times may not say."""
     cursor: str | None = None
     """Where those begin that are not loaded; None if all are, or none is yet."""
     apart: tuple[JobBody, ...] = ()
@@ -94,8 +95,10 @@ class Feed:
     """Favourites that the next looks read."""
     unknown: frozenset[str] = frozenset()
     """Favourites that are not among this visitor's jobs: deleted long ago, or another key's. Asked after once."""
+    missing: tuple[str, ...] = ()
+    """Jobs that were here, and that this look or the next ones ask after."""
     gone: frozenset[str] = frozenset()
-    """Jobs that were here, and are deleted."""
+    """Jobs that were here, and are deleted, by the gateway's word."""
     cards: Mapping[str, str] = field(default_factory=dict[str, str])
     """HTML by job, of what is shown, in order."""
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -125,11 +128,13 @@ class Feed:
         return _shown(replace(self, loaded=loaded, apart=apart, gone=self.gone | {job_id}), self)
 
     def with_job(self, job: JobBody) -> Feed:
-        """Put in a job that is new, or has changed."""
-        if any(one.id == job.id for one in self.apart):
-            apart = tuple(job if one.id == job.id else one for one in self.apart)
-            return _shown(replace(self, apart=apart), self)
-        return _shown(replace(self, loaded=_in_order([job, *(one for one in self.loaded if one.id != job.id)])), self)
+        """Put in a job that is new, or has changed; an old one that is not known is left to the next look."""
+        if self.job(job.id) is None:
+            if self.loaded and job.created_at < self.loaded[-1].created_at:
+                return self
+            return _shown(replace(self, loaded=(job, *self.loaded)), self)
+        loaded, apart = (tuple(job if one.id == job.id else one for one in jobs) for jobs in (self.loaded, self.apart))
+        return _shown(replace(self, loaded=loaded, apart=apart), self)
 
 
 def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
@@ -138,7 +143,7 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
     head = client.jobs(limit=FIRST)
     known = _still_there(client, feed, head.data, reaches_the_end=head.next_cursor is None)
     if known is None or not _is_same_visitor(feed, (*head.data, *known)):
-        feed = replace(feed, loaded=(), apart=(), unknown=frozenset())
+        feed = replace(feed, loaded=(), apart=(), unknown=frozenset(), missing=())
     is_renewed = feed.looks % RENEWED_EVERY == 0 or (bool(feed.asked.words) and not asked.words)
     kept = () if is_renewed or known is None else known
     loaded = {job.id: job for job in (*head.data, *kept)}
@@ -146,11 +151,10 @@ def look_at_jobs(client: Client, feed: Feed, asked: Asked) -> Feed:
     wanted = MOST_SEARCHED if asked.words else 0 if asked.favourites is not None else asked.number
     while cursor is not None and len(loaded) < wanted:
         page = client.jobs(cursor=cursor, limit=min(_PAGE, wanted))
-        loaded = {job.id: job for job in page.data} | loaded
+        loaded |= {job.id: job for job in page.data}
         cursor = page.next_cursor
-    now = replace(feed, asked=asked, loaded=_in_order(loaded.values()), cursor=cursor)
-    now = replace(now, gone=feed.gone | _gone(feed.loaded, now))
-    return _shown(_with_those_apart(client, feed, now), feed)
+    now = replace(feed, asked=asked, loaded=tuple(loaded.values()), cursor=cursor)
+    return _shown(_with_those_apart(client, feed, _without_those_gone(client, feed.loaded, now)), feed)
 
 
 def news(shown: Sequence[Feed], now: Feed) -> News | None:
@@ -189,16 +193,20 @@ def _still_there(
     """
     if reaches_the_end:
         return []
-    if all(job.id != head[-1].id for job in feed.loaded) or len(feed.loaded) > MOST_LOADED:
+    last = next((at for at, job in enumerate(feed.loaded) if job.id == head[-1].id), None)
+    if last is None or len(feed.loaded) > MOST_LOADED:
         return None
     fresh = {job.id for job in head}
-    older = [job for job in feed.loaded if job.id not in fresh and job.created_at <= head[-1].created_at]
-    ended = [job for job in older if job.status.is_terminal]
+    older = [job for job in feed.loaded[last + 1 :] if job.id not in fresh]
+    if feed.looks % FOLLOWED_EVERY:
+        return older
     # Those that one sees come first, and of them the oldest, which are drawn first; the others' turn comes.
     going = sorted(
         (job for job in older if not job.status.is_terminal), key=lambda job: (job.id not in feed.cards, job.created_at)
     )
-    return ended + _found(client, [job.id for job in going[:MOST_FOLLOWED]]) + going[MOST_FOLLOWED:]
+    followed = {job.id: None for job in going[:MOST_FOLLOWED]}
+    now = followed | {job.id: job for job in _found(client, followed)}
+    return [job for one in older if (job := now.get(one.id, one)) is not None]
 
 
 def _is_same_visitor(feed: Feed, now: Iterable[JobBody]) -> bool:
@@ -206,11 +214,21 @@ def _is_same_visitor(feed: Feed, now: Iterable[JobBody]) -> bool:
     return not feed.loaded or not {job.id for job in feed.loaded}.isdisjoint(job.id for job in now)
 
 
-def _gone(before: Iterable[JobBody], now: Feed) -> frozenset[str]:
-    """Of jobs that were loaded, name those that are missing where all that there are were read."""
+def _without_those_gone(client: Client, before: Sequence[JobBody], now: Feed) -> Feed:
+    """Ask after jobs that were loaded and are missing, so many at a time, and note those that are deleted."""
     there = {job.id for job in now.loaded}
-    oldest = None if now.cursor is None else _age(now.loaded[-1])
-    return frozenset(job.id for job in before if job.id not in there and (oldest is None or _age(job) > oldest))
+    missing = dict.fromkeys((*now.missing, *(job_id for job_id in _within(before, now) if job_id not in there)))
+    asked_after = list(missing)[:MOST_FOLLOWED]
+    gone = frozenset(asked_after) - {job.id for job in _found(client, asked_after)}
+    return replace(now, missing=tuple(missing)[MOST_FOLLOWED:], gone=now.gone | gone)
+
+
+def _within(before: Sequence[JobBody], now: Feed) -> list[str]:
+    """Name those of the jobs that were loaded that lie no further back than what is loaded now."""
+    there = {job.id for job in now.loaded}
+    last = max((at for at, job in enumerate(before) if job.id in there), default=-1)
+    reaches_on = last >= 0 and before[last].id != now.loaded[-1].id
+    return [job.id for job in (before if now.cursor is None or reaches_on else before[: last + 1])]
 
 
 def _with_those_apart(client: Client, before: Feed, now: Feed) -> Feed:
@@ -222,12 +240,13 @@ def _with_those_apart(client: Client, before: Feed, now: Feed) -> Feed:
     had = {job.id: job for job in (*before.loaded, *before.apart) if job.id in wanted}
     unread = [job_id for job_id in wanted if job_id not in had]
     going = [job_id for job_id, job in had.items() if not job.status.is_terminal]
-    asked_after = [*unread[:MOST_FETCHED], *going[:MOST_FOLLOWED], *_its_turn(list(had), now.looks)]
+    followed = () if now.looks % FOLLOWED_EVERY else going[:MOST_FOLLOWED]
+    asked_after = [*unread[:MOST_FETCHED], *followed, *_its_turn(list(had), now.looks)]
     found = {job.id: job for job in _found(client, dict.fromkeys(asked_after))}
     missing = frozenset(asked_after) - found.keys()
     return replace(
         now,
-        apart=_in_order(job for job in (had | found).values() if job.id not in missing),
+        apart=_by_time(job for job in (had | found).values() if job.id not in missing),
         unread=frozenset(unread[MOST_FETCHED:]),
         unknown=now.unknown | (missing - had.keys()),
         gone=now.gone | (missing & had.keys()),
@@ -253,21 +272,16 @@ def _found(client: Client, job_ids: Iterable[str]) -> list[JobBody]:
     return jobs
 
 
-def _age(job: JobBody) -> tuple[datetime, str]:
-    return job.created_at, job.id
-
-
-def _in_order(jobs: Iterable[JobBody]) -> tuple[JobBody, ...]:
-    return tuple(sorted(jobs, key=_age, reverse=True))
+def _by_time(jobs: Iterable[JobBody]) -> tuple[JobBody, ...]:
+    return tuple(sorted(jobs, key=lambda job: (job.created_at, job.id), reverse=True))
 
 
 def _shown(feed: Feed, before: Feed) -> Feed:
     """Choose what is shown of what is known, and word what was not shown like that before."""
     asked = feed.asked
-    all_known = _in_order(feed.known)
-    within = all_known if asked.favourites is not None else feed.loaded
+    within = feed.known if asked.favourites is not None else feed.loaded
     was = {job.id: job for job in before.known}
-    same = {job.id for job in all_known if was.get(job.id) == job}
+    same = {job.id for job in feed.known if was.get(job.id) == job}
     texted, carded = same & before.texts.keys(), same & before.cards.keys()
     texts: dict[str, str] = {
         job.id: before.texts[job.id] if job.id in texted else words_of(job) for job in (within if asked.words else ())
@@ -276,7 +290,7 @@ def _shown(feed: Feed, before: Feed) -> Feed:
     first = {job.id for job in fitting[: asked.number]}
     cards = {
         job.id: before.cards[job.id] if job.id in carded else card(job)
-        for job in all_known
+        for job in feed.known
         if job.id in first or job.id == asked.linked
     }
     is_cut = len(fitting) > asked.number

@@ -49,6 +49,8 @@ BUSY_POLL_S: Final = 0.5
 IDLE_POLL_S: Final = 3.0
 """Between two looks otherwise: is the gateway there, does the model change, has another tab asked for something?"""
 
+NOT_YOURS: Final = "It is not among your pictures any more: it was deleted, or has expired."
+
 _log = logging.getLogger(__name__)
 
 
@@ -173,14 +175,18 @@ class Handlers:
         return check(form, card, self._styles)
 
     def act(self, person: Person | None, seen: View, what: str, job_id: str, index: int) -> Answer:
-        """Do what a card's button says. A job that is gone, or has ended meanwhile, is shown as it is."""
-        job, verb = seen.feed.job(job_id), self._verbs.get(what)
-        if person is None or job is None or verb is None:
+        """Do what a card's button says. A job that is gone, or has ended meanwhile, is shown as it is.
+
+        The page may have forgotten a job that a browser shows; if the gateway doesn't know it either, it may be another
+        key's.
+        """
+        known, verb = seen.feed.job(job_id), self._verbs.get(what)
+        if person is None or verb is None:
             return Answer()
         try:
-            return verb(person, seen, job, index)
+            return verb(person, seen, known or person.client.job(job_id), index)
         except JobNotFound:
-            return Answer(gone=job_id)
+            return Answer(words=NOT_YOURS) if known is None else Answer(gone=job_id)
         except DarkroomError as error:
             if not isinstance(error, InvalidRequest):
                 _log.warning("%s refused: %s", what, error)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from shared.contract import ModelBody
 from ui.feed import FIRST, MOST_SEARCHED, Asked, News, job_ids_of
 from ui.fitting import Fitted
+from ui.form import Form
 from ui.handlers import View
 
 MOST_SEARCHED_CHARS: Final = 200
@@ -77,15 +78,20 @@ class _Answer:
     view: View
 
 
+_NOTHING: Final = View()
+
+
 class Seat:
     """What one visitor's open page shows."""
 
     def __init__(self) -> None:
         self.asked = Asked()
         """Which of their jobs they want to see."""
-        self._answers = (_Answer(0, View()),)
+        self._answers = (_Answer(0, _NOTHING),)
         """From the last one that the browser is known to show to the last that was sent."""
         self._looks = 0
+        self._said_model: object = None
+        """The one that the browser's form was for at the last look."""
         self._turn = threading.Lock()
         self._taken = 0
         """Presses that have their turn, or wait for it."""
@@ -104,6 +110,11 @@ class Seat:
     def may_show(self) -> tuple[View, ...]:
         """Views of which the browser shows one: answers are on their way, or lost."""
         return tuple(answer.view for answer in self._answers)
+
+    @property
+    def is_told_anew(self) -> bool:
+        """True if nobody knows what the browser shows: all is told, also what a new page shows by itself."""
+        return self._answers[0].view is _NOTHING
 
     @property
     def seen(self) -> View:
@@ -128,9 +139,20 @@ class Seat:
         number = showing.number
         if all(answer.number != number for answer in self._answers):
             # It was told by another seat, before the page restarted or for long was away: begin anew.
-            self._answers = (_Answer(number, View()), _Answer(number, replace(View(), feed=self.view.feed)))
+            latest = max(number, self._answers[-1].number) + 1
+            self._answers = (_Answer(number, _NOTHING), _Answer(latest, replace(View(), feed=self.view.feed)))
         self._answers = tuple(answer for answer in self._answers if answer.number >= number)
         return True
+
+    def hear_form(self, draft: Form) -> Form:
+        """Read what the browser's form says, or what it was told to say if that is still on its way.
+
+        A press, or a dropped picture, may have filled it for another model: the one that it said before is no choice.
+        """
+        before, self._said_model = self._said_model, draft.get("model")
+        if self.card is None or self._said_model != before or before == self.card.id:
+            return draft
+        return {field: control.value for field, control in self.view.controls.items()}
 
     def tell(self, view: View, feed: News | None) -> Told:
         """Note what the browser is told."""
@@ -147,12 +169,6 @@ class Seat:
     def waiting(self) -> int:
         """How many presses wait for the turn of another one."""
         return max(self._taken - 1, 0)
-
-    @contextmanager
-    def turn(self) -> Generator[None]:
-        """Wait for one's turn, and have it."""
-        with self._turn:
-            yield
 
     @contextmanager
     def turn_if_few_wait(self) -> Generator[bool]:

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import gradio as gr
 from starlette.requests import HTTPConnection
 
-from ui.ask import DRAFT_JS, QUIET, Ask, Updates
+from ui.ask import CROWDED, DRAFT_JS, QUIET, Ask, Updates
 from ui.cards import feed
 from ui.feed import news
 from ui.form import FIELDS, Form
@@ -63,8 +63,6 @@ it is the visitor's own form, so nothing is hidden from them."""
 
 AT_ONCE: Final = 16
 """Presses that run at a time; each is one short request to the gateway."""
-
-CROWDED: Final = "That was not done: what you pressed before is still under way. Press it again in a moment."
 
 
 class Studio:
@@ -122,8 +120,8 @@ class Studio:
         opened = page.load(None, [self._draft, prompt], [self._draft, prompt, negative], js=OPEN_JS, **QUIET)
         opened.then(**self._look)
         self._timer.tick(**self._look)
-        chosen = self._look | {"fn": self._on_choice, "trigger_mode": "always_last"}
-        cast("Any", self._feed).input(**chosen)
+        self._choice: dict[str, Any] = self._look | {"fn": self._on_choice, "trigger_mode": "always_last"}
+        cast("Any", self._feed).input(**self._choice)
 
     def _wire_presses(self) -> None:
         """Submit, and what is pressed in the feed.
@@ -164,16 +162,19 @@ class Studio:
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
             kept = control.change(None, [self._draft, *self._ask.inputs], self._draft, js=DRAFT_JS, **QUIET)
             if name == "model":
-                kept.then(**self._look)
+                kept.then(**self._choice)
 
     def _on_look(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
         with seat.turn_if_free() as is_free:
             return self._looked(seat, draft, showing, request) if is_free else {self._timer: gr.update()}
 
     def _on_choice(self, seat: Seat, draft: Form, showing: object, request: gr.Request) -> Updates:
-        """Look at once: the visitor has said which jobs they want to see."""
-        with seat.turn():
-            return self._looked(seat, draft, showing, request)
+        """Look at once: the visitor has said which jobs they want to see, or for which model the form is.
+
+        If too many wait, the next look says it too.
+        """
+        with seat.turn_if_few_wait() as may:
+            return self._looked(seat, draft, showing, request) if may else {self._timer: gr.update()}
 
     def _on_text(self, request: gr.Request, seat: Seat, *values: object) -> Updates:
         said = self._handlers.count(self._person(request), seat.card, dict(zip(FIELDS, values, strict=True)))
@@ -212,7 +213,7 @@ class Studio:
         """Look, and show what was found and what of earlier answers has not arrived; `draft` is the browser's form."""
         if not seat.hear(Showing.read(showing)):
             return {self._timer: gr.update()}
-        seen, may_show = seat.seen, seat.may_show
+        draft, seen, may_show = seat.hear_form(draft), seat.seen, seat.may_show
         view = self._handlers.look(self._person(request), seen, seat.asked, draft)
         updates: Updates = {}
         if view.card is not None and any(view.controls != one.controls for one in may_show):
@@ -222,15 +223,6 @@ class Studio:
                 if field == "prompt" or (is_filled and field in draft and draft[field] == control.value):
                     # The control says this, or what somebody has said in it since the look began.
                     del updates[self._ask.controls[field]]["value"]
-        for component, now, before in (
-            (self._served, view.served, [one.served for one in may_show]),
-            (self._notices, view.notices, [one.notices for one in may_show]),
-            (self._examples, view.examples, [one.examples for one in may_show]),
-        ):
-            if any(one != now for one in before):
-                updates[component] = now
-        if any(view.can_generate != one.can_generate for one in may_show):
-            updates[self._generate] = gr.update(interactive=view.can_generate)
         return self._told(seat, view, updates)
 
     def _answered(self, seat: Seat, answer: Answer) -> Updates:
@@ -243,9 +235,16 @@ class Studio:
 
     def _told(self, seat: Seat, view: View, updates: Updates) -> Updates:
         """Number what a view brings, add the feed's news, and look again when it is time."""
-        if any(view.poll_s != one.poll_s for one in seat.may_show):
-            updates[self._timer] = gr.update(value=view.poll_s)
-        what = news([one.feed for one in seat.may_show], view.feed)
+        what, views = news([one.feed for one in seat.may_show], view.feed), [*seat.may_show, view]
+        for component, said, update in (
+            (self._served, {one.served for one in views}, view.served),
+            (self._notices, {one.notices for one in views}, view.notices),
+            (self._examples, {one.examples for one in views}, view.examples),
+            (self._generate, {one.can_generate for one in views}, gr.update(interactive=view.can_generate)),
+            (self._timer, {one.poll_s for one in views}, gr.update(value=view.poll_s)),
+        ):
+            if seat.is_told_anew or len(said) > 1:
+                updates[component] = update
         if what is not None or updates:
             updates[self._feed] = seat.tell(view, what)
         else:

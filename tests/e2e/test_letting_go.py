@@ -48,6 +48,27 @@ def test_the_full_view_goes_on_where_a_picture_was_deleted(visitor: Visitor, dar
     expect(visitor.cards).to_have_count(1)
 
 
+def test_the_full_view_keeps_its_picture_when_newer_ones_push_it_out_of_the_feed(
+    visitor: Visitor, darkroom: Darkroom
+) -> None:
+    draw(darkroom, visitor, [f"{RED_CIRCLE}, number {at}" for at in range(FIRST)])
+    view = visitor.page.locator("dialog.view")
+    oldest = visitor.cards.last.get_attribute("data-job")
+    visitor.cards.last.locator("a.sheet").click()
+    expect(view.locator(".prompt")).to_have_text(f"{RED_CIRCLE}, number 0")
+
+    with as_visitor(darkroom, visitor) as client:
+        client.wait(client.submit("a green square", num_inference_steps=1).id)
+    expect(visitor.newest.locator(".prompt")).to_have_text("a green square")
+    visitor.expect_newest("succeeded")
+    expect(visitor.cards).to_have_count(FIRST + 1)
+
+    expect(view.locator(".prompt")).to_have_text(f"{RED_CIRCLE}, number 0")
+    assert visitor.cards.last.get_attribute("data-job") == oldest
+    view.locator('[data-do="favourite"]').click()
+    expect(view.locator('[data-do="favourite"]')).to_have_attribute("aria-pressed", "true")
+
+
 def test_the_keyboard_sends_nothing_while_a_dialog_asks(visitor: Visitor) -> None:
     visitor.ask_for(RED_CIRCLE)
     visitor.expect_newest("succeeded")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.e2e.conftest import GRACE_S, Darkroom, as_visitor
 from tests.e2e.visitor import Visitor
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -70,6 +71,35 @@ def test_what_is_said_of_an_outage_goes_though_the_answer_that_ends_it_was_lost(
         darkroom.start(darkroom.gateway)
         expect(visitor.notices).not_to_contain_text("does not answer")
         assert lost
+    expect(visitor.page.locator("#served")).to_contain_text("1 worker ready")
+
+
+def test_what_an_answer_that_was_overtaken_undid_is_made_good(visitor: Visitor, darkroom: Darkroom) -> None:
+    held = list[tuple[Route, APIResponse]]()
+
+    def hold_the_first(route: Route) -> None:
+        response = route.fetch()
+        if not held and "does not answer" in response.text():
+            held.append((route, response))
+        else:
+            route.fulfill(response=response)
+
+    def is_held() -> bool:
+        visitor.page.wait_for_timeout(50)  # routes are answered meanwhile
+        return bool(held)
+
+    visitor.page.route(LOOKS, hold_the_first)
+    darkroom.gateway.stop(GRACE_S)
+    wait_until(is_held, limit_s=300, what="a look says that the gateway is away")
+    darkroom.start(darkroom.gateway)
+    visitor.page.locator('[data-do="search"]').fill("poster")
+    expect(visitor.page.locator("#feed[data-filtered]")).to_be_attached()
+
+    route, response = held[0]
+    with visitor.page.expect_request(lambda request: '"number":0' in (request.post_data or "")):
+        route.fulfill(response=response)
+
+    expect(visitor.notices).not_to_contain_text("does not answer")
     expect(visitor.page.locator("#served")).to_contain_text("1 worker ready")
 
 

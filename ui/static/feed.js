@@ -24,14 +24,17 @@ export const lastShown = () => shown;
 /** @typedef {{order: string[], cards: Record<string, string>, more: boolean, end: string, search: string, filtered: boolean, linked: string | null, gone: string[]}} News */
 
 /**
- * Bring the feed up to date. What was overtaken is left out, and so is what follows on something that never came: the
- * next look says so, and is told both.
+ * Bring the feed up to date. What follows on something that never came is left out: the next look says so, and is told
+ * both. So is what was overtaken; but the rest of that answer Gradio has put into the page, so all is told anew.
  * @param {Told | null | undefined} told
  */
 export function apply(told) {
-	if (!told || told.number <= shown || told.base > shown) return;
-	shown = told.number;
-	if (told.feed) show(told.feed);
+	if (!told || told.number === shown) return;
+	if (told.number < shown) shown = 0;
+	else if (told.base <= shown) {
+		shown = told.number;
+		if (told.feed) show(told.feed);
+	}
 }
 
 /**
@@ -74,7 +77,7 @@ function show(news) {
 	for (const id of news.gone) forget(id);
 	markFavourites();
 	search();
-	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked } }));
+	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked, gone: news.gone } }));
 }
 
 /** Show only the cards that have all words of the search in them, until Python has looked for them everywhere. */

@@ -59,13 +59,18 @@ export function open(picture) {
  */
 export function watchLinks(seek) {
 	window.addEventListener("darkroom:applied", (event) => {
-		const { isFirst, linked: answered } = /** @type {CustomEvent} */ (event).detail;
+		const { isFirst, linked: answered, gone } = /** @type {CustomEvent} */ (event).detail;
 		if (isFirst) follow(seek);
 		else if (sought && answered === sought) arrive();
 		if (!dialog?.open || !now) return;
 		const { job, index } = now;
 		const same = find(job, index);
-		if (!same) return turnAfterLoss();
+		if (!same) {
+			// Newer jobs may only have pushed it out of the feed: then it stays, and its card is asked for.
+			if (gone.includes(job) || answered === job) turnAfterLoss();
+			else seek(job);
+			return;
+		}
 		now = same;
 		notePlace();
 	});
@@ -192,6 +197,7 @@ function show(picture) {
 function turn(steps) {
 	const all = shown();
 	const at = all.findIndex(({ key }) => key === now?.key);
+	if (at < 0) return; // its card is on its way back
 	const next = all[Math.min(Math.max(at + steps, 0), all.length - 1)];
 	if (next && next.key !== now?.key) show(next);
 }

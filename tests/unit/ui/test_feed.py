@@ -10,11 +10,13 @@ import pytest
 from shared.client import Client
 from shared.contract import JobBody, JobPage
 from shared.jobs import JobId, new_job_id
+from shared.keys import DEFAULT
 from tests.integration.conftest import client, gateway, hand, worker
 from tests.integration.serving import Hand
 from ui.cards import card
 from ui.feed import (
     FIRST,
+    FOLLOWED_EVERY,
     MOST_FETCHED,
     MOST_FOLLOWED,
     RENEWED_EVERY,
@@ -28,6 +30,7 @@ from ui.feed import (
 __all__ = ["client", "gateway", "hand", "worker"]
 
 MANY = FIRST + 6
+NOON_MS = 1_700_000_000_000
 
 
 @pytest.fixture
@@ -61,6 +64,11 @@ def submit_many(visitor: Client, number: int) -> list[JobId]:
 def opened(visitor: Client, asked: Asked | None = None) -> Feed:
     """The feed of a page that has just been opened."""
     return look_at_jobs(visitor, Feed(), asked or Asked())
+
+
+def say_when(hand: Hand, job: JobId, created_at_ms: int) -> None:
+    """Have a job been submitted at another time by Redis' clock."""
+    hand.redis.hset(f"{DEFAULT.prefix}job:{job}", "created_at_ms", str(created_at_ms))
 
 
 def looked(visitor: Client, feed: Feed, times: int) -> Feed:
@@ -110,9 +118,9 @@ class TestWhatIsShown:
         taken = hand.take()
         assert taken.job.id == jobs[-1]
 
-        running = look_at_jobs(visitor, feed, asked)
+        running = looked(visitor, feed, FOLLOWED_EVERY)
         hand.fail(taken, "model_error", "It broke.")
-        failed = look_at_jobs(visitor, running, asked)
+        failed = looked(visitor, running, FOLLOWED_EVERY)
 
         assert "Starting" in running.cards[jobs[-1]]
         assert "It broke." in failed.cards[jobs[-1]]
@@ -152,10 +160,10 @@ class TestWhatIsShown:
         asked_for = Counting(visitor)
         taken = hand.take()
 
-        now = look_at_jobs(asked_for, feed, asked)
+        now = looked(asked_for, feed, FOLLOWED_EVERY)
         hand.release(taken)
 
-        assert asked_for.requests <= 1 + MOST_FOLLOWED
+        assert asked_for.requests <= FOLLOWED_EVERY + MOST_FOLLOWED
         assert list(now.cards) == jobs
         assert "Starting" in now.cards[jobs[-1]]
 
@@ -305,6 +313,16 @@ class TestNews:
         assert told is not None
         assert (told["order"], set(told["cards"])) == ([job.id], {job.id})
 
+    def test_of_an_old_job_that_the_page_has_forgotten_is_left_to_a_look(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MANY)
+        feed = opened(visitor)
+
+        now = feed.with_job(visitor.cancel(jobs[-1]))
+        more = look_at_jobs(visitor, now, Asked(number=2 * FIRST))
+
+        assert list(now.cards) == jobs[:FIRST]
+        assert list(more.cards) == jobs, "no gap before it"
+
     def test_of_a_job_that_is_gone_takes_its_card_away(self, visitor: Client) -> None:
         older, newer = submit_many(visitor, 2)[::-1]
         feed = opened(visitor)
@@ -360,6 +378,35 @@ class TestWhatIsDeletedElsewhere:
         now = looked(visitor, feed, RENEWED_EVERY)
 
         assert (list(now.cards), now.gone) == ([jobs[-1]], {jobs[-2]})
+
+    @pytest.mark.parametrize("late_ms", [0, 3_600_000])
+    def test_is_not_what_lies_further_back_than_its_time_says(self, visitor: Client, hand: Hand, late_ms: int) -> None:
+        jobs = submit_many(visitor, 2 * FIRST)
+        for job in jobs:
+            visitor.cancel(job)
+        for at, job in enumerate(jobs):  # the clock was set back by so much before the last half came
+            say_when(hand, job, NOON_MS + (late_ms if at >= FIRST - 1 else 0))
+        feed = opened(visitor, Asked(number=2 * FIRST))
+        assert list(feed.cards) == jobs
+        assert list(looked(visitor, feed, 1).cards) == jobs
+
+        cut = looked(visitor, replace(feed, asked=Asked()), RENEWED_EVERY)
+
+        assert (list(cut.cards), cut.gone) == (jobs[:FIRST], frozenset())
+
+    def test_is_asked_after_before_it_is_called_gone_and_few_at_a_time(self, visitor: Client) -> None:
+        jobs = submit_many(visitor, MOST_FOLLOWED + 4)
+        feed = opened(visitor)
+        for job in jobs[1:-1]:
+            visitor.delete(job)
+        asked_for = Counting(visitor)
+
+        first = looked(asked_for, feed, 1)
+        then = looked(asked_for, first, 1)
+
+        assert list(first.cards) == list(then.cards) == [jobs[0], jobs[-1]]
+        assert (len(first.gone), then.gone) == (MOST_FOLLOWED, set(jobs[1:-1]))
+        assert asked_for.requests == 2 + len(jobs[1:-1])
 
     def test_is_not_what_another_visitor_who_signs_in_has_not(self, client: Client, visitor: Client) -> None:
         jobs = submit_many(visitor, FIRST + 1)

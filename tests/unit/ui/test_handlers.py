@@ -248,15 +248,24 @@ class TestPressing:
         assert answer.job.status is JobStatus.CANCELED
 
     @pytest.mark.parametrize("what", ["cancel", "retry", "delete", "again", "nonsense"])
-    def test_nothing_is_done_with_a_job_that_the_page_does_not_show(
-        self, pressed: Pressed, client: Client, what: str
-    ) -> None:
+    def test_nothing_is_done_with_a_job_of_another_visitor(self, pressed: Pressed, client: Client, what: str) -> None:
         foreign = client.acting(visitor="another").submit("theirs")
 
         answer = pressed(what, foreign)
 
-        assert (answer.job, answer.gone, answer.refusal) == (None, None, "")
+        assert (answer.job, answer.gone, answer.refusal) == (None, None, ""), "its star stays"
+        assert bool(answer.words) == (what != "nonsense")
         assert client.acting(visitor="another").job(foreign.id).status is JobStatus.QUEUED
+
+    @pytest.mark.parametrize("what", ["cancel", "again"])
+    def test_a_press_is_heard_though_the_page_has_forgotten_what_it_showed(
+        self, handlers: Handlers, person: Person, generate: Generate, what: str
+    ) -> None:
+        assert handlers.act(person, View(), what, generate().id, 0).job is not None
+
+    def test_a_press_that_the_gateway_can_not_hear_of_says_so(self, handlers: Handlers, generate: Generate) -> None:
+        with Client("http://127.0.0.1:1") as nowhere:
+            assert handlers.act(Person(nowhere), View(), "cancel", generate().id, 0).words
 
     def test_delete_takes_job_and_pictures_away(self, pressed: Pressed, person: Person, generate: Generate) -> None:
         job = generate()

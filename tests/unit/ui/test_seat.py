@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Generator
 from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
+from tests.integration.serving import CARD, Hand, Serving
 from tests.servers import wait_until
 from ui.feed import FIRST, Asked
-from ui.handlers import View
+from ui.form import Form
+from ui.handlers import Handlers, View
 from ui.seat import MOST_UNSEEN, MOST_WAITING, Seat, Showing
+from ui.visitors import Person
 
 
 def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
     seat, order = Seat(), list[str]()
 
     def press() -> None:
-        with seat.turn():
+        with seat.turn_if_few_wait():
             order.append("press")
 
-    with seat.turn():
+    with seat.turn_if_few_wait():
         pressing = threading.Thread(target=press)
         pressing.start()
         with seat.turn_if_free() as is_free:
@@ -37,7 +41,7 @@ def test_a_press_waits_for_a_look_and_a_look_for_nobody() -> None:
 def test_a_turn_ends_with_an_error_too() -> None:
     seat = Seat()
     for _ in range(2):
-        with pytest.raises(RuntimeError), seat.turn():
+        with pytest.raises(RuntimeError), seat.turn_if_few_wait():
             raise RuntimeError("It broke.")
     with seat.turn_if_free() as is_free:
         assert is_free
@@ -82,7 +86,7 @@ def test_a_browser_that_another_seat_has_told_is_told_all_anew() -> None:
     assert seat.hear(showing(1, 17, search="a fox", favourites=[], pages=2))
     told = seat.tell(view("one"), None)
 
-    assert (told["base"], told["number"]) == (17, 18)
+    assert (told["base"], told["number"]) == (17, 19)
     assert seat.may_show[0] == View()
     assert (seat.asked.search, seat.asked.favourites, seat.asked.number) == ("a fox", (), 2 * FIRST)
 
@@ -98,6 +102,38 @@ def test_a_browser_that_nobody_heard_of_for_long_is_told_all_anew() -> None:
     assert len(seat.may_show) <= MOST_UNSEEN
 
 
+def test_what_follows_on_more_than_is_remembered_is_refused_after_a_new_beginning_too() -> None:
+    seat = Seat()
+    assert seat.hear(showing(1, 17))
+
+    told = [seat.tell(view(str(at)), None) for at in range(MOST_UNSEEN)][-1]
+
+    assert View() not in seat.may_show
+    assert told["base"] > 17
+
+
+def test_all_is_told_anew_until_the_browser_says_that_it_shows_it() -> None:
+    seat = Seat()
+
+    assert seat.is_told_anew
+    told = seat.tell(view("one"), None)
+    assert seat.hear(showing(1, told["number"]))
+    assert not seat.is_told_anew
+    assert seat.hear(showing(2, 0))
+    assert seat.is_told_anew
+
+
+def test_a_number_is_given_once() -> None:
+    seat = Seat()
+    given = [seat.tell(view(str(at)), None)["number"] for at in range(3)]
+
+    assert seat.hear(showing(1, given[-1]))
+    assert seat.hear(showing(2, 0))
+    given.append(seat.tell(view("anew"), None)["number"])
+
+    assert len(set(given)) == len(given)
+
+
 def test_a_look_that_was_overtaken_is_not_heard() -> None:
     seat = Seat()
 
@@ -109,6 +145,54 @@ def test_a_look_that_was_overtaken_is_not_heard() -> None:
 @pytest.mark.parametrize("said", [None, "nothing", {"number": "many"}, {"pages": 0}])
 def test_what_can_not_be_read_of_a_look_is_a_page_that_shows_nothing(said: object) -> None:
     assert (Showing.read(said).number, Showing.read(said).asked) == (0, Asked())
+
+
+class TestTwoModels:
+    @pytest.fixture
+    def bigger(self, hand: Hand, gateway: Serving) -> Generator[Hand]:
+        """A worker that serves another model beside the first."""
+        assert hand.card is CARD
+        with Hand(gateway.settings, CARD.model_copy(update={"id": "test/bigger", "title": "Bigger"})) as one:
+            yield one
+
+    @pytest.fixture
+    def look(self, handlers: Handlers, person: Person) -> Callable[[Seat, Form], View]:
+        """Look as the page does, for a browser whose form says this."""
+
+        def look(seat: Seat, draft: Form) -> View:
+            seat.tell(handlers.look(person, seat.seen, seat.asked, seat.hear_form(draft)), None)
+            return seat.view
+
+        return look
+
+    def test_settings_that_are_on_their_way_are_not_undone_by_a_look_that_left_before(
+        self,
+        bigger: Hand,
+        handlers: Handlers,
+        person: Person,
+        look: Callable[[Seat, Form], View],
+    ) -> None:
+        seat, draft = Seat(), {"model": CARD.id, "num_inference_steps": 9}
+        assert look(seat, draft).card is not None
+        job = person.client.submit("a cube", model=bigger.card.id, num_inference_steps=7)
+        fitted = handlers.act(person, seat.view, "reuse", job.id, 0).fitted
+        assert fitted is not None
+        seat.fit(fitted)
+
+        late = look(seat, draft)
+        arrived = look(seat, {name: control.value for name, control in late.controls.items()})
+
+        for view in (late, arrived):
+            assert view.card is not None
+            assert (view.card.id, view.controls["num_inference_steps"].value) == (bigger.card.id, 7)
+
+    def test_a_choice_of_another_model_is_heard_and_kept_though_its_answer_is_on_its_way(
+        self, bigger: Hand, look: Callable[[Seat, Form], View]
+    ) -> None:
+        seat = Seat()
+        said = [look(seat, {"model": model}).card for model in (CARD.id, bigger.card.id, bigger.card.id, CARD.id)]
+
+        assert [card and card.id for card in said] == [CARD.id, bigger.card.id, bigger.card.id, CARD.id]
 
 
 def test_only_few_presses_of_a_page_wait_and_the_others_are_refused_at_once() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.e2e.conftest import GRACE_S, Darkroom, as_visitor
+from tests.e2e.conftest import GRACE_S, Darkroom
 from tests.e2e.visitor import Visitor
 from tests.servers import wait_until
 
@@ -101,21 +101,6 @@ def test_what_an_answer_that_was_overtaken_undid_is_made_good(visitor: Visitor, 
 
     expect(visitor.notices).not_to_contain_text("does not answer")
     expect(visitor.page.locator("#served")).to_contain_text("1 worker ready")
-
-
-def test_a_search_that_was_not_heard_is_made_good(visitor: Visitor, darkroom: Darkroom) -> None:
-    with as_visitor(darkroom, visitor) as client:
-        client.wait(client.submit(RED_CIRCLE, metadata={"project": "poster"}).id)
-        client.wait(client.submit(GREEN_SQUARE).id)
-    expect(visitor.cards).to_have_count(2)
-
-    with losing(visitor.page, lambda answer: '"search":"poster"' in answer) as lost:
-        visitor.page.locator('[data-do="search"]').fill("poster")
-        # The browser leaves the other card out at once; that Python was heard is told by the feed.
-        expect(visitor.page.locator("#feed[data-filtered]")).to_have_count(1)
-        assert lost
-    expect(visitor.cards).to_have_count(1)
-    expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
 
 
 def test_a_page_that_restarts_shows_what_its_fields_say(visitor: Visitor, darkroom: Darkroom) -> None:

@@ -126,21 +126,15 @@ class Studio:
     def _wire_presses(self) -> None:
         """Submit, and what is pressed in the feed.
 
-        `preprocess` is off so that the gateway, not Gradio, judges every value. Generate is pressed again only once it
-        was answered, which is long before the picture is there.
+        `preprocess` is off so that the gateway, not Gradio, judges every value. Without "multiple", Gradio would drop
+        what is pressed while another press is under way.
         """
-        press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, **QUIET}
+        press: dict[str, Any] = {"concurrency_limit": AT_ONCE, "preprocess": False, "trigger_mode": "multiple", **QUIET}
         asked = [self._seat, *self._ask.inputs]
         outputs = [*self._ask.outputs, *self._told_of, self._refusal, *self._reins]
-        sent = self._generate.click(self._on_generate, asked, outputs, trigger_mode="once", **press)
+        sent = self._generate.click(self._on_generate, asked, outputs, **press)
         sent.then(None, None, None, js=SHOW_JS, **QUIET)
-        cast("Any", self._feed).select(
-            self._on_feed,
-            self._seat,
-            outputs,
-            trigger_mode="multiple",  # else Gradio drops what is pressed while another press is under way
-            **press,
-        )
+        cast("Any", self._feed).select(self._on_feed, self._seat, outputs, **press)
 
     def _wire_form(self) -> None:
         """Fill the prompt at a click, and keep the form in the browser as it changes."""

@@ -491,6 +491,27 @@ def test_a_key_that_is_held_down_sends_once(visitor: Visitor) -> None:
     assert visitor.page.evaluate("window.presses") == 1
 
 
+def test_a_double_click_and_a_held_enter_send_once(visitor: Visitor) -> None:
+    visitor.page.evaluate(COUNT_PRESSES_JS)
+    visitor.prompt.fill(RED_CIRCLE)
+
+    visitor.generate.dblclick()
+    visitor.generate.focus()
+    visitor.page.keyboard.down("Enter")
+    visitor.page.keyboard.down("Enter")  # again without `up`: as the keyboard repeats it
+
+    assert visitor.page.evaluate("window.presses") == 1 + 1
+
+
+def test_who_presses_faster_than_the_page_answers_gets_all(visitor: Visitor) -> None:
+    for prompt in (RED_CIRCLE, GREEN_SQUARE):
+        visitor.prompt.fill(prompt)
+        visitor.generate.click()
+
+    expect(visitor.cards).to_have_count(2)
+    assert set(visitor.cards.locator(".prompt").all_inner_texts()) == {RED_CIRCLE, GREEN_SQUARE}
+
+
 def test_the_keyboard_is_enough(visitor: Visitor) -> None:
     visitor.prompt.focus()
     visitor.page.keyboard.type(RED_CIRCLE)

@@ -121,6 +121,20 @@ document.addEventListener("keydown", (event) => {
 });
 
 /**
+ * Have a double click, or a key that is held down, ask for one picture.
+ * @param {Event} event
+ * @param {boolean} isAgain
+ */
+function onlyOnce(event, isAgain) {
+	const target = /** @type {Element} */ (event.target);
+	if (!isAgain || !target.closest("#generate")) return;
+	event.preventDefault();
+	event.stopImmediatePropagation();
+}
+document.addEventListener("click", (event) => onlyOnce(event, event.detail > 1), true);
+document.addEventListener("keydown", (event) => onlyOnce(event, event.repeat), true);
+
+/**
  * Close every open menu but the one that was pressed in; a press on what it offers closes it too.
  * @param {Element} target
  */

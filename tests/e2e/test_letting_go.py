@@ -117,6 +117,8 @@ def test_favourites_of_long_ago_leave_no_gap(visitor: Visitor, darkroom: Darkroo
     expect(visitor.cards).to_have_count(FIRST + 6)
     shown = [visitor.cards.nth(at).get_attribute("data-job") for at in range(FIRST + 6)]
     assert shown == [job.id for job in jobs]
+    visitor.page.reload()
+    expect(visitor.cards).to_have_count(FIRST + 6)
 
 
 def test_what_is_found_at_first_sight_is_found_in_the_end(visitor: Visitor, darkroom: Darkroom) -> None:

@@ -58,13 +58,12 @@ export function markFavourites() {
 
 /**
  * Show only the favourites, or all again.
- * @param {HTMLElement} button
+ * @param {boolean} only
  * @returns {string[] | null} them; null for all
  */
-export function showOnlyFavourites(button) {
-	const feed = document.getElementById("feed");
-	const only = feed?.classList.toggle("only-favourites") ?? false;
-	button.setAttribute("aria-pressed", String(only));
+export function showOnlyFavourites(only) {
+	document.getElementById("feed")?.classList.toggle("only-favourites", only);
+	document.querySelector('[data-do="only-favourites"]')?.setAttribute("aria-pressed", String(only));
 	search();
 	return only ? [...favourites()] : null;
 }

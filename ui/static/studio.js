@@ -37,7 +37,7 @@ const HERE = {
 	favourite: (button) => withPicture(button, toggleFavourite),
 	"copy-seed": (button) => withPicture(button, (picture) => copy(picture.seed, `Seed ${picture.seed} copied.`)),
 	"copy-link": (button) => withPicture(button, (picture) => copy(linkTo(picture), "Link copied.")),
-	"only-favourites": (button) => choose({ favourites: showOnlyFavourites(button), ...FROM_THE_TOP }),
+	"only-favourites": () => choose({ favourites: showOnlyFavourites(!wishes().favourites), ...FROM_THE_TOP }),
 	more: () => choose({ pages: wishes().pages + 1 }),
 	"sign-in": openSignIn,
 	close: closeSignIn,
@@ -70,6 +70,14 @@ const FROM_THE_TOP = { pages: 1, linked: null };
 function choose(change) {
 	wish(change);
 	look();
+}
+
+/** Have the feed's tools say what is wanted: it may have been said before the page was loaded again. */
+function showWishes() {
+	const { search: text, favourites } = wishes();
+	const field = /** @type {HTMLInputElement | null} */ (document.querySelector("input[data-do=search]"));
+	if (field) field.value ||= text;
+	showOnlyFavourites(favourites !== null);
 }
 
 /** @param {HTMLElement} button */
@@ -155,6 +163,7 @@ window.darkroom = {
 	waiting: [],
 	connect: (_element, itsTrigger) => {
 		trigger = itsTrigger;
+		showWishes();
 		for (const [, [told]] of window.darkroom.waiting.splice(0)) window.darkroom.apply(told);
 	},
 	apply: (told) => {

@@ -1,6 +1,10 @@
 // @ts-check
 // What the visitor wants to see of their jobs. The browser alone keeps it: each look tells Python all of it, so that nothing
-// that is lost on the way stays lost.
+// that is lost on the way stays lost. The tab keeps it too: at a lost answer Gradio loads the page again.
+
+import { keep, kept } from "./keep.js";
+
+const STORE = "darkroom.wishes";
 
 /**
  * @typedef {object} Wishes
@@ -12,7 +16,10 @@
  */
 
 /** @type {Wishes} */
-let wanted = { choice: 0, pages: 1, search: "", favourites: null, linked: null };
+const NONE = { choice: 0, pages: 1, search: "", favourites: null, linked: null };
+
+/** @type {Wishes} a link's job is said by the address */
+let wanted = { ...NONE, ...kept(STORE, NONE, "sessionStorage"), choice: 0, linked: null };
 
 let looks = 0;
 
@@ -21,6 +28,7 @@ export const wishes = () => wanted;
 /** @param {Partial<Wishes>} change */
 export function wish(change) {
 	wanted = { ...wanted, ...change, choice: wanted.choice + 1 };
+	keep(STORE, wanted, "sessionStorage");
 }
 
 /**

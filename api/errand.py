@@ -100,7 +100,9 @@ class Errand:
         """
 
         async def opened() -> tuple[Event | Sign, Stream]:
-            stream = self._gateway.streams.of_job(self.job.id, self.job.tenant, stay=stay, previews=True)
+            stream = self._gateway.streams.of_job(
+                self.job.id, self.job.tenant, stay=stay, previews=True, outage_s=OUTAGE_S
+            )
             return await anext(stream), stream
 
         sign, stream = await self._patiently(opened)

@@ -163,16 +163,13 @@ class Following:
 
     async def run(self) -> None:
         """Look at all that is followed, again and again, until canceled."""
-        was_away = False
         while True:
             try:
                 await self._round()
-                was_away = False
             except QueueUnavailable:
-                if not was_away:  # let them find out, and say so
-                    for followed in tuple(self._followed.values()):
+                for followed in tuple(self._followed.values()):
+                    if followed.known:  # let them find out, and say so; others are asking
                         followed.hear(None)
-                was_away = True
                 await asyncio.sleep(ROUND_S)
             except Exception:
                 log.exception("a look at the followed jobs failed; it goes on")

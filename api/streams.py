@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -60,19 +61,21 @@ class Streams:
         stay: Stay | None = None,
         seen: Seen = NOTHING,
         previews: bool = False,
+        outage_s: float = math.inf,
     ) -> Stream:
         """Tell of a job what was not seen: the first is a sign, at once, the last its end, or that it is gone.
 
-        Nothing at all if its end was seen. With `previews` its progress has sketches. Outages of Redis are waited out;
-        the end of the stay, and the gateway's stop, end it early.
+        Nothing at all if its end was seen. With `previews` its progress has sketches. Outages of Redis are waited out,
+        each for `outage_s`; the end of the stay, and the gateway's stop, end it early.
 
-        Raises JobNotFound and QueueUnavailable before the first.
+        Raises JobNotFound before the first, and QueueUnavailable before it and after an outage that lasts.
         """
         with self._following.follow(job_id, tenant) as (followed, woken):
             if seen.has_end_of((await followed.view()).job):
                 return
             yield OPENED
-            async with aclosing(self._told(JobReader(followed, woken, seen, previews=previews), stay)) as told:
+            reader = JobReader(followed, woken, seen, previews=previews)
+            async with aclosing(self._told(reader, stay, outage_s)) as told:
                 async for one in told:
                     yield one
 
@@ -95,11 +98,14 @@ class Streams:
                 async for one in told:
                     yield one
 
-    async def _told(self, reader: Reader, stay: Stay | None) -> Stream:
-        """Tell a reader's news as they come, and give signs of life between."""
+    async def _told(self, reader: Reader, stay: Stay | None, outage_s: float = math.inf) -> Stream:
+        """Tell a reader's news as they come, and give signs of life between.
+
+        Raises QueueUnavailable once Redis has not answered for `outage_s`.
+        """
         stay = stay or Stay()
         stay.when_over(reader.woken.set)
-        told_at_s, was_away = time.monotonic(), False
+        told_at_s, was_away, until_s = time.monotonic(), False, math.inf
         while not (reader.is_over or stay.is_over or self._changes.is_closed):
             reader.woken.clear()
             is_away = False
@@ -112,6 +118,9 @@ class Streams:
                             return
             except QueueUnavailable:
                 is_away = True
+                until_s = until_s if was_away else time.monotonic() + outage_s
+                if time.monotonic() >= until_s:
+                    raise
             silence_s = time.monotonic() - told_at_s
             if silence_s >= HEARTBEAT_S or (is_away and not was_away):
                 told_at_s, silence_s = time.monotonic(), 0.0
@@ -119,4 +128,5 @@ class Streams:
             was_away = is_away
             if not reader.is_over:
                 pause_s = AGAIN_S if is_away and not self._changes.is_deaf else LOOK_ANYWAY_S
-                await set_within(reader.woken, min(HEARTBEAT_S - silence_s, pause_s))
+                left_s = until_s - time.monotonic() if is_away else math.inf
+                await set_within(reader.woken, min(HEARTBEAT_S - silence_s, pause_s, left_s))

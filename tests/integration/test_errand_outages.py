@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -146,6 +148,27 @@ def test_an_outage_that_lasts_is_told_and_the_job_is_taken_back(
         answer = asked.result(40)
 
     assert code_of(dialect, answer) == "queue_unavailable"
+    redis.start()
+    wait_until(lambda: is_well(gateway) and statuses(gateway) == [], limit_s=20, what="the job was taken back")
+
+
+def test_a_stream_that_is_open_ends_with_an_outage_that_lasts(
+    gateway: Serving, hand: Hand, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del hand
+    monkeypatch.setattr(api.errand, "OUTAGE_S", 1.0)
+    path, body = ASKED["openai-stream"]
+    with (
+        httpx2.Client(base_url=gateway.url, trust_env=False, timeout=60) as http,
+        http.stream("POST", path, json=body) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines).startswith(":")  # it is open
+        redis.kill()
+        limit = time.monotonic() + 40
+        said = [line for line in takewhile(lambda _: time.monotonic() < limit, lines) if line.startswith("data: ")]
+
+    assert [json.loads(one.removeprefix("data: "))["error"]["code"] for one in said] == ["queue_unavailable"]
     redis.start()
     wait_until(lambda: is_well(gateway) and statuses(gateway) == [], limit_s=20, what="the job was taken back")
 

@@ -12,13 +12,15 @@ import redis
 
 from api.changes import Changes
 from api.outlook import Outlooks
-from api.streams import OPENED, Stream, Streams
+from api.streams import AWAY, OPENED, Stream, Streams
 from api.telling import Event, Sign
 from shared import scripts
-from shared.connection import connect_async
-from shared.errors import JobNotFound
+from shared.connection import connect, connect_async
+from shared.errors import JobNotFound, QueueUnavailable
 from shared.settings import Settings
+from tests.conftest import settings_for
 from tests.desk import OTHER, TENANT, Desk
+from tests.servers import RedisServer
 
 
 @pytest.fixture
@@ -48,6 +50,15 @@ async def next_of(stream: Stream, name: str) -> Event:
             if isinstance(one, Event) and type(one.body).__name__ == name:
                 return one
     raise AssertionError(f"no {name}")
+
+
+async def away(stream: Stream) -> None:
+    """Read on until the stream says that the queue does not answer."""
+    async with asyncio.timeout(20):
+        async for one in stream:
+            if one == AWAY:
+                return
+    raise AssertionError("the outage was not told")
 
 
 def scripts_run(desk: Desk) -> int:
@@ -104,3 +115,46 @@ def test_a_stream_of_no_job_of_the_tenants_begins_not_at_all(redis_settings: Set
             assert not changes.topics
 
     asyncio.run(follow())
+
+
+def test_an_outage_that_lasts_ends_who_has_no_patience_and_nobody_else(own_redis_server: RedisServer) -> None:
+    settings = settings_for(own_redis_server)
+
+    async def follow(desk: Desk) -> None:
+        job = desk.submit()
+        async with (
+            streams_of(settings) as (streams, _),
+            aclosing(streams.of_job(job.id, TENANT, outage_s=0.1)) as hasty,
+            aclosing(streams.of_job(job.id, TENANT)) as patient,
+        ):
+            for stream in (hasty, patient):
+                await next_of(stream, "Queued")
+            await asyncio.to_thread(own_redis_server.kill)
+            with pytest.raises(QueueUnavailable):
+                await next_of(hasty, "Progressed")
+            await away(patient)
+            await asyncio.to_thread(own_redis_server.start)
+            await asyncio.to_thread(desk.claim)
+            await next_of(patient, "Progressed")
+
+    with connect(settings) as client:
+        asyncio.run(follow(Desk(client)))
+
+
+def test_an_outage_right_after_another_is_told_too(own_redis_server: RedisServer) -> None:
+    settings = settings_for(own_redis_server)
+
+    async def follow(desk: Desk) -> None:
+        job = desk.submit()
+        async with streams_of(settings) as (streams, _), aclosing(streams.of_job(job.id, TENANT)) as stream:
+            await next_of(stream, "Queued")
+            await asyncio.to_thread(own_redis_server.kill)
+            await away(stream)
+            await asyncio.to_thread(own_redis_server.start)
+            await asyncio.to_thread(desk.claim)
+            await next_of(stream, "Progressed")
+            await asyncio.to_thread(own_redis_server.kill)
+            await away(stream)
+
+    with connect(settings) as client:
+        asyncio.run(follow(Desk(client)))

@@ -111,7 +111,8 @@ class Ask:
         preset, style = self.controls["preset"], self.controls["style"]
         quick: dict[str, Any] = {"queue": False, "preprocess": False, **QUIET}
         shown = [self.controls[name] for name in PRESET_SETS]
-        cast("Any", preset).input(self._on_preset, [seat, preset], shown, **quick)
+        chosen = [seat, preset, self.controls["negative_prompt"]]
+        cast("Any", preset).input(self._on_preset, chosen, shown, trigger_mode="always_last", **quick)
         for field, control in (("preset", preset), ("style", style)):
             control.change(self._on_choice(field), [seat, control], self._notes[field], **quick)
         exact = self.controls["exact"]
@@ -124,7 +125,8 @@ class Ask:
             trigger_mode="always_last",
             **quick,
         )
-        self._restore.upload(self._on_restore, [seat, *self.inputs], [*self.outputs, self._restored], **quick)
+        restored = [*self.outputs, self._restored]
+        self._restore.upload(self._on_restore, [seat, *self.inputs], restored, trigger_mode="multiple", **quick)
 
     def show(self, card: ModelBody, shown: Mapping[str, Control], *, is_same_card: bool = False) -> Updates:
         """Say to Gradio what the controls show, and may show.
@@ -190,9 +192,9 @@ class Ask:
         cast("Any", seed).input(None, seed, lock, js=SEED_JS, **QUIET)
         cast("Any", lock).input(None, [lock, seed], seed, js=LOCK_JS, **QUIET)
 
-    def _on_preset(self, seat: Seat, preset: object) -> Updates:
+    def _on_preset(self, seat: Seat, preset: object, negative: object) -> Updates:
         card = seat.card
-        values = {} if card is None else values_of_preset(card, preset)
+        values = {} if card is None else values_of_preset(card, preset, negative)
         return {self.controls[name]: value for name, value in values.items()}
 
     def _on_choice(self, field: str) -> Callable[[Seat, object], str]:

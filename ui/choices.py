@@ -96,10 +96,19 @@ def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form, style
     return {name: control.with_value(draft[name]) if name in kept else control for name, control in controls.items()}
 
 
-def values_of_preset(card: ModelCard, name: object) -> dict[str, object]:
-    """Say what the controls of `PRESET_SETS` show once a preset is chosen; empty if the card has none such."""
+def values_of_preset(card: ModelCard, name: object, negative: object) -> dict[str, object]:
+    """Say what controls of `PRESET_SETS` show once a preset is chosen; none if the card has none such.
+
+    A `negative` prompt that neither the model nor a preset says is the visitor's own, and stays.
+    """
     preset = next((preset for preset in card.presets if preset.name == name), None)
-    return {} if preset is None else {field: getattr(preset, field) for field in PRESET_SETS}
+    if preset is None:
+        return {}
+    values: dict[str, object] = {field: getattr(preset, field) for field in PRESET_SETS}
+    told = {card.defaults.negative_prompt, *(preset.negative_prompt for preset in card.presets)}
+    if negative and negative not in told:
+        del values["negative_prompt"]
+    return values
 
 
 def description_of_preset(card: ModelCard, name: object) -> str:

@@ -44,13 +44,6 @@ OPEN_JS: Final = """(draft, typed) => {
 """The browser's own texts are back at once. The prompt is the visitor's from then on; the negative prompt may be the
 model's, and is theirs once a look is done."""
 
-SHOW_JS: Final = """() => {
-  if (window.innerWidth > 900) return;
-  const wrong = document.querySelector(".problem:not(:empty), .problems");
-  (wrong ?? document.querySelector("#room")).scrollIntoView({ block: wrong ? "center" : "start" });
-}"""
-"""On a phone the feed is below the form: bring what came of a press into sight."""
-
 REST_JS: Final = """(...values) => new Promise((rested) => {
   clearTimeout(window.darkroom.typing);
   window.darkroom.typing = setTimeout(() => rested(values), 300);
@@ -133,7 +126,7 @@ class Studio:
         asked = [self._seat, *self._ask.inputs]
         outputs = [*self._ask.outputs, *self._told_of, self._refusal, *self._reins]
         sent = self._generate.click(self._on_generate, asked, outputs, **press)
-        sent.then(None, None, None, js=SHOW_JS, **QUIET)
+        sent.then(None, None, None, js="() => window.darkroom.sent()", **QUIET)
         cast("Any", self._feed).select(self._on_feed, self._seat, outputs, **press)
 
     def _wire_form(self) -> None:
@@ -151,7 +144,9 @@ class Studio:
             js=REST_JS,
             **QUIET,
         )
-        self._examples.click(_picked_prompt, None, self._ask.controls["prompt"], queue=False, **QUIET)
+        self._examples.click(
+            _picked_prompt, None, self._ask.controls["prompt"], queue=False, trigger_mode="multiple", **QUIET
+        )
         for name, control in self._ask.controls.items():
             # Not `input`: a text box has that only for keys, not for what is pasted or dictated.
             kept = control.change(None, [self._draft, *self._ask.inputs], self._draft, js=DRAFT_JS, **QUIET)

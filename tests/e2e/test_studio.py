@@ -24,10 +24,6 @@ Come = Callable[..., Visitor]
 MOST_STEPS = 100
 RED_CIRCLE = "a red circle on a blue background"
 GREEN_SQUARE = "a green square on a white background"
-COUNT_PRESSES_JS = """() => {
-  window.presses = 0;
-  document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
-}"""
 MOST_SHIFTED: Final = 0.05
 """Half of what is called good at https://web.dev/articles/cls; Gradio's word that it loads moves a little."""
 WATCH_SHIFTS_JS = """
@@ -477,39 +473,6 @@ def test_nothing_jumps_while_a_picture_is_drawn(visitor: Visitor) -> None:
     visitor.expect_newest("succeeded")
 
     assert before == while_drawn == places()
-
-
-def test_a_key_that_is_held_down_sends_once(visitor: Visitor) -> None:
-    visitor.page.evaluate(COUNT_PRESSES_JS)
-    visitor.prompt.fill(RED_CIRCLE)
-    visitor.page.keyboard.down("Control")
-    visitor.page.keyboard.down("Enter")
-    visitor.expect_newest("succeeded")
-
-    visitor.page.keyboard.down("Enter")  # again without `up`: as the keyboard repeats it
-
-    assert visitor.page.evaluate("window.presses") == 1
-
-
-def test_a_double_click_and_a_held_enter_send_once(visitor: Visitor) -> None:
-    visitor.page.evaluate(COUNT_PRESSES_JS)
-    visitor.prompt.fill(RED_CIRCLE)
-
-    visitor.generate.dblclick()
-    visitor.generate.focus()
-    visitor.page.keyboard.down("Enter")
-    visitor.page.keyboard.down("Enter")  # again without `up`: as the keyboard repeats it
-
-    assert visitor.page.evaluate("window.presses") == 1 + 1
-
-
-def test_who_presses_faster_than_the_page_answers_gets_all(visitor: Visitor) -> None:
-    for prompt in (RED_CIRCLE, GREEN_SQUARE):
-        visitor.prompt.fill(prompt)
-        visitor.generate.click()
-
-    expect(visitor.cards).to_have_count(2)
-    assert set(visitor.cards.locator(".prompt").all_inner_texts()) == {RED_CIRCLE, GREEN_SQUARE}
 
 
 def test_the_keyboard_is_enough(visitor: Visitor) -> None:

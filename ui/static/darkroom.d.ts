@@ -9,6 +9,8 @@ interface Darkroom {
 	restore(fields: Record<string, unknown>): void;
 	/** What this tab's form said when the page last went away. */
 	left(): Record<string, unknown>;
+	/** Generate was answered. */
+	sent?(): void;
 	[verb: string]: any;
 }
 

@@ -69,13 +69,23 @@ async function restoreFrom(files) {
 			body: file,
 			headers: { "Content-Type": file.type },
 		});
-		if (!answer.ok) return toast((await answer.text()) || "Its settings could not be read.");
+		if (!answer.ok) return toast(await refusal(answer));
 		window.darkroom.restore(await answer.json());
 		showNotes(true);
 		toast("The picture's settings were read.");
 	} catch {
 		toast("The page's server does not answer. Try again in a moment.");
 	}
+}
+
+/**
+ * Read why a picture was refused, in the page's words; what stands before its server has others.
+ * @param {Response} answer
+ */
+async function refusal(answer) {
+	if (answer.headers.get("Content-Type")?.startsWith("text/plain")) return answer.text();
+	if (answer.status === 413) return "This picture is larger than the proxy before this page lets through.";
+	return "Its settings could not be read. Try again in a moment.";
 }
 
 /**

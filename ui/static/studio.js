@@ -14,6 +14,7 @@ import { watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourit
 import { apply, lastShown, search } from "./feed.js";
 import { watchNumbers } from "./numbers.js";
 import { pictureOf, linkTo } from "./pictures.js";
+import { sent, watchGenerate } from "./sent.js";
 import { watchTheme, switchTheme } from "./theme.js";
 import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
 import { open, watchLinks } from "./view.js";
@@ -129,20 +130,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 /**
- * Have a double click, or a key that is held down, ask for one picture.
- * @param {Event} event
- * @param {boolean} isAgain
- */
-function onlyOnce(event, isAgain) {
-	const target = /** @type {Element} */ (event.target);
-	if (!isAgain || !target.closest("#generate")) return;
-	event.preventDefault();
-	event.stopImmediatePropagation();
-}
-document.addEventListener("click", (event) => onlyOnce(event, event.detail > 1), true);
-document.addEventListener("keydown", (event) => onlyOnce(event, event.repeat), true);
-
-/**
  * Close every open menu but the one that was pressed in; a press on what it offers closes it too.
  * @param {Element} target
  */
@@ -175,12 +162,14 @@ window.darkroom = {
 		window.dispatchEvent(new CustomEvent("darkroom:restore", { detail: settings }));
 	},
 	left,
+	sent,
 };
 watchTheme();
 watchDraft();
 watchNumbers();
 watchFavourites();
 watchDrops();
+watchGenerate();
 watchLinks((job) => choose({ linked: job }));
 watchSignIn();
 

@@ -81,9 +81,9 @@ def test_choosing_one_fills_the_controls_and_they_beat_it(look: Look, styles: St
     view = look(NO_DRAFT)
     card = view.card
     assert card is not None
-    values = values_of_preset(card, "fast")
+    values = values_of_preset(card, "fast", card.defaults.negative_prompt)
     assert values.keys() == set(PRESET_SETS)
-    assert values_of_preset(card, "best") == {}
+    assert values_of_preset(card, "best", "") == {}
 
     form = form_of(view, prompt="a fox", preset="fast", **values)
     plain = request_of(form, styles).resolve(PRESETTED, drawn_seed=1)
@@ -92,6 +92,15 @@ def test_choosing_one_fills_the_controls_and_they_beat_it(look: Look, styles: St
     assert (plain.num_inference_steps, plain.scheduler, plain.negative_prompt) == (3, Scheduler.LCM, "")
     assert (plain.adapter, plain.guidance_cutoff) == ("some/lora@1", 0.5)
     assert more == plain.model_copy(update={"num_inference_steps": 7})
+
+
+def test_a_negative_prompt_of_ones_own_outlives_the_choice(look: Look) -> None:
+    card = look(NO_DRAFT).card
+    assert card is not None
+
+    assert "negative_prompt" not in values_of_preset(card, "fast", "hands")
+    for told in ("", None, card.defaults.negative_prompt, *(preset.negative_prompt for preset in card.presets)):
+        assert values_of_preset(card, "fast", told)["negative_prompt"] == ""
 
 
 def test_it_is_said_which_presets_there_are(first: View, handlers: Handlers, person: Person) -> None:

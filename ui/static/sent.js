@@ -1,0 +1,36 @@
+// @ts-check
+// Generate, from the press to what came of it: one picture for one press, and the answer brought into sight.
+
+const WIDE = "(min-width: 901px)"; // where the form stands beside the feed; as in page.css
+const WRONG = ".problem p, .problems";
+
+export function watchGenerate() {
+	document.addEventListener("click", (event) => onPress(event, event.detail > 1), true);
+	document.addEventListener("keydown", (event) => onPress(event, event.repeat), true);
+}
+
+/**
+ * Show that it was pressed; have a double click, or a key that is held down, be one press.
+ * @param {Event} event
+ * @param {boolean} isAgain
+ */
+function onPress(event, isAgain) {
+	const button = /** @type {Element} */ (event.target).closest("#generate");
+	if (isAgain && button) {
+		event.preventDefault();
+		event.stopImmediatePropagation();
+	} else if (event.type === "click") button?.setAttribute("aria-busy", "true");
+}
+
+/** Python has answered. */
+export function sent() {
+	document.querySelector("#generate")?.removeAttribute("aria-busy");
+	const wrong = [...document.querySelectorAll(WRONG)].find((word) => word.checkVisibility());
+	if (wrong) {
+		wrong.scrollIntoView({ block: "center" });
+		const slot = wrong.closest(".problem")?.id;
+		const control = document.querySelector(`[aria-invalid="true"][aria-describedby="${slot}"]`);
+		if (control instanceof HTMLElement) control.focus({ preventScroll: true });
+	} else if (matchMedia(WIDE).matches) document.querySelector("#feed > .card")?.scrollIntoView({ block: "nearest" });
+	else document.querySelector("#room")?.scrollIntoView({ block: "start" });
+}

@@ -22,15 +22,22 @@ function onPress(event, isAgain) {
 	} else if (event.type === "click") button?.setAttribute("aria-busy", "true");
 }
 
-/** Python has answered. */
+/** Python has answered; what it says is drawn by the next frame. */
 export function sent() {
 	document.querySelector("#generate")?.removeAttribute("aria-busy");
+	requestAnimationFrame(() => requestAnimationFrame(showAnswer));
+}
+
+function showAnswer() {
 	const wrong = [...document.querySelectorAll(WRONG)].find((word) => word.checkVisibility());
-	if (wrong) {
-		wrong.scrollIntoView({ block: "center" });
-		const slot = wrong.closest(".problem")?.id;
-		const control = document.querySelector(`[aria-invalid="true"][aria-describedby="${slot}"]`);
-		if (control instanceof HTMLElement) control.focus({ preventScroll: true });
-	} else if (matchMedia(WIDE).matches) document.querySelector("#feed > .card")?.scrollIntoView({ block: "nearest" });
+	if (!wrong) return showCard();
+	wrong.scrollIntoView({ block: "center" });
+	const slot = wrong.closest("[id^=problem-]")?.id;
+	const control = document.querySelector(`[aria-invalid="true"][aria-describedby="${slot}"]`);
+	if (control instanceof HTMLElement) control.focus({ preventScroll: true });
+}
+
+function showCard() {
+	if (matchMedia(WIDE).matches) document.querySelector("#feed > .card")?.scrollIntoView({ block: "nearest" });
 	else document.querySelector("#room")?.scrollIntoView({ block: "start" });
 }

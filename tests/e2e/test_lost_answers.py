@@ -38,12 +38,14 @@ def losing(page: Page, is_meant: Callable[[str], bool]) -> Generator[list[str]]:
 
 
 def test_a_card_ends_though_the_answer_that_said_so_was_lost(visitor: Visitor) -> None:
+    visitor.mark()
     with losing(visitor.page, lambda answer: 'data-status=\\"succeeded\\"' in answer) as lost:
         visitor.ask_for(RED_CIRCLE)
         visitor.expect_newest("succeeded")
 
         assert lost
     expect(visitor.pictures).to_have_count(1)
+    assert visitor.is_marked()
 
 
 def test_the_page_is_whole_though_its_very_first_answer_was_lost(visitor: Visitor) -> None:
@@ -108,6 +110,7 @@ def test_a_search_that_was_not_heard_is_made_good(visitor: Visitor, darkroom: Da
         client.wait(client.submit(RED_CIRCLE, metadata={"project": "poster"}).id)
         client.wait(client.submit(GREEN_SQUARE).id)
     expect(visitor.cards).to_have_count(2)
+    visitor.mark()
 
     with losing(visitor.page, lambda answer: '"search":"poster"' in answer) as lost:
         field = visitor.page.locator('[data-do="search"]')
@@ -118,6 +121,31 @@ def test_a_search_that_was_not_heard_is_made_good(visitor: Visitor, darkroom: Da
     expect(visitor.cards).to_have_count(1)
     expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
     expect(field).to_have_value("poster")
+    assert visitor.is_marked()
+
+
+@pytest.mark.parametrize("is_proxied", [False, True], ids=["no_answer", "a_proxys_answer"])
+def test_it_is_said_that_the_pages_server_is_away_and_nothing_is_loaded_anew(
+    visitor: Visitor, is_proxied: bool
+) -> None:
+    def fail(route: Route) -> None:
+        if is_proxied:
+            route.fulfill(status=502, content_type="text/html", body="<html>Bad Gateway</html>")
+        else:
+            route.abort()
+
+    visitor.mark()
+    visitor.page.route(LOOKS, fail)
+    line = visitor.page.locator(".notice.line")
+    expect(line).to_contain_text("does not answer")
+    expect(visitor.page.locator(".toast-body")).to_have_count(0)
+
+    visitor.page.unroute_all(behavior="wait")
+
+    expect(line).to_be_hidden()
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    assert visitor.is_marked()
 
 
 def test_a_page_that_is_loaded_again_shows_what_was_wanted(visitor: Visitor) -> None:

@@ -12,6 +12,7 @@ import { left, watchDraft } from "./draft.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
 import { apply, lastShown, search } from "./feed.js";
+import { watchLine } from "./line.js";
 import { watchNumbers } from "./numbers.js";
 import { pictureOf, linkTo } from "./pictures.js";
 import { sent, watchGenerate } from "./sent.js";
@@ -164,6 +165,7 @@ window.darkroom = {
 	left,
 	sent,
 };
+watchLine();
 watchTheme();
 watchDraft();
 watchNumbers();

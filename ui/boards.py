@@ -1,7 +1,7 @@
 """What operators see, as HTML: the fleet, the queue, what failed, how jobs ended. Knows no gateway and no Gradio.
 
 Each board is the inside of a section; `ui/static/control_room.js` puts it there with as little change as will do. A
-button says what it asks for by `data-order`, `data-resend` or `data-minutes`. No prompt is ever shown.
+button says what it asks for by `data-order`, `data-resend`, `data-failed` or `data-minutes`. No prompt is ever shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from shared.contract import Memory, Speed
 from shared.lanes import Lane
 from shared.oversight import (
     FailedJob,
-    FailedList,
     HistoryBody,
     LaneBody,
     PoolBody,
@@ -76,14 +75,23 @@ def queue_board(found: QueueBody) -> str:
     return head + (pools or _nothing("No model is known yet.", "The first worker brings one."))
 
 
-def failed_board(found: FailedList, now: datetime) -> str:
-    """Show the jobs that failed last, and why; those that took their workers with them are marked."""
+def failed_board(
+    aside: Sequence[FailedJob], others: Sequence[FailedJob], now: datetime, *, more: int | None = None
+) -> str:
+    """Show the jobs that were set aside, and then the others that failed, with the reason.
+
+    `more`: how many to ask for where there may be more than these.
+    """
     head = _head("Failed jobs")
-    if not found.data:
+    if not aside and not others:
         return head + _nothing("Nothing has failed.", "Jobs that end without their pictures are listed here.")
-    rows = [_Row(f"failed-{job.id}", _failed(job, now)) for job in found.data]
+    rows = [_Row(f"failed-{job.id}", _failed(job, now)) for job in (*aside, *others)]
     columns = ("Job", "Failed", "Tenant", "Asked for", "Why", "Again")
-    return head + _table(f"The latest {_count(len(rows), 'failed job')}", columns, rows)
+    caption = f"The latest {_count(len(others), 'failed job')}"
+    if aside:
+        caption = f"{_count(len(aside), 'job')} set aside, and {_count(len(others), 'other')} that failed, latest first"
+    rest = f'<p class="orders"><button type="button" data-failed="{more}">Show more</button></p>' if more else ""
+    return head + _table(caption, columns, rows) + rest
 
 
 def history_board(found: HistoryBody) -> str:

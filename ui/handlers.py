@@ -145,15 +145,11 @@ class Handlers:
             return Answer(problems=placed(error.errors, form))
 
     def tenant_of(self, person: Person | None) -> str | None:
-        """Tell whose key somebody signed in with; None for a visitor, and while nobody can tell."""
-        if person is None or person.key is None:
-            return None
-        try:
-            return person.client.me().tenant
-        except KeyRefused:
-            return "a key that is not known"
-        except DarkroomError:
-            return "a key"
+        """Tell whose key somebody signed in with; None for a visitor.
+
+        Raises KeyRefused for a key that is not known any longer, and what any verb raises while nobody can tell.
+        """
+        return None if person is None or person.key is None else person.client.me().tenant
 
     def count(self, person: Person | None, card: ModelBody | None, form: Form) -> dict[str, str]:
         """Say how much of its texts a model reads, with what the style adds to them; HTML by field, none if unknown."""

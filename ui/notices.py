@@ -64,15 +64,19 @@ def key_notice(error: KeyRequired | KeyRefused | ScopeMissing, *, is_signed_in: 
     return _notice("wait", "Out of reach.", plain_words(error))
 
 
-def identity(tenant: str | None) -> str:
-    """Say who is signed in, and offer the way out; to a visitor the way in."""
-    if tenant is not None:
+def identity(name: str | None, *, is_sure: bool = True) -> str:
+    """Say who is signed in, and offer the way out; to a visitor the way in.
+
+    `data-who` is what tabs compare (`ui/static/sign_in.js`); there is none while nobody can tell.
+    """
+    if name is not None:
+        sure = f' data-who="{escape(name)}"' if is_sure else ""
         return (
-            f'<span class="who" title="Your pictures are those of this key">{escape(tenant)}</span>'
+            f'<span class="who"{sure} title="Your pictures are those of this key">{escape(name)}</span>'
             '<form method="post" action="sign-out"><button type="submit" class="tool">Sign out</button></form>'
         )
     return (
-        '<button type="button" class="tool" data-do="sign-in" aria-haspopup="dialog">Sign in</button>'
+        '<button type="button" class="tool" data-who="" data-do="sign-in" aria-haspopup="dialog">Sign in</button>'
         '<dialog id="sign-in" class="darkroom confirm" aria-labelledby="sign-in-title">'
         '<form method="post" action="sign-in">'
         '<h2 id="sign-in-title">Sign in with a key</h2>'

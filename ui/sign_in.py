@@ -31,15 +31,18 @@ def sign_in_routes(visitors: Visitors) -> APIRouter:
     ) -> Response:
         if not _is_ours(request):
             return _refused(403, "This form was sent from another site.")
+        key = key.strip()
+        if not key:  # it would be asked about as nobody's, which is the page's own
+            return _back("key-refused")
         try:
-            visitors.try_key(key.strip())
+            visitors.try_key(key)
         except (KeyRefused, ScopeMissing, InvalidRequest):
             return _back("key-refused")
         except DarkroomError as error:
             _log.warning("Sign-in: %s", error)
             return _refused(503, f"{plain_words(error)} Go back and try again.")
         response = _back()
-        visitors.sign_in(request, response, key.strip())
+        visitors.sign_in(request, response, key)
         return response
 
     @router.post("/sign-out")

@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from shared.access import Scope
 from shared.client import Client
-from shared.errors import DarkroomError, InvalidRequest, KeyRefused, KeyRequired
+from shared.errors import InvalidRequest, KeyRefused, KeyRequired, ScopeMissing
 from shared.keyring import Me
 
 VISITOR_COOKIE: Final = "darkroom_visitor"
@@ -84,7 +84,7 @@ class Visitors:
         return person.client
 
     def operator(self, request: HTTPConnection) -> Client | None:
-        """Give the client of somebody who runs the service; None for everybody else.
+        """Give the client of somebody who runs the service; None for everybody else. Raises while nobody can tell.
 
         That is who signed in with a key that has the scope `admin`. At a gateway that needs no key and takes everybody
         on this machine for an operator, it is whoever sits at a page that only this machine reaches.
@@ -96,7 +96,7 @@ class Visitors:
             return client
         try:
             me = client.me() if key is None else self.try_key(key)
-        except DarkroomError:
+        except (InvalidRequest, KeyRefused, KeyRequired, ScopeMissing):
             return None
         if Scope.ADMIN not in me.scopes:
             return None

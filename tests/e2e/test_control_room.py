@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from shared import scripts
 from shared.client import Client
 from shared.connection import connect, run
-from shared.jobs import JobId, LeaseToken, WorkerId, new_job_id
+from shared.jobs import JobError, JobId, LeaseToken, WorkerId, new_job_id
 from shared.keys import DEFAULT
 from tests.e2e.conftest import DESKTOP, GRACE_S, OPERATOR_KEY, PHONE, SMALL_PHONE, Darkroom
+from tests.e2e.test_lost_answers import LOOKS
 from tests.e2e.visitor import Visitor
+from ui.oversight import FAILED_AT_FIRST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -68,6 +70,19 @@ def kill_workers_with(darkroom: Darkroom, client: Client) -> JobId:
     return job.id
 
 
+def fail_one(darkroom: Darkroom, client: Client) -> JobId:
+    """Submit a job that a worker says it can't draw; the one that lives is paused meanwhile."""
+    job, token = client.submit(SECRET), LeaseToken(new_job_id())
+    redis = connect(darkroom.settings)
+    try:
+        claimed = run(redis, scripts.claim(job.model, WorkerId("a-1-x"), token, lease_s=30))
+        assert claimed is not None
+        run(redis, scripts.fail(claimed.lease, JobError(code="model_error", message="It broke.")))
+    finally:
+        redis.close()
+    return job.id
+
+
 def test_a_wrong_key_is_said_to_be_wrong_and_the_right_one_gets_in(visitor: Visitor) -> None:
     page = visitor.page
     page.get_by_role("button", name="Sign in").click()
@@ -94,6 +109,47 @@ def test_other_tabs_follow_who_signs_in_and_out(visitor: Visitor) -> None:
 
     other.page.get_by_role("button", name="Sign out").click()
     expect(visitor.page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+OTHER_DARKROOM = """<!doctype html><title>Another Darkroom</title><div id="who"><span data-who="bob">bob</span></div>
+<script type="module">
+import { watchSignIn } from "/studio/sign_in.js";
+watchSignIn();
+</script>"""
+
+
+def test_another_darkroom_under_a_path_of_the_same_host_says_nothing_of_who_is_signed_in_here(visitor: Visitor) -> None:
+    context, url = visitor.page.context, visitor.page.url
+    context.route(f"{url}other/", lambda route: route.fulfill(content_type="text/html", body=OTHER_DARKROOM))
+    visitor.mark()
+
+    other = context.new_page()
+    other.goto(f"{url}other/")
+
+    other.wait_for_function("Object.keys(localStorage).filter((name) => name.startsWith('darkroom.who')).length === 2")
+    assert visitor.is_marked()
+
+
+def test_who_comes_during_an_outage_is_known_once_it_ends_and_reloads_no_other_tab(
+    visitor: Visitor, darkroom: Darkroom
+) -> None:
+    operator = Operator(visitor)
+    visitor.mark()
+    page = visitor.page.context.new_page()
+    darkroom.gateway.stop(GRACE_S)
+    try:
+        page.goto(visitor.page.url)
+        expect(page.locator("#who .who")).to_have_text("a key")
+        expect(page.locator("#notices")).to_contain_text("does not answer")
+    finally:
+        darkroom.start(darkroom.gateway)
+
+    expect(page.get_by_role("tab", name="Operators")).to_be_visible()
+    name = operator.page.locator("#who .who").inner_text()
+    expect(page.locator("#who .who")).to_have_text(name)
+    page.get_by_role("tab", name="Operators").click()
+    expect(page.locator("#board-fleet tbody tr")).to_have_count(1)
+    assert visitor.is_marked()
 
 
 def test_a_visitor_sees_no_operators_tab(visitor: Visitor) -> None:
@@ -186,6 +242,84 @@ def test_a_job_that_was_set_aside_is_sent_again_and_drawn(
     expect(operator.page.locator("#plot-waiting-interactive path.median")).to_have_count(1)
     operator.press("24 h")
     expect(operator.page.locator("#plot-throughput .times")).to_contain_text("24 h ago")
+
+
+def test_what_is_pressed_while_another_press_is_under_way_is_done_too(
+    visitor: Visitor, operators_client: Client
+) -> None:
+    operator = Operator(visitor)
+    (worker,) = operators_client.workers().data
+    held = list[Route]()
+
+    def hold_the_pause(route: Route) -> None:
+        if not held and '"pause"' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    operator.page.route(LOOKS, hold_the_pause)
+    with operator.page.expect_request(lambda request: '"pause"' in (request.post_data or "")):
+        operator.press(f"Pause worker {worker.id}")
+    operator.press("24 h")
+
+    expect(operator.board("history").locator('[data-minutes="1440"]')).to_have_attribute("aria-current", "true")
+    held[0].continue_()
+    expect(operator.board("fleet").locator(".state")).to_have_text("Paused")
+    expect(operator.board("notice")).to_contain_text("begins nothing more")
+    expect(operator.board("history").locator('[data-minutes="1440"]')).to_have_attribute("aria-current", "true")
+    operator.page.unroute_all(behavior="wait")
+
+
+def test_what_came_of_a_press_is_seen_though_its_answer_was_lost(visitor: Visitor, operators_client: Client) -> None:
+    operator = Operator(visitor)
+    (worker,) = operators_client.workers().data
+
+    lost = list[str]()
+
+    def lose_the_first(route: Route) -> None:
+        response = route.fetch()
+        if not lost and "begins nothing more" in response.text():
+            lost.append(response.text())
+            route.fulfill(status=502, content_type="text/plain", body="Bad gateway")
+        else:
+            route.fulfill(response=response)
+
+    operator.page.route(LOOKS, lose_the_first)
+    operator.press(f"Pause worker {worker.id}")
+    expect(operator.board("notice")).to_contain_text("begins nothing more")
+    expect(operator.board("fleet").locator(".state")).to_have_text("Paused")
+    assert lost
+    operator.page.unroute_all(behavior="wait")
+
+
+def test_who_goes_away_and_comes_back_at_once_sees_what_goes_on(visitor: Visitor, operators_client: Client) -> None:
+    operator = Operator(visitor)
+    (worker,) = operators_client.workers().data
+
+    operator.page.evaluate(
+        """for (const name of ["Pictures", "Operators"])
+        [...document.querySelectorAll("#rooms [role=tab]")].find((tab) => tab.textContent.trim() === name).click()"""
+    )
+    operators_client.direct_worker("pause", worker.id)
+
+    expect(operator.board("fleet").locator(".state")).to_have_text("Paused")
+
+
+def test_failed_jobs_of_before_are_shown_at_a_press(
+    visitor: Visitor, darkroom: Darkroom, operators_client: Client
+) -> None:
+    operator = Operator(visitor)
+    (worker,) = operators_client.workers().data
+    operator.press(f"Pause worker {worker.id}")
+    expect(operator.board("fleet").locator(".state")).to_have_text("Paused")
+    with Client(darkroom.gateway_url, api_key=darkroom.page_key, visitor="somebody") as owner:
+        failed = [fail_one(darkroom, owner) for _ in range(FAILED_AT_FIRST + 1)]
+    expect(operator.page.locator(f"#failed-{failed[-1]}")).to_be_visible()
+    expect(operator.page.locator(f"#failed-{failed[0]}")).to_have_count(0)
+
+    operator.press("Show more")
+
+    expect(operator.page.locator(f"#failed-{failed[0]}")).to_be_visible()
 
 
 def test_what_was_unfolded_stays_so_while_the_boards_go_on(

@@ -9,7 +9,7 @@ import { patch } from "./patch.js";
  * @typedef {object} Wire
  * @property {(what: object) => void} say to Python
  * @property {(property: string, then: () => void) => void} watch
- * @property {() => Record<string, string> | null} news sections that have changed, as HTML
+ * @property {() => Record<string, string> | null} news sections as they are now, as HTML
  */
 
 /** @type {HTMLDialogElement | undefined} */
@@ -20,12 +20,15 @@ let dialog;
  * @param {Wire} wire
  */
 export function connect(element, { say, watch, news }) {
-	watch("value", () => apply(element, news()));
+	/** @type {Map<string, string>} */
+	const shown = new Map();
+	watch("value", () => apply(element, news(), shown));
 	element.addEventListener("click", async (event) => {
 		const button = /** @type {Element} */ (event.target).closest("button");
 		if (!button) return;
-		const { order, worker, resend, minutes } = button.dataset;
+		const { order, worker, resend, failed, minutes } = button.dataset;
 		if (minutes) say({ do: "span", minutes: Number(minutes) });
+		if (failed) say({ do: "failed", most: Number(failed) });
 		if (resend) say({ do: "resend", job: resend });
 		if (order && (order !== "drain" || (await meant(worker)))) say({ do: order, worker });
 	});
@@ -35,11 +38,13 @@ export function connect(element, { say, watch, news }) {
 /**
  * @param {Element} element
  * @param {Record<string, string> | null} news
+ * @param {Map<string, string>} shown what was put there last
  */
-function apply(element, news) {
+function apply(element, news, shown) {
 	for (const [name, html] of Object.entries(news ?? {})) {
 		const section = element.querySelector(`#board-${CSS.escape(name)}`);
-		if (!section) continue;
+		if (!section || shown.get(name) === html) continue;
+		shown.set(name, html);
 		const wanted = /** @type {Element} */ (section.cloneNode(false));
 		wanted.innerHTML = html;
 		const wasWithin = section.contains(document.activeElement);

@@ -15,20 +15,21 @@ export function closeSignIn(button) {
 	button.closest("dialog")?.close();
 }
 
-const STORE = "darkroom.who";
+/** What tabs of this page share; another Darkroom may live under another path of the same host. */
+const STORE = `darkroom.who ${location.pathname}`;
 
-/** Who the page says one is, as its head words it; empty while that is not known. */
-const who = () => document.querySelector("#who")?.textContent?.trim() ?? "";
+/** Who the page says one is, "" for a visitor; undefined while that is not known. */
+const who = () => /** @type {HTMLElement | null} */ (document.querySelector("#who [data-who]"))?.dataset.who;
 
 /** Begin anew when somebody signs in or out in another tab: this one would act for them, and not say so. */
 function watchOtherTabs() {
 	const waiting = setInterval(() => {
-		if (!who()) return;
+		if (who() === undefined) return;
 		clearInterval(waiting);
 		keep(STORE, who());
 	}, 200);
 	window.addEventListener("storage", ({ key }) => {
-		if (key === STORE && who() && kept(STORE, who()) !== who()) location.reload();
+		if (key === STORE && who() !== undefined && kept(STORE, who()) !== who()) location.reload();
 	});
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 
 import pytest
@@ -192,6 +192,14 @@ class TestSigningIn:
         assert answer.headers["Location"] == "./?key-refused"
         assert not has_key(browser)
 
+    def test_with_blanks_is_refused_and_asks_as_nobody_else(self, new_browser: Browsers) -> None:
+        browser = new_browser()
+
+        answer = browser.post("/sign-in", data={"key": "   "})
+
+        assert answer.headers["Location"] == "./?key-refused"
+        assert not has_key(browser)
+
     @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
     @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
     def test_is_no_other_sites_business(
@@ -254,6 +262,28 @@ class TestTheOperatorsTab:
 
         assert operators.queue().mode == "paused"
         assert "Every worker" in said
+
+    @pytest.mark.parametrize(
+        "what",
+        [
+            {},
+            {"do": "dance"},
+            {"do": "span"},
+            {"do": "span", "minutes": "an hour"},
+            {"do": "span", "minutes": [60]},
+            {"do": "failed"},
+            {"do": "resend"},
+            {"do": "pause", "worker": []},
+        ],
+    )
+    def test_makes_nothing_of_a_press_that_makes_no_sense(
+        self, new_browser: Browsers, operators: Client, what: dict[str, object]
+    ) -> None:
+        browser = new_browser()
+        sign_in(browser, OPERATOR_KEY)
+
+        assert "Workers" not in press(browser, what)
+        assert operators.queue().mode == "work"
 
     def test_hears_an_operator_no_longer_than_the_gateway_does(self, new_browser: Browsers, operators: Client) -> None:
         made = operators.create_key("for a day", "an-operator", scopes=["admin"])
@@ -320,7 +350,7 @@ def sign_in(browser: TestClient, key: str) -> None:
     assert browser.post("/sign-in", data={"key": key}).headers["Location"] == "./"
 
 
-def press(browser: TestClient, what: dict[str, str]) -> str:
+def press(browser: TestClient, what: Mapping[str, object]) -> str:
     """Tell the control room what was pressed, as its script does; the answer as it stands there."""
     page = browser.get("/config").json()
     number = next(one["id"] for one in page["dependencies"] if one["api_name"] == "_on_press")

@@ -250,19 +250,20 @@ def _button(job: JobBody, verb: str, name: str, what: str, *, quiet: bool = True
 
 def _finished(job: JobBody, image: ImageBody, ratio: str) -> str:
     path, name = picture_path(job, image), image_file_name(job.id, image.index, image.output_format)
-    which = _which(job, image.index)
+    which, what = _which(job, image.index), escape(_short(prompt_of(job)))
     alt = escape(f"{which}: {prompt_of(job)}")
+    which = which.lower()
     tools = (
         f'<button type="button" class="seed" data-do="copy-seed" data-frame="{image.index + 1}" title="Copy the seed"'
-        f' aria-label="Copy the seed of {which.lower()}: {image.seed}"><span>{image.seed}</span></button>'
+        f' aria-label="Copy the seed {image.seed} of {which}: {what}"><span>{image.seed}</span></button>'
         f'<button type="button" class="icon icon-star" data-do="favourite" aria-pressed="false" title="Favourite"'
-        f' aria-label="Favourite: {which.lower()}"></button>'
+        f' aria-label="Favourite: {which}, {what}"></button>'
         f'<a class="icon icon-download" data-do="download" href="{path}" download="{name}"'
-        f' title="Download the original, with its parameters inside" aria-label="Download {which.lower()}"></a>'
+        f' title="Download the original, with its parameters inside" aria-label="Download {which}: {what}"></a>'
     )
     more = "".join(
         f'<button type="button" data-do="{verb}" data-job="{job.id}" data-index="{image.index}"'
-        f' aria-label="{words}: {which.lower()}">{words}</button>'
+        f' aria-label="{words}: {which}, {what}">{words}</button>'
         for verb, words in (
             ("vary-subtle", "Vary a little"),
             ("vary-strong", "Vary a lot"),
@@ -274,11 +275,11 @@ def _finished(job: JobBody, image: ImageBody, ratio: str) -> str:
         f'<figure class="paper done" data-job="{job.id}" data-index="{image.index}" data-seed="{image.seed}"'
         f' data-file="{path}" data-name="{name}" data-width="{image.width}" data-height="{image.height}">'
         f'<a class="sheet" href="{path}" data-do="open" style="aspect-ratio: {ratio}"'
-        f' aria-label="Open {which.lower()} in full">'
+        f' aria-label="Open {which} in full: {what}">'
         f'<img class="print" loading="lazy" decoding="async" src="{thumbnail_path(job, image)}" alt="{alt}"'
         f' width="{image.width}" height="{image.height}"></a>'
         f'<figcaption>{tools}<details class="menu"><summary class="icon icon-more" title="More"'
-        f' aria-label="More for {which.lower()}"></summary><div>{more}</div></details></figcaption></figure>'
+        f' aria-label="More for {which}: {what}"></summary><div>{more}</div></details></figcaption></figure>'
     )
 
 

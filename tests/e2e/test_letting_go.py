@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 import pytest
@@ -18,6 +19,11 @@ RED_CIRCLE = "a red circle on a blue background"
 COUNT_PRESSES_JS: Final = """() => {
   window.presses = 0;
   document.querySelector("#generate").addEventListener("click", () => (window.presses += 1));
+}"""
+
+NOTE_CLICKS_JS: Final = """() => {
+  window.details = [];
+  document.addEventListener("click", ({ detail }) => window.details.push(detail));
 }"""
 
 FULL_STORAGE_JS: Final = """() => {
@@ -46,6 +52,48 @@ def test_the_full_view_goes_on_where_a_picture_was_deleted(visitor: Visitor, dar
         expect(view.locator(".prompt")).to_have_text(f"{RED_CIRCLE}, {left}")
 
     expect(visitor.cards).to_have_count(1)
+
+
+def test_the_full_view_says_how_many_pictures_delete_takes(visitor: Visitor, darkroom: Darkroom) -> None:
+    draw(darkroom, visitor, [RED_CIRCLE], pictures=2)
+    visitor.ask_for("a green square")
+    visitor.expect_newest("succeeded")
+    delete = visitor.page.locator('dialog.view [data-do="delete"]')
+    visitor.newest.locator("a.sheet").click()
+    expect(delete).to_have_text("Delete")
+
+    visitor.page.keyboard.press("ArrowRight")
+
+    expect(delete).to_have_text("Delete all 2")
+    delete.click()
+    expect(visitor.page.get_by_role("dialog", name="Delete?")).to_contain_text("its 2 pictures")
+
+
+def test_the_second_press_of_a_double_click_does_not_meet_what_the_first_one_brought(
+    visitor: Visitor, darkroom: Darkroom
+) -> None:
+    darkroom.worker.send(signal.SIGSTOP)
+    try:
+        visitor.ask_for(RED_CIRCLE)
+        box = visitor.newest.locator('[data-do="cancel"]').bounding_box()
+        assert box is not None
+        mouse = visitor.page.mouse
+        mouse.click(box["x"] + 8, box["y"] + 8)
+        visitor.expect_newest("canceled")
+        again = visitor.newest.locator('[data-do="retry"]')
+        expect(again).to_be_visible()
+        hit = "([x, y]) => document.elementFromPoint(x, y).closest('[data-do]')?.dataset.do"
+        assert visitor.page.evaluate(hit, [box["x"] + 8, box["y"] + 8]) == "retry"
+        visitor.page.evaluate(NOTE_CLICKS_JS)
+        mouse.down(click_count=2)
+        mouse.up(click_count=2)
+        assert visitor.page.evaluate("window.details") == [2]
+        visitor.ask_for("a green square")
+    finally:
+        darkroom.worker.send(signal.SIGCONT)
+
+    visitor.expect_newest("succeeded")
+    expect(visitor.cards).to_have_count(2)
 
 
 def test_the_full_view_keeps_its_picture_when_newer_ones_push_it_out_of_the_feed(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from shared.jobs import new_job_id
 from tests.e2e.conftest import GRACE_S, PHONE, Darkroom, as_visitor
@@ -35,6 +35,15 @@ COPY_JS: Final = """async (file) => {
 """As "Copy image" of a browser does, which keeps the pixels and nothing else."""
 
 
+HEAR_JS: Final = """() => {
+  window.heard = [];
+  new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) window.heard.push(...[...addedNodes].map((node) => node.textContent));
+  }).observe(document.querySelector("body > .toasts"), { childList: true });
+}"""
+"""Note what a screen reader says."""
+
+
 def two_pictures(visitor: Visitor) -> None:
     """Have two jobs drawn, a green square and before it a red circle."""
     for prompt in (RED_CIRCLE, GREEN_SQUARE):
@@ -45,6 +54,19 @@ def two_pictures(visitor: Visitor) -> None:
 def toast(visitor: Visitor, words: str) -> None:
     """Wait until something is said."""
     expect(visitor.page.locator(".toast", has_text=words).first).to_be_visible()
+
+
+def choosing(page: Page) -> Locator:
+    """Find the line that says to choose the second picture of a comparison."""
+    return page.locator("body > .choosing", has_text="Now choose the picture")
+
+
+def only_favourites(visitor: Visitor) -> None:
+    """Star the first picture of each job that is shown, then have only those shown."""
+    for card in visitor.cards.all():
+        visitor.press("favourite", card)
+    visitor.page.locator('[data-do="only-favourites"]').click()
+    expect(visitor.page.locator("#feed[data-filtered]")).to_be_attached()
 
 
 def swipe(page: Page, across: int, down: int = 0) -> None:
@@ -138,7 +160,7 @@ def test_two_pictures_are_compared(visitor: Visitor) -> None:
     dialog = visitor.page.locator("dialog.compare")
 
     visitor.press("compare")
-    toast(visitor, "Now choose the picture")
+    expect(choosing(visitor.page)).to_be_visible()
     visitor.cards.nth(1).locator("a.sheet").click()
 
     expect(dialog).to_be_visible()
@@ -160,6 +182,73 @@ def test_escape_ends_choosing_what_to_compare_with(visitor: Visitor) -> None:
     visitor.pictures.first.locator("a.sheet").click()
 
     expect(visitor.page.locator("dialog.view")).to_be_visible()
+
+
+def test_a_finger_ends_choosing_what_to_compare_with(new_visitor: Come) -> None:
+    visitor = new_visitor(PHONE)
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    visitor.pictures.first.locator("a.sheet").tap()
+    visitor.page.locator('dialog.view [data-do="compare"]').tap()
+    expect(visitor.page.locator("dialog.view")).to_be_hidden()
+
+    choosing(visitor.page).get_by_role("button", name="Stop comparing").tap()
+
+    expect(choosing(visitor.page)).to_be_hidden()
+    visitor.pictures.first.locator("a.sheet").tap()
+    expect(visitor.page.locator("dialog.view")).to_be_visible()
+
+
+def test_the_full_view_of_a_link_ends_choosing_too_by_the_keyboard(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    view = visitor.page.locator("dialog.view")
+    visitor.press("compare")
+    visitor.page.evaluate("hash => (location.hash = hash)", f"job-{visitor.job_id()}-0")
+    expect(view).to_be_visible()
+
+    view.get_by_role("button", name="Stop comparing").press("Enter")
+
+    expect(view.locator(".choosing")).to_be_hidden()
+    view.get_by_role("button", name="Close").click()
+    expect(view).to_be_hidden()
+    expect(choosing(visitor.page)).to_be_hidden()
+
+
+def test_who_unstars_in_the_full_view_of_favourites_goes_on_from_there(new_visitor: Come, darkroom: Darkroom) -> None:
+    visitor = new_visitor(PHONE)
+    with as_visitor(darkroom, visitor) as client:
+        for name in ("one", "two", "three", "four"):
+            client.wait(client.submit(name, num_inference_steps=1).id)
+    expect(visitor.pictures.locator("img[data-seen]")).to_have_count(1)
+    expect(visitor.page.locator("figure.done")).to_have_count(4)
+    only_favourites(visitor)
+    view = visitor.page.locator("dialog.view")
+    star = view.locator('[data-do="favourite"]')
+    visitor.cards.nth(1).locator("a.sheet").tap()
+
+    star.tap()
+    expect(star).to_have_attribute("aria-pressed", "false")
+    swipe(visitor.page, -150)
+    expect(view.locator(".prompt")).to_have_text("two")
+    expect(view.locator(".place")).to_have_text("2 of 3")
+    star.tap()
+    expect(star).to_have_attribute("aria-pressed", "false")
+    visitor.page.keyboard.press("ArrowLeft")
+    expect(view.locator(".prompt")).to_have_text("four")
+    visitor.page.keyboard.press("ArrowRight")
+    expect(view.locator(".prompt")).to_have_text("one")
+
+
+def test_the_last_favourite_that_is_unstarred_leaves_a_word(visitor: Visitor) -> None:
+    visitor.ask_for(RED_CIRCLE)
+    visitor.expect_newest("succeeded")
+    only_favourites(visitor)
+    expect(visitor.page.locator(".no-match")).to_be_hidden()
+
+    visitor.press("favourite")
+
+    expect(visitor.page.locator(".no-match")).to_be_visible()
 
 
 def test_a_finger_turns_to_the_next_picture_and_back_and_pulls_the_view_away(new_visitor: Come) -> None:
@@ -189,6 +278,27 @@ def test_a_new_card_out_of_sight_is_said_and_a_press_shows_it(visitor: Visitor, 
 
     expect(visitor.newest).to_be_in_viewport()
     expect(visitor.newest.locator(".prompt")).to_have_text(RED_CIRCLE)
+
+
+def test_many_new_cards_are_said_at_once(visitor: Visitor, darkroom: Darkroom) -> None:
+    visitor.ask_for(GREEN_SQUARE)
+    visitor.expect_newest("succeeded")
+    visitor.page.evaluate(HEAR_JS)
+    darkroom.worker.send(signal.SIGSTOP)
+    darkroom.page.send(signal.SIGSTOP)
+    try:
+        with as_visitor(darkroom, visitor) as client:
+            for at in range(5):
+                client.submit(f"{RED_CIRCLE}, number {at}", num_inference_steps=1)
+    finally:
+        darkroom.page.send(signal.SIGCONT)
+    expect(visitor.cards).to_have_count(6)
+    darkroom.worker.send(signal.SIGCONT)
+    expect(visitor.page.locator("#feed > li.card.succeeded")).to_have_count(6)
+
+    heard: list[str] = visitor.page.evaluate("window.heard")
+    assert sum("new requests" in line for line in heard) == 1
+    assert not any("Accepted: a" in line or "Show it" in line for line in heard)
 
 
 def test_a_picture_that_is_pasted_gives_its_settings_back(visitor: Visitor) -> None:

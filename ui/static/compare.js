@@ -2,7 +2,7 @@
 // Two pictures: one over the other with a line to draw across, or side by side.
 
 import { newDialog, part } from "./dialog.js";
-import { toast } from "./toast.js";
+import { say } from "./toast.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
 
@@ -10,6 +10,14 @@ import { toast } from "./toast.js";
 let first;
 /** @type {HTMLDialogElement | undefined} */
 let dialog;
+
+const NOW_CHOOSE = "Now choose the picture to compare it with.";
+
+/** What is said while one chooses, with the way out; the full view has it too, for the page is inert below it. */
+export const CHOOSING = `
+<section class="choosing" aria-label="Choose what to compare with"><p>${NOW_CHOOSE}</p>
+	<button type="button" class="act" data-do="stop-comparing" title="Stop comparing (Escape)">Stop comparing</button>
+</section>`;
 
 const HTML = `
 <header><h2>Compare</h2>
@@ -32,7 +40,7 @@ export function pickForCompare(picture, isAsked) {
 		first = picture;
 		picture.figure.toggleAttribute("data-comparing", true);
 		document.documentElement.classList.add("comparing");
-		toast("Now choose the picture to compare it with. Escape ends this.");
+		say(`${NOW_CHOOSE} Escape ends this.`);
 		return true;
 	}
 	const one = first;
@@ -43,6 +51,9 @@ export function pickForCompare(picture, isAsked) {
 
 export function stopComparing() {
 	first?.figure.toggleAttribute("data-comparing", false);
+	if (document.activeElement?.closest(".choosing")) {
+		/** @type {HTMLElement | null} */ (first?.figure.querySelector("a.sheet") ?? null)?.focus({ preventScroll: true });
+	}
 	document.documentElement.classList.remove("comparing");
 	first = undefined;
 }
@@ -87,3 +98,5 @@ function place() {
 	});
 	return view;
 }
+
+document.body.insertAdjacentHTML("beforeend", CHOOSING);

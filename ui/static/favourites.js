@@ -1,8 +1,8 @@
 // @ts-check
 // Favourites: kept in this browser, as a list of "JOB/INDEX".
 
-import { search } from "./feed.js";
 import { kept, keep } from "./keep.js";
+import { search } from "./search.js";
 import { say } from "./toast.js";
 
 const STORE = "darkroom.favourites";
@@ -25,6 +25,7 @@ export function toggleFavourite(picture) {
 	if (isNow) all.add(picture.key);
 	keep(STORE, [...all]);
 	markFavourites();
+	search();
 	say(isNow ? "Added to favourites." : "Removed from favourites.");
 }
 
@@ -71,6 +72,8 @@ export function showOnlyFavourites(only) {
 /** Follow what other tabs of this browser do. */
 export function watchFavourites() {
 	window.addEventListener("storage", ({ key }) => {
-		if (key === STORE) markFavourites();
+		if (key !== STORE) return;
+		markFavourites();
+		search();
 	});
 }

@@ -1,10 +1,10 @@
 // @ts-check
-// The feed: brought up to date with what Python says, searched, and told to those who can't see it.
+// The feed: brought up to date with what Python says, and told to those who can't see it.
 
 import { forget, markFavourites } from "./favourites.js";
 import { patch } from "./patch.js";
+import { noteFound, search } from "./search.js";
 import { say, toast } from "./toast.js";
-import { wishes } from "./wishes.js";
 
 const ENDED = new Set(["succeeded", "failed", "canceled", "expired"]);
 
@@ -13,9 +13,6 @@ const theFeed = () => document.querySelector("ol#feed");
 
 /** The number of the last answer that has arrived. */
 let shown = 0;
-
-/** What Python has searched for: it looks further back than the feed. */
-let found = "";
 
 /** Say what the page shows, for Python to continue. */
 export const lastShown = () => shown;
@@ -46,6 +43,10 @@ function show(news) {
 	if (!feed) return;
 	const isFirst = !feed.hasAttribute("data-known");
 	const focused = document.activeElement?.closest(".card");
+	/** @type {Element[]} */
+	const came = [];
+	/** @type {Element[]} */
+	const ended = [];
 	for (const card of [...feed.children]) {
 		if (!news.order.includes(/** @type {HTMLElement} */ (card).dataset.job ?? "")) leave(card);
 	}
@@ -56,17 +57,19 @@ function show(news) {
 	for (const id of news.order) {
 		const known = /** @type {HTMLElement | null} */ (feed.querySelector(`:scope > [data-job="${CSS.escape(id)}"]`));
 		const html = news.cards?.[id];
+		const was = known?.dataset.status ?? "";
 		const card = html ? update(known, parsed(html), isFirst) : known;
 		if (!card) continue;
+		if (known && hasEnded(was, card)) ended.push(card);
 		if (card === at) at = at.nextElementSibling;
 		else feed.insertBefore(card, at);
 		if (known) isNew = false;
-		else if (isNew) welcome(card);
+		else if (isNew) came.push(card);
 	}
 	if (focused?.isConnected && !focused.contains(document.activeElement)) refocus(focused);
 	feed.setAttribute("data-known", "");
 	feed.toggleAttribute("data-filtered", news.filtered);
-	found = news.search;
+	noteFound(news.search);
 	const more = /** @type {HTMLElement | null} */ (document.querySelector("[data-do=more]"));
 	if (more) more.hidden = !news.more;
 	const end = /** @type {HTMLElement | null} */ (document.querySelector(".feed-end"));
@@ -77,31 +80,8 @@ function show(news) {
 	for (const id of news.gone) forget(id);
 	markFavourites();
 	search();
+	tell(came, ended);
 	window.dispatchEvent(new CustomEvent("darkroom:applied", { detail: { isFirst, linked: news.linked, gone: news.gone } }));
-}
-
-/** Show only the cards that have all words of the search in them, until Python has looked for them everywhere. */
-export function search() {
-	const { search: text } = wishes();
-	const words = text === found ? [] : text.toLowerCase().split(/\s+/).filter(Boolean);
-	const feed = theFeed();
-	if (!feed) return;
-	for (const card of /** @type {NodeListOf<HTMLElement>} */ (feed.querySelectorAll(":scope > .card"))) {
-		card.hidden = !words.every((word) => word === card.dataset.job || says(card.dataset.words ?? "", word));
-	}
-	const none = /** @type {HTMLElement | null} */ (document.querySelector(".no-match"));
-	const hasCards = feed.children.length > 0 || feed.hasAttribute("data-filtered");
-	const hidden = feed.classList.contains("only-favourites") ? ":not([hidden])[data-favourite]" : ":not([hidden])";
-	if (none) none.hidden = !hasCards || feed.querySelector(`:scope > .card${hidden}`) !== null;
-}
-
-/**
- * Find a word, or a part of one; but a number as a whole. As `ui/feed.py` does.
- * @param {string} said
- * @param {string} word
- */
-function says(said, word) {
-	return /^[0-9]+$/.test(word) ? new RegExp(`(?<![0-9])${word}(?![0-9])`).test(said) : said.includes(word);
 }
 
 /** @param {string} html */
@@ -128,11 +108,17 @@ function update(known, card, isFirst) {
 		if (!isFirst) card.toggleAttribute("data-watched", true);
 		return card;
 	}
-	const hasEnded = !ENDED.has(known.dataset.status ?? "") && ENDED.has(card.dataset.status ?? "");
-	if (hasEnded) known.toggleAttribute("data-watched", true); // it keeps its height: what is below must not jump
+	if (hasEnded(known.dataset.status ?? "", card)) known.toggleAttribute("data-watched", true); // it keeps its height: what is below must not jump
 	patch(known, card);
-	if (hasEnded) say(`${known.querySelector(".headline span:not(.dot)")?.textContent}: ${promptIn(known)}`);
 	return known;
+}
+
+/**
+ * @param {string} was
+ * @param {HTMLElement} card
+ */
+function hasEnded(was, card) {
+	return !ENDED.has(was) && ENDED.has(card.dataset.status ?? "");
 }
 
 /** @param {Element} card */
@@ -141,14 +127,25 @@ function promptIn(card) {
 }
 
 /**
- * Tell of a job that came while one looks elsewhere.
- * @param {Element} card
+ * Tell of the jobs that came and of those that ended: of each kind once, however many a program has sent.
+ * @param {Element[]} came newest first
+ * @param {Element[]} ended
  */
-function welcome(card) {
-	const { bottom, top } = card.getBoundingClientRect();
-	if (bottom < 0 || top > innerHeight) {
-		toast(`Show it: ${promptIn(card)}`, () => card.scrollIntoView({ behavior: "smooth", block: "start" }));
-	} else say(`Accepted: ${promptIn(card)}`);
+function tell(came, ended) {
+	const [newest] = came;
+	const said = [];
+	if (newest) {
+		const what = came.length === 1 ? promptIn(newest) : `${came.length} new requests`;
+		const { bottom, top } = newest.getBoundingClientRect();
+		if (bottom < 0 || top > innerHeight) {
+			const show = () => newest.scrollIntoView({ behavior: "smooth", block: "start" });
+			toast(`${came.length === 1 ? "Show it" : "Show them"}: ${what}`, show);
+		} else said.push(`Accepted: ${what}`);
+	}
+	const [one] = ended;
+	if (ended.length > 1) said.push(`${ended.length} requests have ended`);
+	else if (one) said.push(`${one.querySelector(".headline span:not(.dot)")?.textContent}: ${promptIn(one)}`);
+	if (said.length) say(said.join(". "));
 }
 
 /** @param {Element} card */

@@ -11,10 +11,11 @@ import { copy } from "./copy.js";
 import { left, watchDraft } from "./draft.js";
 import { watchDrops, chooseFile } from "./drop.js";
 import { watchFavourites, toggleFavourite, showOnlyFavourites } from "./favourites.js";
-import { apply, lastShown, search } from "./feed.js";
+import { apply, lastShown } from "./feed.js";
 import { watchLine } from "./line.js";
 import { watchNumbers } from "./numbers.js";
 import { pictureOf, linkTo } from "./pictures.js";
+import { search } from "./search.js";
 import { sent, watchGenerate } from "./sent.js";
 import { watchTheme, switchTheme } from "./theme.js";
 import { openSignIn, closeSignIn, watchSignIn } from "./sign_in.js";
@@ -101,7 +102,8 @@ document.addEventListener("click", (event) => {
 		event.preventDefault();
 	}
 	if (verb in HERE) HERE[verb](button);
-	else void askPython(button);
+	// The second press of a double click may meet what the first one has put in the button's place.
+	else if (event.detail <= 1) void askPython(button);
 });
 
 document.addEventListener("input", (event) => {

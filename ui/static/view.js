@@ -1,6 +1,7 @@
 // @ts-check
 // The full view: one picture as large as the window, with everything that can be done with it.
 
+import { CHOOSING } from "./compare.js";
 import { newDialog, part } from "./dialog.js";
 import { isFavourite } from "./favourites.js";
 import { find, linked, linkTo, shown } from "./pictures.js";
@@ -27,6 +28,7 @@ const HTML = `
 			aria-label="Original size"></button>
 		<button type="button" class="icon icon-close" data-close autofocus title="Close (Escape)" aria-label="Close"></button>
 	</header>
+	${CHOOSING}
 	<h2 class="prompt"></h2>
 	<div class="actions">
 		<a class="act main icon-download" data-do="download" download>Download</a>
@@ -73,18 +75,26 @@ export function watchLinks(seek) {
 		}
 		now = same;
 		notePlace();
+		nameDelete(dialog);
 	});
 	window.addEventListener("popstate", () => follow(seek));
 }
 
-/** Where the job of the picture that is shown begins among all pictures. */
+/** How many pictures the feed shows before the job of this one. */
 let place = 0;
 
 function notePlace() {
-	place = Math.max(
-		shown().findIndex(({ job }) => job === now?.job),
-		0,
-	);
+	place = now ? around(now).before.filter(({ job }) => job !== now?.job).length : 0;
+}
+
+/**
+ * The pictures that the feed shows before and after this one, which a filter may hide.
+ * @param {Picture} picture
+ */
+function around({ figure }) {
+	/** @param {number} side */
+	const on = (side) => shown().filter((one) => figure.compareDocumentPosition(one.figure) & side);
+	return { before: on(Node.DOCUMENT_POSITION_PRECEDING), after: on(Node.DOCUMENT_POSITION_FOLLOWING) };
 }
 
 /** The job of the address, while Python looks for it. */
@@ -170,9 +180,9 @@ function show(picture) {
 		large.removeAttribute("src"); // else the last picture stays until this one has come
 		large.src = picture.file;
 	}
-	const all = shown();
-	const at = all.findIndex(({ key }) => key === picture.key);
-	part(view, ".place").textContent = `${at + 1} of ${all.length}`;
+	const { before, after } = around(picture);
+	const isHidden = picture.figure.offsetParent === null;
+	part(view, ".place").textContent = isHidden ? "" : `${before.length + 1} of ${before.length + 1 + after.length}`;
 	part(view, ".prompt").textContent = card?.querySelector(".prompt")?.textContent ?? "";
 	part(view, ".parameters").innerHTML = card?.querySelector(".parameters")?.innerHTML ?? "";
 	const rows = [...part(view, ".parameters").querySelectorAll("div")];
@@ -183,23 +193,30 @@ function show(picture) {
 		button.dataset.index = String(picture.index);
 	}
 	part(view, '[data-do="favourite"]').setAttribute("aria-pressed", String(isFavourite(picture)));
+	nameDelete(view);
 	const download = /** @type {HTMLAnchorElement} */ (part(view, '[data-do="download"]'));
 	download.href = picture.file;
 	download.download = picture.name;
-	for (const [step, near] of [[-1, all[at - 1]], [1, all[at + 1]]]) {
+	for (const [step, near] of [[-1, before.at(-1)], [1, after[0]]]) {
 		/** @type {HTMLButtonElement} */ (part(view, `[data-turn="${step}"]`)).disabled = !near;
 		if (near) new Image().src = /** @type {Picture} */ (near).file; // it is there at once when turned to
 	}
 	history.replaceState(history.state, "", linkTo(picture));
 }
 
+/** @param {HTMLDialogElement} view */
+function nameDelete(view) {
+	const count = now?.figure.closest(".card")?.querySelectorAll("figure.done").length ?? 1;
+	part(view, '[data-do="delete"]').textContent = count > 1 ? `Delete all ${count}` : "Delete";
+}
+
 /** @param {number} steps */
 function turn(steps) {
-	const all = shown();
-	const at = all.findIndex(({ key }) => key === now?.key);
-	if (at < 0) return; // its card is on its way back
-	const next = all[Math.min(Math.max(at + steps, 0), all.length - 1)];
-	if (next && next.key !== now?.key) show(next);
+	if (!now?.figure.isConnected) return; // its card is on its way back
+	const { before, after } = around(now);
+	const way = steps < 0 ? before.reverse() : after;
+	const next = way[Math.min(Math.abs(steps), way.length) - 1];
+	if (next) show(next);
 }
 
 /** The picture is gone: show the one that stands in its job's place now, or none. */

@@ -1,6 +1,6 @@
 // @ts-check
 // What the visitor wants to see of their jobs. The browser alone keeps it: each look tells Python all of it, so that nothing
-// that is lost on the way stays lost. The tab keeps it too: at a lost answer Gradio loads the page again.
+// that is lost on the way stays lost. The tab keeps it too, for a page that is loaded again.
 
 import { keep, kept } from "./keep.js";
 

@@ -208,6 +208,18 @@ def test_every_button_says_which_picture_or_job_it_is_for() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_whoever_listens_tells_the_pictures_of_two_jobs_apart() -> None:
+    def names(prompt: str) -> set[str]:
+        params = PARAMS.model_copy(update={"prompt": prompt, "num_images": 1})
+        html = card(job(JobStatus.SUCCEEDED, params=params, images=(picture(0),)))
+        return set(re.findall(r'<(?:a|button|summary)[^>]* aria-label="([^"]+)"', html))
+
+    one, other = names("a cube"), names('a "ball"')
+
+    assert "Open the picture in full: a cube" in one
+    assert one.isdisjoint(other)
+
+
 def test_a_contact_sheet_is_offered_of_several_pictures() -> None:
     assert "sheets/" not in card(job(JobStatus.SUCCEEDED, images=(picture(0),)))
     assert f'href="sheets/{ID}.png"' in card(job(JobStatus.SUCCEEDED, images=(picture(0), picture(1))))

@@ -47,8 +47,7 @@ def build_page(visitors: Visitors, styles: Styles) -> gr.Blocks:
             updates[control_room] = gr.update(visible=operator(request) is not None)
         except DarkroomError:
             is_known = False
-        if is_known:
-            updates[asking] = gr.update(active=False)
+        updates[asking] = gr.update(active=not is_known)
         return updates
 
     with page:

@@ -126,7 +126,8 @@ class Studio:
         asked = [self._seat, *self._ask.inputs]
         outputs = [*self._ask.outputs, *self._told_of, self._refusal, *self._reins]
         sent = self._generate.click(self._on_generate, asked, outputs, **press)
-        sent.then(None, None, None, js="() => window.darkroom.sent()", **QUIET)
+        for answered in (sent.then, sent.failure):  # Gradio 6.31 does not go on to `then` after a failure
+            answered(None, None, None, js="() => window.darkroom.sent()", **QUIET)
         cast("Any", self._feed).select(self._on_feed, self._seat, outputs, **press)
 
     def _wire_form(self) -> None:

@@ -118,6 +118,21 @@ watchSignIn();
 </script>"""
 
 
+def test_who_signs_out_leaves_no_search_behind(visitor: Visitor) -> None:
+    Operator(visitor)
+    visitor.page.get_by_role("tab", name="Pictures").click()
+    field = visitor.page.locator('[data-do="search"]')
+    field.fill("a secret project")
+    visitor.page.locator('[data-do="only-favourites"]').click()
+
+    visitor.page.get_by_role("button", name="Sign out").click()
+
+    visitor.page.get_by_role("button", name="Sign in").wait_for()
+    expect(visitor.generate).to_be_enabled()
+    expect(field).to_have_value("")
+    expect(visitor.page.locator('[data-do="only-favourites"]')).to_have_attribute("aria-pressed", "false")
+
+
 def test_another_darkroom_under_a_path_of_the_same_host_says_nothing_of_who_is_signed_in_here(visitor: Visitor) -> None:
     context, url = visitor.page.context, visitor.page.url
     context.route(f"{url}other/", lambda route: route.fulfill(content_type="text/html", body=OTHER_DARKROOM))
@@ -167,7 +182,7 @@ def test_a_worker_is_shown_paused_and_put_to_work_again(
     expect(fleet).to_contain_text("Idle")
     expect(fleet).to_contain_text("GiB")
 
-    operator.press(f"Pause worker {worker.id}")
+    operator.page.get_by_role("button", name=f"Pause worker {worker.id}").dblclick()  # the second meets "Resume"
     expect(fleet.locator(".state")).to_have_text("Paused")
     expect(operator.board("notice")).to_contain_text("begins nothing more")
     assert operators_client.workers().data[0].mode == "paused"

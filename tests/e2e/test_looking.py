@@ -17,6 +17,7 @@ from ui.feed import FIRST
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 Come = Callable[..., Visitor]
+REST_MS = 300
 RED_CIRCLE = "a red circle on a blue background"
 GREEN_SQUARE = "a green square on a white background"
 
@@ -70,7 +71,10 @@ def only_favourites(visitor: Visitor) -> None:
 
 
 def swipe(page: Page, across: int, down: int = 0) -> None:
-    """Draw a finger over the picture in full view, so many pixels to the right and down."""
+    """Draw a finger over the picture in full view, so many pixels to the right and down.
+
+    It rests before it is lifted: else it is a fling to Chromium, and the tap after it no click but the fling's end.
+    """
     box = page.locator("dialog.view .stage").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -81,6 +85,8 @@ def swipe(page: Page, across: int, down: int = 0) -> None:
         ("touchMove", [{"x": x + across, "y": y + down}]),
         ("touchEnd", []),
     ):
+        if kind == "touchEnd":
+            page.wait_for_timeout(REST_MS)
         touch.send(  # pyright: ignore[reportUnknownMemberType]: its parameters have no types
             "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
         )
@@ -290,10 +296,11 @@ def test_many_new_cards_are_said_at_once(visitor: Visitor, darkroom: Darkroom) -
         with as_visitor(darkroom, visitor) as client:
             for at in range(5):
                 client.submit(f"{RED_CIRCLE}, number {at}", num_inference_steps=1)
+        darkroom.page.send(signal.SIGCONT)
+        expect(visitor.cards).to_have_count(6)
     finally:
         darkroom.page.send(signal.SIGCONT)
-    expect(visitor.cards).to_have_count(6)
-    darkroom.worker.send(signal.SIGCONT)
+        darkroom.worker.send(signal.SIGCONT)
     expect(visitor.page.locator("#feed > li.card.succeeded")).to_have_count(6)
 
     heard: list[str] = visitor.page.evaluate("window.heard")

@@ -148,6 +148,30 @@ def test_it_is_said_that_the_pages_server_is_away_and_nothing_is_loaded_anew(
     assert visitor.is_marked()
 
 
+def test_what_one_chose_is_done_though_its_request_was_lost_on_the_way(visitor: Visitor) -> None:
+    lost = set[str]()
+
+    def lose_each_once(route: Route) -> None:
+        body = route.request.post_data or ""
+        if body in lost:
+            route.continue_()
+        else:
+            lost.add(body)
+            route.abort()
+
+    visitor.mark()
+    visitor.open_more()
+    steps = visitor.number("num_inference_steps").input_value()
+    visitor.page.route(LOOKS, lose_each_once)
+
+    visitor.preset("Draft").check()
+
+    expect(visitor.number("num_inference_steps")).not_to_have_value(steps)
+    assert lost
+    assert visitor.is_marked()
+    visitor.page.unroute_all(behavior="wait")
+
+
 def test_a_page_that_is_loaded_again_shows_what_was_wanted(visitor: Visitor) -> None:
     for prompt in (RED_CIRCLE, GREEN_SQUARE):
         visitor.ask_for(prompt)

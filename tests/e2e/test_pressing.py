@@ -99,21 +99,40 @@ def test_who_has_scrolled_down_sees_that_the_gateway_is_away(visitor: Visitor, d
 
 def test_presets_that_are_walked_through_leave_the_values_of_the_last(visitor: Visitor) -> None:
     visitor.open_more()
-    quality = visitor.number("num_inference_steps").input_value()
-    visitor.preset("Quality").focus()
-
-    for _ in range(2):
-        visitor.page.keyboard.press("ArrowRight")
-
-    expect(visitor.preset("Draft")).to_be_checked()
-    expect(visitor.number("num_inference_steps")).not_to_have_value(quality)
-    drafted = visitor.number("num_inference_steps").input_value()
-    visitor.page.reload()
-    visitor.open_more()
-    visitor.preset("Quality").check()
-    expect(visitor.number("num_inference_steps")).to_have_value(quality)
+    steps = visitor.number("num_inference_steps")
+    quality = steps.input_value()
     visitor.preset("Draft").check()
-    expect(visitor.number("num_inference_steps")).to_have_value(drafted)
+    expect(steps).not_to_have_value(quality)
+
+    visitor.preset("Draft").focus()
+    for _ in range(2):
+        visitor.page.keyboard.press("ArrowLeft")
+
+    expect(visitor.preset("Quality")).to_be_checked()
+    expect(steps).to_have_value(quality)
+
+
+def test_who_types_on_is_left_to_it_when_something_is_wrong(visitor: Visitor) -> None:
+    visitor.lock_seed(0)
+    visitor.number("seed").fill("-7")
+    visitor.prompt.fill(RED_CIRCLE)
+
+    visitor.page.keyboard.press("Control+Enter")
+
+    expect(visitor.problem("seed")).to_be_in_viewport()
+    expect(visitor.prompt).to_be_focused()
+
+
+def test_a_press_that_the_pages_server_could_not_take_leaves_the_button_as_it_was(visitor: Visitor) -> None:
+    visitor.page.route("**/queue/join*", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    visitor.prompt.fill(RED_CIRCLE)
+
+    with visitor.page.expect_response("**/queue/join*"):
+        visitor.generate.click()
+
+    expect(visitor.generate).not_to_have_attribute("aria-busy", "true")
+    visitor.page.unroute_all(behavior="wait")
+    visitor.ask_for(RED_CIRCLE)
 
 
 def test_a_preset_leaves_a_negative_prompt_of_ones_own(visitor: Visitor) -> None:

@@ -52,7 +52,9 @@ export function pickForCompare(picture, isAsked) {
 export function stopComparing() {
 	first?.figure.toggleAttribute("data-comparing", false);
 	if (document.activeElement?.closest(".choosing")) {
-		/** @type {HTMLElement | null} */ (first?.figure.querySelector("a.sheet") ?? null)?.focus({ preventScroll: true });
+		const inView = document.activeElement.closest("dialog")?.querySelector("[data-close]"); // the page is inert below
+		const next = /** @type {HTMLElement | null} */ (inView ?? first?.figure.querySelector("a.sheet") ?? null);
+		next?.focus({ preventScroll: true });
 	}
 	document.documentElement.classList.remove("comparing");
 	first = undefined;

@@ -25,7 +25,7 @@ export function connect(element, { say, watch, news }) {
 	watch("value", () => apply(element, news(), shown));
 	element.addEventListener("click", async (event) => {
 		const button = /** @type {Element} */ (event.target).closest("button");
-		if (!button) return;
+		if (!button || event.detail > 1) return; // a double click may meet what the first one has put there
 		const { order, worker, resend, failed, minutes } = button.dataset;
 		if (minutes) say({ do: "span", minutes: Number(minutes) });
 		if (failed) say({ do: "failed", most: Number(failed) });

@@ -137,7 +137,8 @@ function tell(came, ended) {
 	if (newest) {
 		const what = came.length === 1 ? promptIn(newest) : `${came.length} new requests`;
 		const { bottom, top } = newest.getBoundingClientRect();
-		if (bottom < 0 || top > innerHeight) {
+		const isAsked = document.querySelector("#generate[aria-busy]") !== null; // `sent.js` shows what came of that
+		if (!isAsked && (bottom < 0 || top > innerHeight)) {
 			const show = () => newest.scrollIntoView({ behavior: "smooth", block: "start" });
 			toast(`${came.length === 1 ? "Show it" : "Show them"}: ${what}`, show);
 		} else said.push(`Accepted: ${what}`);

@@ -1,55 +1,61 @@
 // @ts-check
 // The line to this page's server. Gradio 6.31 takes one request that gets lost for the end: it says so in red, answers
-// nothing more and loads the page anew. A look that is lost is asked again by the next one.
+// nothing more and loads the page anew. Here it is sent once more; what is lost then was not done, and that is said.
+// All of these may be done twice: looks, checks, and orders that are the same the second time.
 
-const LOOK = "/gradio_api/run/predict";
-const MOST_LOST = 1; // in a row without a word: a phone that wakes up loses one
+const ASKED = "/gradio_api/run/predict"; // what does not go through Gradio's queue
+const AGAIN_MS = 500;
+const MOST_MS = 60_000; // longer than the page's server waits for the gateway
+
+const AWAY = "This page's server does not answer. What is pressed meanwhile is not done.";
 
 const words = document.createElement("p");
 words.className = "notice line";
 words.setAttribute("role", "status");
 
-let lost = 0;
+let isLost = false;
 
 export function watchLine() {
 	document.body.append(words);
 	const send = window.fetch.bind(window);
 	window.fetch = async (input, init) => {
 		const url = new URL(input instanceof Request ? input.url : input, location.href);
-		if (!url.pathname.endsWith(LOOK)) return send(input, init);
-		const answer = await send(input, init).catch(() => null);
-		if (!answer || (answer.status >= 500 && !isJson(answer))) {
-			tell(lost + 1);
-			return Response.json({ error: "This page's server does not answer." }, { status: 503 });
+		if (!url.pathname.endsWith(ASKED)) return send(input, init);
+		for (const pause of [AGAIN_MS, 0]) {
+			const answer = await send(input, { ...init, signal: AbortSignal.timeout(MOST_MS) }).catch(() => null);
+			if (answer && isOfPage(answer)) {
+				if (isLost) await hear(send, url);
+				return answer;
+			}
+			isLost = true;
+			if (pause) await new Promise((over) => setTimeout(over, pause));
 		}
-		if (lost) await hear(send, url);
-		return answer;
+		if (words.textContent !== AWAY) words.textContent = AWAY;
+		return Response.json({ error: AWAY }, { status: 503 });
 	};
-}
-
-/** @param {number} now */
-function tell(now) {
-	lost = now;
-	const text = lost > MOST_LOST ? "This page's server does not answer. The page tries again by itself." : "";
-	if (words.textContent !== text) words.textContent = text;
 }
 
 /**
  * The server answers again. If it was restarted meanwhile, what it serves now may be another page.
  * @param {typeof fetch} send
- * @param {URL} look
+ * @param {URL} asked
  */
-async function hear(send, look) {
-	const url = new URL(look);
-	url.pathname = look.pathname.replace("run/predict", "app_id");
-	try {
-		const { app_id } = await (await send(url)).json();
-		if (app_id !== /** @type {any} */ (window).gradio_config.app_id) location.reload();
-		tell(0);
-	} catch {} // the next answer asks again
+async function hear(send, asked) {
+	const url = new URL(asked);
+	url.pathname = asked.pathname.replace("run/predict", "app_id");
+	const answer = await send(url, { signal: AbortSignal.timeout(5000) }).catch(() => null);
+	if (!answer?.ok) return; // the next answer asks again
+	const { app_id } = await answer.json();
+	if (app_id !== /** @type {any} */ (window).gradio_config.app_id) location.reload();
+	isLost = false;
+	words.textContent = "";
 }
 
-/** @param {Response} answer */
-function isJson(answer) {
-	return answer.headers.get("Content-Type")?.startsWith("application/json") ?? false;
+/**
+ * Tell whether the page's server said it, and no proxy before it: that answers in JSON, with 500 at the worst.
+ * @param {Response} answer
+ */
+function isOfPage(answer) {
+	const isJson = answer.headers.get("Content-Type")?.startsWith("application/json") ?? false;
+	return isJson && answer.status <= 500;
 }

@@ -3,10 +3,11 @@
 
 const WIDE = "(min-width: 901px)"; // where the form stands beside the feed; as in page.css
 const WRONG = ".problem p, .problems";
+const PRESSING = new Set(["Enter", " "]);
 
 export function watchGenerate() {
 	document.addEventListener("click", (event) => onPress(event, event.detail > 1), true);
-	document.addEventListener("keydown", (event) => onPress(event, event.repeat), true);
+	document.addEventListener("keydown", (event) => onPress(event, event.repeat && PRESSING.has(event.key)), true);
 }
 
 /**
@@ -32,6 +33,7 @@ function showAnswer() {
 	const wrong = [...document.querySelectorAll(WRONG)].find((word) => word.checkVisibility());
 	if (!wrong) return showCard();
 	wrong.scrollIntoView({ block: "center" });
+	if (document.activeElement?.matches("input, textarea, select")) return; // who types on is left to it
 	const slot = wrong.closest("[id^=problem-]")?.id;
 	const control = document.querySelector(`[aria-invalid="true"][aria-describedby="${slot}"]`);
 	if (control instanceof HTMLElement) control.focus({ preventScroll: true });

@@ -2,6 +2,7 @@
 // The dialog for a key; the form in it is sent as any form is.
 
 import { keep, kept } from "./keep.js";
+import { forgetWishes } from "./wishes.js";
 
 /** @returns {HTMLDialogElement | null} */
 const theDialog = () => document.querySelector("dialog#sign-in");
@@ -29,13 +30,18 @@ function watchOtherTabs() {
 		keep(STORE, who());
 	}, 200);
 	window.addEventListener("storage", ({ key }) => {
-		if (key === STORE && who() !== undefined && kept(STORE, who()) !== who()) location.reload();
+		if (key !== STORE || who() === undefined || kept(STORE, who()) === who()) return;
+		forgetWishes();
+		location.reload();
 	});
 }
 
 /** Say that a key was refused, once the page is there to say it; and follow other tabs. */
 export function watchSignIn() {
 	watchOtherTabs();
+	document.addEventListener("submit", ({ target }) => {
+		if (/** @type {Element} */ (target).matches('form[action^="sign-"]')) forgetWishes();
+	});
 	if (location.search !== "?key-refused") return;
 	history.replaceState(null, "", location.pathname + location.hash);
 	const waiting = setInterval(() => {

@@ -3,7 +3,8 @@
 //
 // `window.darkroom`: `connect(element, trigger)` says where presses that Python answers go, `apply(told)` brings the
 // feed up to date, `showing()` says what the page shows and is wanted, `restore(settings)` hands settings on as the event
-// `darkroom:restore`, `left()` says what the form said when the page last went away.
+// `darkroom:restore`, `left()` says what the form said when the page last went away, `sent()` is said when Generate was
+// answered.
 
 import { pickForCompare, stopComparing } from "./compare.js";
 import { confirmed } from "./confirm.js";
@@ -80,7 +81,7 @@ function showWishes() {
 	const { search: text, favourites } = wishes();
 	const field = /** @type {HTMLInputElement | null} */ (document.querySelector("input[data-do=search]"));
 	if (field) field.value ||= text;
-	showOnlyFavourites(favourites !== null);
+	wish({ favourites: showOnlyFavourites(favourites !== null) }); // other tabs may have marked some meanwhile
 }
 
 /** @param {HTMLElement} button */

@@ -31,6 +31,9 @@ export function wish(change) {
 	keep(STORE, wanted, "sessionStorage");
 }
 
+/** Begin with all of them the next time: whoever comes then may be somebody else. */
+export const forgetWishes = () => keep(STORE, NONE, "sessionStorage");
+
 /**
  * Say what a look begins with.
  * @param {number} number of the last answer that is shown

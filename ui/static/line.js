@@ -1,13 +1,13 @@
 // @ts-check
 // The line to this page's server. Gradio 6.31 takes one request that gets lost for the end: it says so in red, answers
-// nothing more and loads the page anew. Here it is sent once more; what is lost then was not done, and that is said.
+// nothing more and loads the page anew. Here it is sent once more; what is lost then may not be done, and that is said.
 // All of these may be done twice: looks, checks, and orders that are the same the second time.
 
 const ASKED = "/gradio_api/run/predict"; // what does not go through Gradio's queue
 const AGAIN_MS = 500;
 const MOST_MS = 60_000; // longer than the page's server waits for the gateway
 
-const AWAY = "This page's server does not answer. What is pressed meanwhile is not done.";
+const AWAY = "This page's server does not answer. What is pressed meanwhile may not be done.";
 
 const words = document.createElement("p");
 words.className = "notice line";

@@ -36,6 +36,7 @@ class Server(uvicorn.Server):
 def log_config(level: str) -> dict[str, Any]:
     """Log to stderr, a line an event, each with its request's id; nothing is found out that no line says."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]: documented in logging's HOWTO
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -17,7 +17,7 @@ from api.terms import room_in_s, terms_of, terms_of_line, too_costly
 from shared.batches import Line, Place, new_batch_id
 from shared.contract import JobBody
 from shared.errors import InvalidRequest, NoModel, QueueUnavailable, TooMuch
-from shared.generation import MAX_SEED, ModelCard
+from shared.generation import SEED_BITS, GenerationParams, ModelCard
 from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant, Terms, new_job_id
 from shared.scripts import Fleet, Sealed, fill_batch, fleet, outlook, recall, seal_batch, submit, submit_line
 
@@ -60,7 +60,7 @@ async def accept_request(
 ) -> Submitted:
     """Make a job of a request and take it into the queue. Raises InvalidRequest, NoModel and what `accept` does."""
     card, params = asked.complete(
-        served, drawn_seed=secrets.randbelow(MAX_SEED + 1), max_cost=gateway.settings.max_job_cost
+        served, drawn_seed=secrets.randbits(SEED_BITS), max_cost=gateway.settings.max_job_cost
     )
     request = asked.request
     new = NewJob(
@@ -69,8 +69,9 @@ async def accept_request(
         card.id,
         params,
         request.metadata,
-        lane=request.lane,
-        cancel_after_s=request.cancel_after,
+        request.lane,
+        _work_ms(params, card.id, served),
+        request.cancel_after,
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=request.reuse)
 
@@ -85,7 +86,6 @@ async def accept(
     """
     # A picture that could not be stored is work for nothing.
     await gateway.storage.require()
-    new = _timed(new, served)
     result = _result(gateway, card, new, may_reuse=may_reuse)
     try:
         submitted = await gateway.run(submit(new, await _terms(gateway, new.tenant), once=once, result=result))
@@ -109,7 +109,16 @@ async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Subm
     card = card_for(served, old.model)
     if wrong := too_costly(old.params, gateway.settings.max_job_cost):
         raise InvalidRequest(wrong)
-    new = NewJob(new_job_id(), old.tenant, card.id, old.params, old.metadata, lane=old.lane, retry_of=old.id)
+    new = NewJob(
+        new_job_id(),
+        old.tenant,
+        card.id,
+        old.params,
+        old.metadata,
+        old.lane,
+        _work_ms(old.params, card.id, served),
+        retry_of=old.id,
+    )
     return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
 
 
@@ -120,7 +129,7 @@ async def accept_line(gateway: Gateway, tenant: Tenant, line: Line, place: Place
     be a job: offered again, it is passed over.
     """
     await gateway.storage.require()
-    new = _timed(line.job(tenant), served)
+    new = replace(line.job(tenant), work_ms=_work_ms(line.params, line.model, served))
     card = next((card for card in served.cards if card.id == line.model), None)  # none serves it any more
     result = None if card is None else _result(gateway, card, new, may_reuse=line.may_reuse)
     terms = terms_of_line(await _terms(gateway, tenant))
@@ -150,9 +159,8 @@ async def _terms(gateway: Gateway, tenant: Tenant) -> Terms:
     return terms_of(gateway.settings, await gateway.access.limits(tenant))
 
 
-def _timed(new: NewJob, served: Fleet) -> NewJob:
-    workers = [worker for worker in served.workers if worker.model == new.model]
-    return replace(new, work_ms=expected_ms(new.params, workers))
+def _work_ms(params: GenerationParams, model: str, served: Fleet) -> int:
+    return expected_ms(params, [worker for worker in served.workers if worker.model == model])
 
 
 def _result(gateway: Gateway, card: ModelCard, new: NewJob, *, may_reuse: bool) -> str | None:

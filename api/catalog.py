@@ -38,6 +38,8 @@ def default_card(fleet: Fleet) -> ModelCard:
     """
     if not fleet.cards:
         raise NoModel
+    if len(fleet.cards) == 1:  # as with most, and for each submit
+        return fleet.cards[0]
     served = [card for card in fleet.cards if ready_workers(fleet, card)]
     if not served:
         return fleet.cards[0]

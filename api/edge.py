@@ -37,6 +37,8 @@ MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 """Of a body that is many requests, sent to `BATCHES`."""
 BATCHES: Final = "/v1/batches"
+CAME_WHOLE: Final = "darkroom.came_whole"
+"""In a request's scope once all of its body has come in, if the server tells."""
 BODY_WITHIN_S: Final = 30.0
 """How long a body may take to come: even the largest on a slow line takes less."""
 BATCH_WITHIN_S: Final = 300.0
@@ -117,8 +119,12 @@ class Edge:
         started = time.perf_counter()
         try:
             is_listed = headers.get("origin") in self._origins
-            incoming = _Incoming(receive, BATCH_WITHIN_S if _is_batch(scope) else BODY_WITHIN_S)
-            await (self._for_pages if is_listed else self._serve)(scope, incoming.receive, answer.send)
+            if CAME_WHOLE not in scope:
+                receive = _Incoming(receive, BATCH_WITHIN_S if _is_batch(scope) else BODY_WITHIN_S).receive
+            if is_listed:
+                await self._for_pages(scope, receive, answer.send)
+            else:
+                await self._let_in(headers, scope, receive, answer.send)
         except ClientDisconnect:
             log.info("the caller left before the request had come in whole")
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
@@ -134,8 +140,10 @@ class Edge:
             REQUEST_ID.reset(token)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope, _head(scope))
-        await (refusal or self._app)(scope, receive, send)
+        await self._let_in(_head(scope), scope, receive, send)
+
+    async def _let_in(self, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(scope, headers) or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         if self._loopback_only and not _names_loopback(headers.get("host", "")):

@@ -5,6 +5,7 @@ JSON is read by pydantic in strict mode: no `"5"` for 5, no NaN, no lone surroga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
@@ -65,17 +66,28 @@ JSON: Final = "application/json"
 
 async def read_json(request: Request) -> bytes:
     """Read a JSON request's body; its size is bounded by the application."""
-    require_type(request, JSON, advice="Send JSON, with the header Content-Type: application/json.")
+    require_json(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
     return await request.body()
+
+
+def require_json(content_type: str, content_encoding: str) -> None:
+    """Let a body pass that says to be JSON. Raises HTTPException (415)."""
+    advice = "Send JSON, with the header Content-Type: application/json."
+    _require_type(content_type, content_encoding, (JSON,), advice)
 
 
 def require_type(request: Request, *types: str, advice: str) -> str:
     """Tell which of these types a request's body says to be. Raises HTTPException (415) with `advice`."""
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    said = request.headers
+    return _require_type(said.get("content-type", ""), said.get("content-encoding", ""), types, advice)
+
+
+def _require_type(content_type: str, content_encoding: str, types: Sequence[str], advice: str) -> str:
+    media_type = content_type.split(";", maxsplit=1)[0].strip().lower()
     if media_type not in types:
         # A web page can send plain text and forms across origins without asking first.
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, advice)
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if content_encoding.strip().lower() not in {"", "identity"}:
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Send the body as it is, without Content-Encoding.",

@@ -15,7 +15,7 @@ from typing import Final
 from api.intake import JSON, draft
 from shared.batches import MAX_LINES, Line
 from shared.errors import FieldError, InvalidRequest
-from shared.generation import MAX_SEED
+from shared.generation import SEED_BITS
 from shared.lanes import Lane
 from shared.scripts import Fleet
 
@@ -64,7 +64,7 @@ def _line(said: bytes, served: Fleet, max_cost: int) -> Line:
     if not said.strip():
         raise _wrong("The line is empty.")
     asked = draft(said)
-    card, params = asked.complete(served, drawn_seed=secrets.randbelow(MAX_SEED + 1), max_cost=max_cost)
+    card, params = asked.complete(served, drawn_seed=secrets.randbits(SEED_BITS), max_cost=max_cost)
     request = asked.request
     return Line(
         model=card.id,

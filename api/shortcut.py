@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.acceptance import accept_body, headers_of
 from api.access import Principal
 from api.deps import Gateway, gateway_of, idempotency_key_in, identify, key_in, must_know_in, visitor_in
 from api.errors import darkroom_problem, refusal
-from api.intake import JSON, read_json
+from api.intake import JSON, require_json
 from shared import access
 from shared.contract import IDEMPOTENCY_KEY, KEY_IS, VISITOR
 from shared.errors import DarkroomError
@@ -33,7 +33,18 @@ JOBS: Final = "/v1/jobs"
 _ONE_JOB: Final = re.compile(rf"{JOBS}/(?P<id>{ID_PATTERN})")
 
 Headers: TypeAlias = Mapping[bytes, bytes]
-Way: TypeAlias = Callable[[Gateway, Headers, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """JSON, and the headers that are this answer's own."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+Way: TypeAlias = Callable[[Gateway, Headers, Receive], Awaitable[Answer]]
 
 
 class Shortcut:
@@ -50,12 +61,13 @@ class Shortcut:
             await self._app(scope, receive, send)
             return
         try:
-            answer = await way(gateway_of(scope["app"]), headers, Request(scope, receive))
+            answer = await way(gateway_of(scope["app"]), headers, receive)
         except DarkroomError as error:
-            answer = darkroom_problem(error)
+            await darkroom_problem(error)(scope, receive, send)
         except HTTPException as error:
-            answer = refusal(error)
-        await answer(scope, receive, send)
+            await refusal(error)(scope, receive, send)
+        else:
+            await _send(answer, send)
 
 
 def _way(scope: Scope, headers: Headers) -> Way | None:
@@ -71,18 +83,19 @@ def _way(scope: Scope, headers: Headers) -> Way | None:
     return None
 
 
-async def _read(job_id: JobId, gateway: Gateway, headers: Headers, _request: Request) -> Response:
+async def _read(job_id: JobId, gateway: Gateway, headers: Headers, _receive: Receive) -> Answer:
     tenant = (await _asker(gateway, headers)).require(access.Scope.READ)
     body = await gateway.outlooks.body(await gateway.read(job_id, tenant))
-    return Response(to_json(body), media_type=JSON)
+    return Answer(HTTPStatus.OK, to_json(body))
 
 
-async def _submit(gateway: Gateway, headers: Headers, request: Request) -> Response:
+async def _submit(gateway: Gateway, headers: Headers, receive: Receive) -> Answer:
     tenant = (await _asker(gateway, headers)).require(access.Scope.SUBMIT)
     key = idempotency_key_in(_said(headers, IDEMPOTENCY_KEY))
-    submitted = await accept_body(gateway, tenant, await read_json(request), key)
+    require_json(*(headers.get(name, b"").decode("latin-1") for name in (b"content-type", b"content-encoding")))
+    submitted = await accept_body(gateway, tenant, await _whole(receive), key)
     body = await gateway.outlooks.body(submitted.job)
-    return Response(to_json(body), HTTPStatus.ACCEPTED, headers_of(submitted, body), JSON)
+    return Answer(HTTPStatus.ACCEPTED, to_json(body), headers_of(submitted, body))
 
 
 async def _asker(gateway: Gateway, headers: Headers) -> Principal:
@@ -94,3 +107,23 @@ async def _asker(gateway: Gateway, headers: Headers) -> Principal:
 def _said(headers: Headers, name: str) -> tuple[str, ...]:
     value = headers.get(name.lower().encode())
     return () if value is None else (value.decode("latin-1"),)
+
+
+async def _whole(receive: Receive) -> bytes:
+    """Read a body; its size is bounded by its Content-Length, which the edge has looked at. Raises ClientDisconnect."""
+    parts: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = [(b"content-type", JSON.encode()), (b"content-length", b"%d" % len(answer.body))]
+    headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

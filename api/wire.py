@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.context import REQUEST_ID, choose_request_id
-from api.edge import MAX_HEAD_BYTES, SECURITY_HEADERS
+from api.edge import CAME_WHOLE, MAX_HEAD_BYTES, SECURITY_HEADERS
 from api.errors import http_problem
 from shared.network import KEEP_ALIVE_S
 
@@ -73,6 +73,11 @@ class Wire(HttpToolsProtocol):
         self._head_bytes = None
         self._forget_deadline()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Tell the application if nothing more has to come, which is so before it hears of most requests."""
+        super().on_message_complete()
+        self.scope[CAME_WHOLE] = True
 
     def on_response_complete(self) -> None:
         """Go on; what had begun to come while this was answered must go on coming, too."""

@@ -20,7 +20,8 @@ MAX_PROMPT_CHARS: Final = 4_000
 MIN_OUTPUT_SIDE: Final = 16
 """Pixels; a smaller thumbnail helps nobody."""
 
-MAX_SEED: Final = 2**32 - 1
+SEED_BITS: Final = 32
+MAX_SEED: Final = 2**SEED_BITS - 1
 """Seeds are 32 bits, as AUTOMATIC1111 and most of its clients expect. Picture n uses `seed + n`."""
 
 SUBTLE_VARIATION: Final = 0.15
@@ -325,33 +326,32 @@ class GenerationRequest(Frozen):
         """
         errors: list[FieldError] = []
 
-        def require(field: str, holds: bool, message: str) -> None:
+        def require(field: str, holds: bool, message: str, *limits: float) -> None:
             if not holds:
-                errors.append(FieldError(field, message))
+                errors.append(FieldError(field, message.format(*limits)))
 
         prompt, negative = clean_text(self.prompt), clean_text(self.negative_prompt or "")
         require("prompt", bool(prompt), "Say what to draw: the prompt is empty.")
         preset = self._preset(card, errors)
         base = preset or card.defaults
         steps = base.num_inference_steps if self.num_inference_steps is None else self.num_inference_steps
-        require("num_inference_steps", 1 <= steps <= card.max_steps, f"Must be from 1 to {card.max_steps}.")
+        require("num_inference_steps", 1 <= steps <= card.max_steps, "Must be from 1 to {}.", card.max_steps)
         guidance = base.guidance_scale if self.guidance_scale is None else self.guidance_scale
-        require("guidance_scale", 0 <= guidance <= card.max_guidance, f"Must be from 0 to {card.max_guidance:g}.")
+        require("guidance_scale", 0 <= guidance <= card.max_guidance, "Must be from 0 to {:g}.", card.max_guidance)
         preset_cutoff = preset.guidance_cutoff if preset else 1.0
         cutoff = preset_cutoff if self.guidance_cutoff is None else self.guidance_cutoff
         require("guidance_cutoff", 0 <= cutoff <= 1, "Must be from 0 to 1: the share of the steps that are guided.")
         seed = drawn_seed if self.seed is None else self.seed
-        require("seed", 0 <= seed <= MAX_SEED, f"Must be from 0 to {MAX_SEED}.")
+        require("seed", 0 <= seed <= MAX_SEED, "Must be from 0 to {}.", MAX_SEED)
         towards = _seed(drawn_seed + 1) if self.variation_seed is None else self.variation_seed
-        require("variation_seed", 0 <= towards <= MAX_SEED, f"Must be from 0 to {MAX_SEED}.")
+        require("variation_seed", 0 <= towards <= MAX_SEED, "Must be from 0 to {}.", MAX_SEED)
         usual_strength = 0.0 if self.variation_seed is None else SUBTLE_VARIATION
         strength = usual_strength if self.variation_strength is None else self.variation_strength
         require("variation_strength", 0 <= strength <= 1, "Must be from 0, no variation, to 1.")
-        require("num_images", 1 <= self.num_images <= card.max_images, f"Must be from 1 to {card.max_images}.")
+        require("num_images", 1 <= self.num_images <= card.max_images, "Must be from 1 to {}.", card.max_images)
         scheduler = self.scheduler or base.scheduler
-        names = ", ".join(card.schedulers)
-        is_offered = scheduler in card.schedulers or (preset is not None and scheduler is preset.scheduler)
-        require("scheduler", is_offered, f"{card.title} has these: {names}.")
+        if scheduler not in card.schedulers and (preset is None or scheduler is not preset.scheduler):
+            errors.append(FieldError("scheduler", f"{card.title} has these: {', '.join(card.schedulers)}."))
         size = self._size(card, errors)
         if self.output_size is not None:
             sides = (self.output_size.width, self.output_size.height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar, cast
 
 from pydantic import BaseModel
@@ -17,6 +18,8 @@ from shared.lanes import Lane
 Part = TypeVar("Part", bound=BaseModel)
 
 NO_POSITION = -1
+MOST_PARAMS = 1024
+"""That are remembered as they were read: who polls a job has them read each time, and they never change."""
 
 
 def job_of(reply: Reply) -> Job:
@@ -30,7 +33,7 @@ def job_of(reply: Reply) -> Job:
         id=JobId(text(job_id)),
         tenant=Tenant(fields["tenant"]),
         model=fields["model"],
-        params=GenerationParams.model_validate_json(fields["params"]),
+        params=_params(fields["params"]),
         metadata=_string_dict(fields["metadata"]),
         status=JobStatus(fields["status"]),
         version=int(fields["version"]),
@@ -123,6 +126,11 @@ def position_of(reply: Reply) -> int | None:
     """Read a place among the waiting."""
     place = number(reply)
     return None if place == NO_POSITION else place
+
+
+@lru_cache(maxsize=MOST_PARAMS)
+def _params(said: str) -> GenerationParams:
+    return GenerationParams.model_validate_json(said)
 
 
 def _parts(part: type[Part], fields: Mapping[str, str], names: Iterable[str], prefix: str) -> Iterator[Part]:

@@ -65,8 +65,10 @@ end
 local source, reuse
 if result ~= '' then
   source = redis.call('GET', key.result(tenant, result))
-  if source and not owner_of(source) then source = nil end
-  local status, sources_lane = unpack(redis.call('HMGET', key.job(source or ''), 'status', 'lane'))
+  local status, sources_lane
+  if source and owner_of(source) then
+    status, sources_lane = unpack(redis.call('HMGET', key.job(source), 'status', 'lane'))
+  end
   if status == 'succeeded' then
     reuse = 'reused'
   elseif (status == 'running' or status == 'queued') and (lane == 'bulk' or sources_lane == 'interactive')

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from pydantic_core import to_json
 
 from shared.batches import Place
 from shared.call import Argument, Call, Reply, call_of, items, number, text
@@ -77,7 +78,7 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
         job.model,
         job.lane,
         params.model_dump_json(),
-        json.dumps(job.metadata, ensure_ascii=False),
+        to_json(job.metadata),
         params.num_images,
         job.steps,
         max(1, round(WIDTH_OF_COST * params.cost / terms.weight)),

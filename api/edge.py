@@ -38,7 +38,7 @@ MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 """Of a body that is many requests, sent to `BATCHES`."""
 BATCHES: Final = "/v1/batches"
 CAME_WHOLE: Final = "darkroom.came_whole"
-"""In a request's scope once all of its body has come in, if the server tells."""
+"""In the state of a request's scope once all of it has come in, if the server tells."""
 BODY_WITHIN_S: Final = 30.0
 """How long a body may take to come: even the largest on a slow line takes less."""
 BATCH_WITHIN_S: Final = 300.0
@@ -119,7 +119,7 @@ class Edge:
         started = time.perf_counter()
         try:
             is_listed = headers.get("origin") in self._origins
-            if CAME_WHOLE not in scope:
+            if CAME_WHOLE not in scope.get("state", ()):
                 receive = _Incoming(receive, BATCH_WITHIN_S if _is_batch(scope) else BODY_WITHIN_S).receive
             if is_listed:
                 await self._for_pages(scope, receive, answer.send)

@@ -77,7 +77,7 @@ class Wire(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Tell the application if nothing more has to come, which is so before it hears of most requests."""
         super().on_message_complete()
-        self.scope[CAME_WHOLE] = True
+        self.scope.setdefault("state", {})[CAME_WHOLE] = True
 
     def on_response_complete(self) -> None:
         """Go on; what had begun to come while this was answered must go on coming, too."""

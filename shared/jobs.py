@@ -50,6 +50,9 @@ _ALPHABET = 8 * b"0123456789abcdefghjkmnpqrstvwxyz"
 ID_PATTERN: Final = r"[0-9a-hjkmnp-tv-z]{26}"
 """The form of a job's id, a batch's and a webhook's."""
 
+IMAGES: Final = "images/"
+"""How the object keys of all pictures begin."""
+
 
 def drawn(length: int) -> str:
     """Draw characters, of five random bits each, that nobody can guess."""
@@ -308,7 +311,7 @@ def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFo
 
 def image_keys(tenant: Tenant, job_id: JobId, output_format: OutputFormat) -> str:
     """The object keys of a job's pictures: `{}` stands for the index."""
-    return f"images/{tenant}/{job_id}/{{}}.{output_format.suffix}"
+    return f"{IMAGES}{tenant}/{job_id}/{{}}.{output_format.suffix}"
 
 
 def image_file_name(job_id: JobId, index: int, output_format: OutputFormat) -> str:

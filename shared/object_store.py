@@ -1,4 +1,4 @@
-"""Pictures in an S3 bucket: put, read, sign, delete. Knows keys and bytes, nothing of jobs.
+"""Pictures in an S3 bucket: put, read, sign, list, delete. Knows keys and bytes, nothing of jobs.
 
 Blocking: the gateway calls it in threads, the worker from its upload pool; one instance serves many
 threads. The store keeps bytes and a media type only. Everything else about a picture stands in its
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from threading import Lock
 from typing import Final, NotRequired, Protocol, Self, TypedDict, cast, final
@@ -60,6 +61,17 @@ class _Found(TypedDict):
     ContentLength: NotRequired[int]
 
 
+class _Listed(TypedDict):
+    Key: str
+    Size: int
+    LastModified: datetime
+
+
+class _Page(TypedDict):
+    Contents: NotRequired[list[_Listed]]
+    NextContinuationToken: NotRequired[str]
+
+
 class _S3(Protocol):
     """The part of boto3's S3 client that is used here; boto3 makes its methods at run time."""
 
@@ -67,6 +79,7 @@ class _S3(Protocol):
     def create_bucket(self, **kwargs: object) -> object: ...
     def put_object(self, **kwargs: object) -> object: ...
     def get_object(self, **kwargs: object) -> _Found: ...
+    def list_objects_v2(self, **kwargs: object) -> _Page: ...
     def delete_object(self, **kwargs: object) -> object: ...
     def generate_presigned_url(self, method: str, **kwargs: object) -> str: ...
     def close(self) -> None: ...
@@ -74,6 +87,17 @@ class _S3(Protocol):
 
 class _Session(Protocol):
     def client(self, service: str, **kwargs: object) -> _S3: ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as the store lists it."""
+
+    key: str
+    num_bytes: int
+    at: datetime
+    """When it was stored last, by the store's clock."""
 
 
 @final
@@ -193,6 +217,18 @@ class ObjectStore:
         }
         with _translated("sign a picture's URL"):
             return self._public.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_s)
+
+    def pages(self, prefix: str) -> Iterator[tuple[Stored, ...]]:
+        """List the objects whose keys begin so, some hundreds at a time, in the store's order."""
+        token: str | None = None
+        while True:
+            more = {"ContinuationToken": token} if token else {}
+            with _translated("list the pictures"):
+                page = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+            yield tuple(Stored(one["Key"], one["Size"], one["LastModified"]) for one in page.get("Contents", ()))
+            token = page.get("NextContinuationToken")
+            if token is None:
+                return
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; a missing one is fine.

@@ -64,7 +64,7 @@ from shared.scripts.jobs import (
 )
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.oversight import Line, Waiting, failure, failures, history, waiting
-from shared.scripts.sweeping import Retired, Sweep, discard, libraries, postpone, reap, retire, set_aside
+from shared.scripts.sweeping import Retired, Sweep, discard, libraries, orphans, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
     add_webhook,
@@ -139,6 +139,7 @@ __all__ = [
     "leave",
     "libraries",
     "limits_of",
+    "orphans",
     "outlook",
     "overview",
     "page",

@@ -73,6 +73,15 @@ def postpone(objects: Iterable[str], *, pause_s: float, keys: Keys = DEFAULT) ->
     return call_of("postpone", keys, (round(pause_s * 1000), *objects), lambda _code, _rest: None)
 
 
+def orphans(jobs: Iterable[JobId], *, keys: Keys = DEFAULT) -> Call[frozenset[JobId]]:
+    """Tell which of these jobs are no more, nor any that shows their pictures. Redis serves nobody else meanwhile."""
+
+    def parse(_code: str, rest: list[Reply]) -> frozenset[JobId]:
+        return frozenset(JobId(text(one)) for one in items(rest[0]))
+
+    return call_of("orphans", keys, tuple(jobs), parse)
+
+
 def set_aside(*, limit: int, keys: Keys = DEFAULT) -> Call[tuple[Job, ...]]:
     """List jobs of all tenants that were given up as `worker_lost`, latest first: for the operator."""
 

@@ -58,6 +58,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.fail(LEASE, JobError(code="c", message="m")),
     scripts.release(LEASE),
     scripts.reap(lease_s=1, max_attempts=3),
+    scripts.orphans((ID, ID)),
     scripts.libraries("darkroom_0"),
     scripts.announce(CARD),
     scripts.heartbeat(STATE, life_s=1),

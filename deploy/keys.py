@@ -55,7 +55,7 @@ def write_private(path: Path, text: str) -> None:
 
 def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str) -> str:
     """Fill in the keys that `.env.example` leaves empty."""
-    own = ("redis_password", "s3_access_key", "s3_secret_key")
+    own = ("redis_password", "s3_access_key", "s3_secret_key", "visitor_secret")
     named = {**{name: getattr(keys, name) for name in own}, "operator_key": operator_key, "page_key": page_key}
     values = {f"DARKROOM_{name.upper()}=": value for name, value in named.items()}
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())

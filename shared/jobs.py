@@ -209,6 +209,8 @@ class NewJob:
     """End it so long after its submit, whether it waits or runs; None: never."""
     retry_of: JobId | None = None
     """The ended job that this one tries again."""
+    asked: str | None = None
+    """Id of the request that made it, for log lines."""
 
     @property
     def steps(self) -> int:
@@ -299,6 +301,9 @@ class Job:
     """None until a worker has begun it."""
     lost_workers: tuple[WorkerId, ...] = ()
     """Those that died, or fell silent, while they worked on it."""
+    asked: str | None = None
+    """Id of the request that made it, by which a worker's log lines name it; None: made without one, or by an older
+    gateway."""
 
 
 def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFormat) -> str:

@@ -56,6 +56,7 @@ def job_of(reply: Reply) -> Job:
         may_reuse="result" in fields,
         reading=None if reading is None else Reading.model_validate_json(reading),
         lost_workers=tuple(WorkerId(fields[name]) for name in several if name.startswith("lost:")),
+        asked=fields.get("asked"),
         position=position_of(position),
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
@@ -97,6 +98,7 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
         hold=Hold(text(hold)) if hold else None,
+        asked=new.asked,
     )
 
 

@@ -26,6 +26,7 @@ from typing import Final, NewType
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.compatibility import needed_by
 from shared.errors import DeadlinePassed
 from shared.generation import GenerationParams, OutputFormat, Size
 from shared.lanes import Lane
@@ -211,6 +212,13 @@ class NewJob:
     """The ended job that this one tries again."""
     asked: str | None = None
     """Id of the request that made it, for log lines."""
+    needs: int | None = None
+    """The contract that a worker must know to draw it right; None: what its parameters tell."""
+
+    @property
+    def needed(self) -> int:
+        """The contract that its worker must know."""
+        return needed_by(self.params) if self.needs is None else self.needs
 
     @property
     def steps(self) -> int:
@@ -304,6 +312,8 @@ class Job:
     asked: str | None = None
     """Id of the request that made it, by which a worker's log lines name it; None: made without one, or by an older
     gateway."""
+    needs: int = 1
+    """The contract that a worker must know to draw it right."""
 
 
 def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFormat) -> str:

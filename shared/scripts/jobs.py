@@ -97,6 +97,7 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
         result or "",
         queue_of(job.model),
         job.asked or "",
+        job.needed,
     )
 
 

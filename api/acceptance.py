@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from api.catalog import card_for, ready_workers
+from api.context import REQUEST_ID
 from api.deps import Gateway
 from api.digests import once_to_submit, result_of
 from api.estimate import expected_ms
@@ -72,6 +73,7 @@ async def accept_request(
         request.lane,
         _work_ms(params, card.id, served),
         request.cancel_after,
+        asked=REQUEST_ID.get(),
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=request.reuse)
 
@@ -118,6 +120,7 @@ async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Subm
         old.lane,
         _work_ms(old.params, card.id, served),
         retry_of=old.id,
+        asked=REQUEST_ID.get(),
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import Final, final
 
+from shared.compatibility import FIRST
 from shared.contract import Speed, TimeLeft, WorkerState
 from shared.generation import GenerationParams
 from shared.jobs import Hold, Job, JobStatus, WorkerId
@@ -100,6 +101,7 @@ class Forecast:
         self._free = {lanes: self._free_for(lanes) for lanes in ((Lane.INTERACTIVE,), (Lane.BULK,), BOTH)}
         busy = {work.worker for work in outlook.running if work.lane is Lane.INTERACTIVE}
         self._has_head_start = any(worker.id not in busy for worker in self._workers)
+        self._known_by_all = min((worker.contract for worker in self._workers), default=FIRST)
 
     def time_left(self, job: Job, *, age_ms: float = 0.0) -> TimeLeft | None:
         """Tell when a job will have ended, if nothing comes before it; None if it has, or if nobody can tell.
@@ -113,6 +115,8 @@ class Forecast:
             return None
         if job.hold is Hold.RUNNING_LIMIT and len(self._workers) > 1:
             return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
+        if job.needs > self._known_by_all:
+            return None  # some workers are too old for it
         return _band(self._of_waiting(job, age_ms), job.position, job.lane)
 
     def _free_for(self, lanes: tuple[Lane, ...]) -> tuple[tuple[float, float], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from shared.compatibility import FIRST
 from shared.contract import Reason
 from shared.jobs import Hold, Job, JobStatus
 from shared.scripts import Fleet, Mode
@@ -18,6 +19,10 @@ class Reasons:
 
     def __init__(self, fleet: Fleet, model: str) -> None:
         self._of_all = _of_fleet(fleet, model)
+        served_by = [worker for worker in fleet.workers if worker.model == model and worker.state != "draining"]
+        willing = [worker for worker in served_by if fleet.mode_of(worker.id) is Mode.WORK]
+        self._ready = max((worker.contract for worker in willing if worker.state == "ready"), default=FIRST)
+        self._warming = max((worker.contract for worker in willing if worker.state == "warming"), default=FIRST)
 
     def of(self, job: Job) -> Reason | None:
         """Say what keeps a job from beginning; None unless it waits.
@@ -32,6 +37,8 @@ class Reasons:
                 code="joined", message="Another job of yours is drawing the same pictures: this one gets them."
             )
         if self._of_all is None:
+            if job.needs > self._ready:
+                return _WARMING if job.needs <= self._warming else _OLDER_WORKERS
             return _of_queue(job)
         if job.lost_workers and self._of_all.code in _MISSING:
             some = "worker that drew it has" if len(job.lost_workers) == 1 else "workers that drew it have"
@@ -40,6 +47,12 @@ class Reasons:
 
 
 _MISSING: Final = frozenset({"no_worker", "warming"})
+_WARMING: Final = Reason(code="warming", message="A worker is loading the model: it begins when that is done.")
+_OLDER_WORKERS: Final = Reason(
+    code="older_workers",
+    message="It asks for something that its workers are too old for: they would draw another picture. "
+    "It keeps its place and begins once the operators have updated a worker.",
+)
 
 
 def _of_fleet(fleet: Fleet, model: str) -> Reason | None:
@@ -71,7 +84,7 @@ def _of_missing_workers(deaths: int, *, warming: bool) -> Reason:
     if deaths >= MANY_DEATHS:
         return _failing(f"{deaths} workers of this model have died within ten minutes")
     if warming:
-        return Reason(code="warming", message="A worker is loading the model: it begins when that is done.")
+        return _WARMING
     return Reason(
         code="no_worker",
         message="No worker for this model is running. It begins once the operators have started one.",

@@ -52,6 +52,8 @@ class Line(Value):
     lane: Lane
     cancel_after_s: int | None
     may_reuse: bool
+    asked: str | None = None
+    """Id of the request that brought the batch."""
 
     def job(self, tenant: Tenant) -> NewJob:
         """Make the line's job."""
@@ -63,6 +65,7 @@ class Line(Value):
             self.metadata,
             lane=self.lane,
             cancel_after_s=self.cancel_after_s,
+            asked=self.asked,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.compatibility import FIRST
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import MAX_PROMPT_CHARS, GenerationParams, GenerationRequest, ModelCard, OutputFormat
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Reading
@@ -97,7 +98,15 @@ class Reason(Body):
     """Why a job waits."""
 
     code: Literal[
-        "behind", "no_worker", "warming", "workers_failing", "paused", "store_away", "joined", "running_limit"
+        "behind",
+        "no_worker",
+        "warming",
+        "workers_failing",
+        "older_workers",
+        "paused",
+        "store_away",
+        "joined",
+        "running_limit",
     ]
     message: str
     """A sentence for people."""
@@ -204,6 +213,8 @@ class WorkerState(Body):
     device: str
     """Such as `cpu` or `NVIDIA H100 80GB HBM3`."""
     software_version: str
+    contract: int = FIRST
+    """What it knows of jobs: it takes none that needs a higher one."""
     started_at_ms: int
     jobs: int = 0
     """Held just now."""

@@ -26,6 +26,7 @@ from typing import Final, NewType
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.compatibility import needed_by
 from shared.errors import DeadlinePassed
 from shared.generation import GenerationParams, OutputFormat, Size
 from shared.lanes import Lane
@@ -212,6 +213,15 @@ class NewJob:
     """End it so long after its submit, whether it waits or runs; None: never."""
     retry_of: JobId | None = None
     """The ended job that this one tries again."""
+    asked: str | None = None
+    """Id of the request that made it, for log lines."""
+    needs: int | None = None
+    """The contract that a worker must know to draw it right; None: what its parameters tell."""
+
+    @property
+    def needed(self) -> int:
+        """The contract that its worker must know."""
+        return needed_by(self.params) if self.needs is None else self.needs
 
     @property
     def steps(self) -> int:
@@ -302,6 +312,11 @@ class Job:
     """None until a worker has begun it."""
     lost_workers: tuple[WorkerId, ...] = ()
     """Those that died, or fell silent, while they worked on it."""
+    asked: str | None = None
+    """Id of the request that made it, by which a worker's log lines name it; None: made without one, or by an older
+    gateway."""
+    needs: int = 1
+    """The contract that a worker must know to draw it right."""
 
 
 def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFormat) -> str:

@@ -10,8 +10,11 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     order:<lane>:<model>          zset    tag -> member                  all waiting jobs in fair order
     line:<lane>:<tenant>:<model>  zset    tag -> member                  a tenant's waiting jobs
     heads:<lane>:<model>          zset    tag -> member                  the first of each line that may begin
+    beyond:<needs>:<lane>:<model>  zset   tag -> member                  jobs that some worker was too old for
+    beyond_line:<lane>:<tenant>:<model>  zset  tag -> member             a tenant's of those; they stand in no line
     used:<lane>:<model>           zset    finish -> tenant               of its last begun job; until the clock is past
-    lanes:<model>                 hash    clock, and by lane: clock, arrival, start; bulk_percent; kept
+    lanes:<model>                 hash    clock, and by lane: clock, arrival, start; bulk_percent; beyond: what those
+                                          jobs need, parted by blanks; kept
     work:<lane>:<model>           hash    node of the sum tree -> ms     as long as jobs wait below it
     stale                         hash    line -> tag behind which it is still to be mended
     models                        set     models that ever had a job waiting; kept
@@ -68,8 +71,10 @@ Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, ke
 width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
 claimed_at_ms, completed_at_ms, deadline_ms, retry_of, retried_as (its latest retry), request and result (digests),
 follows, pictures (object keys, {} for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker),
-`image:<index>` (JSON), reading (JSON), `warning:<code>` (JSON), batch and line (of a batch's job). `token` stays when a
-job ends, so that its last worker's verb can be run again, and is gone while the job waits.
+`image:<index>` (JSON), reading (JSON), `warning:<code>` (JSON), batch and line (of a batch's job), asked (the
+request that made it), needs (the contract that its worker must know, if it is not the first), passed (1 once it was
+beyond some worker). `token` stays when a job ends, so that its last worker's verb can be run again, and is gone while
+the job waits.
 
 Fields of `webhook:<id>`: tenant, url, events, description, secret, old_secret, old_secret_until_ms, created_at_ms, off
 (why), failing_since_ms, left_out, busy_until_ms (of the round under way). Fields of `delivery:<id>`: webhook, job

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from shared.batches import Batch, BatchId, BatchStatus
 from shared.call import Reply, items, number, text
+from shared.compatibility import FIRST
 from shared.generation import GenerationParams
 from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, NewJob, Reading, Tenant, WorkerId
 from shared.lanes import Lane
@@ -56,6 +57,8 @@ def job_of(reply: Reply) -> Job:
         may_reuse="result" in fields,
         reading=None if reading is None else Reading.model_validate_json(reading),
         lost_workers=tuple(WorkerId(fields[name]) for name in several if name.startswith("lost:")),
+        asked=fields.get("asked"),
+        needs=int(fields.get("needs", FIRST)),
         position=position_of(position),
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
@@ -97,6 +100,8 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
         hold=Hold(text(hold)) if hold else None,
+        asked=new.asked,
+        needs=new.needed,
     )
 
 

@@ -67,6 +67,7 @@ def new_job(
     lane: Lane = Lane.INTERACTIVE,
     work_ms: int = 1000,
     cancel_after_s: int | None = None,
+    needs: int | None = None,
 ) -> NewJob:
     params = GenerationParams(
         prompt=prompt,
@@ -78,7 +79,7 @@ def new_job(
         num_images=num_images,
         scheduler=Scheduler.EULER,
     )
-    return NewJob(new_job_id(), tenant, model, params, {"note": "naïve"}, lane, work_ms, cancel_after_s)
+    return NewJob(new_job_id(), tenant, model, params, {"note": "naïve"}, lane, work_ms, cancel_after_s, needs=needs)
 
 
 def submit_call(
@@ -123,6 +124,7 @@ class Desk:
         lane: Lane = Lane.INTERACTIVE,
         work_ms: int = 1000,
         cancel_after_s: int | None = None,
+        needs: int | None = None,
         terms: Terms = TERMS,
         result: str | None = None,
     ) -> Job:
@@ -134,6 +136,7 @@ class Desk:
             lane=lane,
             work_ms=work_ms,
             cancel_after_s=cancel_after_s,
+            needs=needs,
         )
         return self(scripts.submit(job, terms, result=result)).job
 

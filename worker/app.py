@@ -29,6 +29,7 @@ from celery.worker import WorkController  # pyright: ignore[reportMissingTypeStu
 from celery.worker import state as celery_state  # pyright: ignore[reportMissingTypeStubs]
 
 from shared.broker import WakeUps, make_app, pool_queue
+from shared.compatibility import CONTRACT
 from shared.connection import connect, run
 from shared.contract import Batching, WorkerState
 from shared.errors import DarkroomError, QueueUnavailable
@@ -121,6 +122,7 @@ class Worker:
             model=self.card.id,
             device=_device_name(),
             software_version=VERSION,
+            contract=CONTRACT,
             started_at_ms=self._started_at_ms,
             jobs=len(self._duty.leases.held()),
             memory=memory_now(),

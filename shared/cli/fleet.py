@@ -11,7 +11,7 @@ from shared.cli import words
 from shared.cli.session import session_of
 from shared.client import Order
 from shared.lanes import Lane
-from shared.oversight import QueueBody, WorkerList
+from shared.oversight import QueueBody, WorkerBody, WorkerList
 
 OPERATORS: Final = "For operators"
 WORKER = Annotated[str | None, typer.Argument(help="A worker's id, from `darkroom workers`. Without: all of them.")]
@@ -65,13 +65,17 @@ def _direct(context: typer.Context, order: Order, worker: str | None) -> None:
 
 def _workers(found: WorkerList) -> Table:
     table = Table(box=None, pad_edge=False, title=None if found.mode == "work" else f"all workers: {found.mode}")
-    for name in ("WORKER", "STATE", "SHALL", "JOBS", "MODEL", "DEVICE"):
+    for name in ("WORKER", "STATE", "SHALL", "JOBS", "VERSION", "MODEL", "DEVICE"):
         gives_way = name in {"MODEL", "DEVICE"}
         table.add_column(name, justify="right" if name == "JOBS" else "left", overflow="fold", no_wrap=not gives_way)
     for worker in found.data:
         state = f"{worker.state}, store away" if worker.store_away else worker.state
-        table.add_row(worker.id, state, worker.mode, str(worker.jobs), worker.model, worker.device)
+        table.add_row(worker.id, state, worker.mode, str(worker.jobs), _version(worker), worker.model, worker.device)
     return table
+
+
+def _version(worker: WorkerBody) -> str:
+    return f"{worker.software_version} ({worker.contract})"
 
 
 def _queue(found: QueueBody) -> Table:

@@ -9,6 +9,7 @@
 -- ARGV[6]  the error of a job whose deadline passed, JSON
 -- ARGV[7]  the lane from which to take; '' for both
 -- ARGV[8]  ms for which a job that has just come is left to a worker that has nothing to do; 0 from such a one
+-- ARGV[9]  the worker's contract: it passes over what needs a higher one
 --
 -- Replies
 --   OK job        yours until the lease ends
@@ -23,7 +24,7 @@ local MOST_PASSED_OVER = 100 -- the next claim goes on from there
 local MOST_ASKED = 10
 
 local model, worker, token = ARGV[1], ARGV[2], ARGV[3]
-local lane, left_for = ARGV[7] ~= '' and ARGV[7] or nil, tonumber(ARGV[8])
+local lane, left_for, contract = ARGV[7] ~= '' and ARGV[7] or nil, tonumber(ARGV[8]), tonumber(ARGV[9])
 
 -- A worker that lives, may work and found nothing when it last asked.
 local function another_is_idle()
@@ -47,7 +48,7 @@ local all, one = unpack(redis.call('HMGET', key.modes, '*', worker))
 if all or one then return {'PAUSED'} end
 
 for _ = 1, MOST_PASSED_OVER do
-  local spot = next_up(model, lane)
+  local spot = next_up(model, lane, contract)
   if not spot then
     if left_for == 0 then redis.call('ZADD', key.idle(model), 'NX', now_ms(), worker) end
     return {'NONE'}
@@ -58,6 +59,8 @@ for _ = 1, MOST_PASSED_OVER do
   if deadline and tonumber(deadline) <= now_ms() then
     redis.call('HSET', key.job(id), 'error', ARGV[6])
     close(id, 'expired')
+  elseif spot.needs > contract then
+    put_beyond(spot)
   elseif is_at_limit(spot.tenant, tonumber(most)) then
     park(spot)
   elseif left_for > 0 and now_ms() - created < left_for and another_is_idle() then

@@ -10,6 +10,11 @@
 -- each line stands among the `heads`, from which a claim takes. When a job leaves from the middle, those behind it in
 -- its line move up: some at once, the others with the next sweeps (`stale` says from where). A head stands right always,
 -- and as all others stand no earlier than they should, so does what a claim takes.
+--
+-- A worker that is too old for a head puts it `beyond`: out of its line, so that those behind it may go, with its place
+-- and its tag, charged to its tenant as if it had begun. Each claim of a worker that knows what is beyond brings the
+-- first of each lane back into its line, and then takes whatever goes next. So no claim looks at a job twice that it
+-- can't take, and where all workers are of one version nothing is beyond.
 -- Stands on keys, work.
 
 local LANES = {'interactive', 'bulk'}
@@ -20,12 +25,13 @@ local MENDED_AT_ONCE = 8
 local TICK = 16
 
 local function spot_of(id)
-  local model, lane, tenant, sequence, work_ms, width, floor, tag, began = unpack(redis.call('HMGET', key.job(id),
-    'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag', 'started_at_ms'))
+  local model, lane, tenant, sequence, work_ms, width, floor, tag, began, needs, passed = unpack(redis.call('HMGET',
+    key.job(id), 'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag', 'started_at_ms', 'needs',
+    'passed'))
   return {
     id = id, model = model, lane = lane, tenant = tenant, member = member_of(sequence, id, work_ms),
     work_ms = tonumber(work_ms), width = tonumber(width), floor = tonumber(floor or 0), tag = tonumber(tag or 0),
-    has_begun = began ~= false,
+    keeps_tag = began ~= false or passed ~= false, needs = tonumber(needs or 1),
     order = key.order(model, lane), heads = key.heads(model, lane), line = key.line(model, lane, tenant),
     work = key.work(model, lane), used = key.used(model, lane), lanes = key.lanes(model),
   }
@@ -83,17 +89,22 @@ local function expose(spot)
   redis.call('ZADD', spot.heads, first[2], first[1])
 end
 
--- Put a job that has its tag into the order.
-local function put(spot)
+-- Put a job that has its tag into its line.
+local function put_in_line(spot)
   local first = first_of(spot.line)
-  redis.call('ZADD', spot.order, spot.tag, spot.member)
   redis.call('ZADD', spot.line, spot.tag, spot.member)
-  add_work(spot.work, spot.tag, spot.work_ms)
-  redis.call('SADD', key.models, spot.model)
   if first ~= first_of(spot.line) then
     expose(spot)
     if first then redis.call('ZREM', spot.heads, first) end -- after that, or the lane would seem to have been empty
   end
+end
+
+-- Put a job that has its tag into the order.
+local function put(spot)
+  redis.call('ZADD', spot.order, spot.tag, spot.member)
+  add_work(spot.work, spot.tag, spot.work_ms)
+  redis.call('SADD', key.models, spot.model)
+  put_in_line(spot)
 end
 
 -- Put a job behind all others of its tenant. Its spot.
@@ -119,8 +130,8 @@ local function stale_name(spot)
 end
 
 -- Move those of a line that stand behind `tag` up to where `finish` and their own arrival let them: at most `most`.
--- One that had begun and was handed back keeps its place: what its tenant used contains it already. Without
--- `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
+-- One that had begun and was handed back, or was beyond, keeps its place: what its tenant used contains it already.
+-- Without `to_the_end`, stop at the first that stands right: those behind it do too, or are known to be stale.
 local function mend(spot, tag, finish, most, to_the_end)
   local behind = redis.call('ZRANGE', spot.line, '(' .. string.format('%.0f', tag), '+inf', 'BYSCORE',
     'LIMIT', 0, most + 1)
@@ -131,7 +142,7 @@ local function mend(spot, tag, finish, most, to_the_end)
       return
     end
     local other = spot_of(id_in(member))
-    tag = other.has_begun and other.tag or math.max(other.floor, finish)
+    tag = other.keeps_tag and other.tag or math.max(other.floor, finish)
     if tag ~= other.tag then
       move_work(other.work, other.tag, tag, other.work_ms)
       redis.call('ZADD', other.order, tag, member)
@@ -155,11 +166,34 @@ local function finish_before(spot, bound)
   return math.max(finish, other.tag + other.width)
 end
 
+-- Note among what the jobs that are beyond a model's older workers need that `needs` is, or is no more, one of it.
+local function note_beyond(model, needs, is_needed)
+  local known, needed = redis.call('HGET', key.lanes(model), 'beyond') or '', {}
+  for one in string.gmatch(known, '%d+') do
+    if tonumber(one) ~= needs then needed[#needed + 1] = tonumber(one) end
+  end
+  if is_needed then needed[#needed + 1] = needs end
+  table.sort(needed)
+  if needed[1] then
+    redis.call('HSET', key.lanes(model), 'beyond', table.concat(needed, ' '))
+  else
+    redis.call('HDEL', key.lanes(model), 'beyond')
+  end
+end
+
+local function leave_beyond(spot)
+  if redis.call('ZREM', key.beyond(spot.model, spot.lane, spot.needs), spot.member) == 0 then return end
+  redis.call('ZREM', key.beyond_line(spot.model, spot.lane, spot.tenant), spot.member)
+  local both = {key.beyond(spot.model, LANES[1], spot.needs), key.beyond(spot.model, LANES[2], spot.needs)}
+  if redis.call('EXISTS', unpack(both)) == 0 then note_beyond(spot.model, spot.needs, false) end
+end
+
 -- Take a job out of the order; those behind it in its line move up.
 local function take_out(spot)
   local was_first = first_of(spot.line) == spot.member
   redis.call('ZREM', spot.order, spot.member)
   redis.call('ZREM', spot.line, spot.member)
+  if spot.needs > 1 then leave_beyond(spot) end
   add_work(spot.work, spot.tag, -spot.work_ms)
   local finish = finish_before(spot, '(' .. string.format('%.0f', spot.tag))
   mend(spot, spot.tag, finish, MENDED_AT_ONCE, false)
@@ -197,14 +231,54 @@ local function charge_lane(spot, sign)
   redis.call('HINCRBY', spot.lanes, 'start:' .. spot.lane, sign * spot.work_ms * rate_of(spot.lanes, spot.lane))
 end
 
--- Who goes next for a model, in both lanes or in one: a spot, or nil.
-local function next_up(model, only)
+-- Put a head beyond the workers that don't know what it needs. Its lane's clocks stay: it has not begun.
+local function put_beyond(spot)
+  note_beyond(spot.model, spot.needs, true)
+  redis.call('HSET', key.job(spot.id), 'passed', 1)
+  redis.call('ZADD', key.beyond(spot.model, spot.lane, spot.needs), spot.tag, spot.member)
+  redis.call('ZADD', key.beyond_line(spot.model, spot.lane, spot.tenant), spot.tag, spot.member)
+  redis.call('ZADD', spot.used, 'GT', spot.tag + spot.width, spot.tenant)
+  redis.call('ZREM', spot.line, spot.member)
+  expose(spot)
+  redis.call('ZREM', spot.heads, spot.member) -- after that, as in `put_in_line`
+end
+
+-- Bring the first that is beyond, of each of these lanes and of each need within `contract`, back into its line. `needed`
+-- says what those that are beyond a model's workers need.
+local function bring_back(model, lanes, needed, contract)
+  for needs in string.gmatch(needed, '%d+') do
+    for _, lane in ipairs(tonumber(needs) <= contract and lanes or {}) do
+      local first = first_of(key.beyond(model, lane, needs))
+      if first then
+        local spot = spot_of(id_in(first))
+        leave_beyond(spot)
+        put_in_line(spot)
+      end
+    end
+  end
+end
+
+-- Where both lanes stand, and what is needed by jobs that are beyond a model's older workers.
+local function stand_of_lanes(model)
+  local interactive, bulk, needed = unpack(redis.call('HMGET', key.lanes(model),
+    'start:interactive', 'start:bulk', 'beyond'))
+  return {interactive = tonumber(interactive or 0), bulk = tonumber(bulk or 0)}, needed
+end
+
+-- Who goes next for a model, in both lanes or in one, to a worker of that contract: a spot, which the worker may be too
+-- old for all the same, or nil.
+local function next_up(model, only, contract)
+  local lanes = only and {only} or LANES
+  local starts, needed = stand_of_lanes(model)
+  if needed then
+    bring_back(model, lanes, needed, contract)
+    starts = stand_of_lanes(model)
+  end
   local chosen, lowest
-  for _, lane in ipairs(only and {only} or LANES) do
+  for _, lane in ipairs(lanes) do
     local head = redis.call('ZRANGE', key.heads(model, lane), 0, 0)[1]
     if head then
-      local start = tonumber(redis.call('HGET', key.lanes(model), 'start:' .. lane))
-      if not chosen or start < lowest then chosen, lowest = head, start end
+      if not chosen or starts[lane] < lowest then chosen, lowest = head, starts[lane] end
     end
   end
   return chosen and spot_of(id_in(chosen))
@@ -259,6 +333,7 @@ local function count_waiting(tenant)
     for _, lane in ipairs(LANES) do
       everybodys = everybodys + redis.call('ZCARD', key.order(model, lane))
       tenants = tenants + redis.call('ZCARD', key.line(model, lane, tenant))
+        + redis.call('ZCARD', key.beyond_line(model, lane, tenant))
     end
   end
   return everybodys, tenants

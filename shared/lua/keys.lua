@@ -25,6 +25,10 @@ function key.heads(model, lane) return key.prefix .. 'heads:' .. lane .. ':' .. 
 function key.used(model, lane) return key.prefix .. 'used:' .. lane .. ':' .. model end
 function key.work(model, lane) return key.prefix .. 'work:' .. lane .. ':' .. model end
 function key.line(model, lane, tenant) return key.prefix .. 'line:' .. lane .. ':' .. tenant .. ':' .. model end
+function key.beyond(model, lane, needs) return key.prefix .. 'beyond:' .. needs .. ':' .. lane .. ':' .. model end
+function key.beyond_line(model, lane, tenant)
+  return key.prefix .. 'beyond_line:' .. lane .. ':' .. tenant .. ':' .. model
+end
 function key.lanes(model) return key.prefix .. 'lanes:' .. model end
 function key.claim(token) return key.prefix .. 'claim:' .. token end
 function key.preview(id) return key.prefix .. 'preview:' .. id end

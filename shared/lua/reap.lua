@@ -62,6 +62,7 @@ if not redis.call('HGET', key.modes, '*') then
   for _, model in ipairs(redis.call('SMEMBERS', key.models)) do
     local waits = false
     for _, lane in ipairs(LANES) do waits = waits or redis.call('EXISTS', key.heads(model, lane)) == 1 end
+    waits = waits or redis.call('HEXISTS', key.lanes(model), 'beyond') == 1
     if waits then models[#models + 1] = model end
   end
 end

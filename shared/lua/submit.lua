@@ -24,8 +24,10 @@
 -- ARGV[21]  seconds to keep the idempotency key
 -- ARGV[22]  digest of what decides the pictures, by which another job's can be taken; '' for none of that
 -- ARGV[23]  the queue of wake-ups for the model's workers
--- ARGV[24]  the batch whose line this is; '' for none
--- ARGV[25]  which of its lines, from 1
+-- ARGV[24]  id of the request that made the job; '' if none did
+-- ARGV[25]  the contract that a worker must know to draw it right
+-- ARGV[26]  the batch whose line this is; '' for none
+-- ARGV[27]  which of its lines, from 1
 --
 -- Replies
 --   NEW at place jobs work held called workers  it was accepted into the queue: when, in ms; how it stands, as `describe`
@@ -42,7 +44,7 @@
 
 local id, tenant, model, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local request, result = ARGV[19], ARGV[22]
-local wake_ups, batch, line = ARGV[23], ARGV[24], ARGV[25]
+local wake_ups, asked, needs, batch, line = ARGV[23], ARGV[24], ARGV[25], ARGV[26], ARGV[27]
 local MOST_FOLLOWERS = 100
 
 if redis.call('EXISTS', key.job(id)) == 1 then
@@ -95,6 +97,8 @@ if ARGV[12] ~= '' then
   put_down('deadline_ms', now + ARGV[12])
   redis.call('ZADD', key.deadlines, now + ARGV[12], id)
 end
+if asked ~= '' then put_down('asked', asked) end
+if tonumber(needs) > 1 then put_down('needs', needs) end
 if ARGV[13] ~= '' then
   put_down('retry_of', ARGV[13])
   if redis.call('EXISTS', key.job(ARGV[13])) == 1 then redis.call('HSET', key.job(ARGV[13]), 'retried_as', id) end

@@ -96,6 +96,8 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
         ONCE_LIFE_S,
         result or "",
         queue_of(job.model),
+        job.asked or "",
+        job.needed,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.call import Argument, Call, Reply, call_of, items, text
+from shared.compatibility import CONTRACT
 from shared.errors import LeaseLost
 from shared.jobs import DEADLINE_PASSED, NO_NOTES, Image, Job, JobError, JobId, LeaseToken, Notes, WorkerId
 from shared.keys import DEFAULT, Keys
@@ -44,12 +45,14 @@ def claim(
     lease_s: float,
     lane: Lane | None = None,
     is_busy: bool = False,
+    contract: int = CONTRACT,
     keys: Keys = DEFAULT,
 ) -> Call[Claimed | None]:
     """Take the job of `model` that goes next, in one lane or both; None if none waits, or this worker shall begin none.
 
     `token` is drawn by the worker for this claim alone: the same claim sent again gets the same job. A worker that
-    is busy leaves a job that has just come to one that is not.
+    is busy leaves a job that has just come to one that is not, and one that is too old for a job, by its `contract`,
+    leaves it to others.
     """
 
     def parse(code: str, rest: list[Reply]) -> Claimed | None:
@@ -60,7 +63,7 @@ def claim(
 
     answer_lives = (round(lease_s * 1000), CLAIM_LIFE_S, DEADLINE_PASSED.model_dump_json())
     left_for_ms = round(LEFT_TO_IDLE_S * 1000) if is_busy else 0
-    return call_of("claim", keys, (model, worker, token, *answer_lives, lane or "", left_for_ms), parse)
+    return call_of("claim", keys, (model, worker, token, *answer_lives, lane or "", left_for_ms, contract), parse)
 
 
 def renew(leases: Iterable[Lease], *, lease_s: float, keys: Keys = DEFAULT) -> Call[frozenset[Lease]]:

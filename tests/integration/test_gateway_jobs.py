@@ -81,6 +81,21 @@ class TestSubmit:
 
         assert job.params.prompt == "a red cube\n👩\u200d🚀"
 
+    def test_a_worker_is_told_by_whose_request_it_was_made(self, gateway: Serving, hand: Hand) -> None:
+        headers = {"X-Request-ID": "req-7"}
+        said = {"prompt": "a red cube", "reuse": False}
+        gateway.http.post("/v1/jobs", json=said, headers=headers).raise_for_status()
+        assert hand.take().job.asked == "req-7"
+
+        headers["X-Request-ID"] = "req-8"
+        batch = gateway.http.post("/v1/batches", json=[said], headers=headers).raise_for_status().json()
+        wait_until(
+            lambda: gateway.http.get(batch["urls"]["get"]).json()["counts"]["active"] == 1,
+            limit_s=10,
+            what="the line is a job",
+        )
+        assert hand.take().job.asked == "req-8"
+
     def test_a_worker_is_woken(self, gateway: Serving, hand: Hand) -> None:
         submit(gateway)
 

@@ -54,6 +54,24 @@ def test_what_keeps_the_queue_from_moving_is_named(served: Fleet, expected: str)
     assert code(served) == expected
 
 
+@pytest.mark.parametrize(
+    ("served", "expected"),
+    [
+        (fleet(worker()), "older_workers"),
+        (fleet(worker(), worker("w2", contract=2)), "behind"),
+        (fleet(worker(), worker("w2", contract=3)), "behind"),
+        (fleet(worker(), worker("w2", contract=2, state="warming")), "warming"),
+        (fleet(worker(), worker("w2", contract=2, state="draining")), "older_workers"),
+        (fleet(worker(), worker("w2", contract=2), modes={"w2": Mode.PAUSED}), "older_workers"),
+        (fleet(worker(), worker("w2", contract=2, model="another/model")), "older_workers"),
+        (fleet(), "no_worker"),
+        (fleet(worker(), mode=Mode.PAUSED), "paused"),
+    ],
+)
+def test_a_job_that_its_workers_are_too_old_for_says_so(served: Fleet, expected: str) -> None:
+    assert code(served, needs=2) == expected
+
+
 def test_a_job_that_lost_its_worker_says_so_until_another_is_ready() -> None:
     lost = {"lost_workers": (WorkerId("gone"),)}
 

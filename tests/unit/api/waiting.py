@@ -37,6 +37,7 @@ def worker(
     pace: float = 1.0,
     store_away: bool = False,
     speeds: tuple[Speed, ...] = (),
+    contract: int = 1,
 ) -> WorkerState:
     return WorkerState(
         id=name,
@@ -48,6 +49,7 @@ def worker(
         pace=pace,
         store_away=store_away,
         speeds=speeds,
+        contract=contract,
     )
 
 

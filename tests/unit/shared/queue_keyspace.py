@@ -10,7 +10,7 @@ import redis
 from shared.jobs import JobStatus, Tenant
 from shared.keys import DEFAULT
 from shared.lanes import Lane
-from tests.unit.shared.queue_model import WAITING, Entry, QueueModel
+from tests.unit.shared.queue_model import NEWEST, WAITING, Entry, QueueModel
 
 Content: TypeAlias = "dict[str, str] | set[str] | str"
 
@@ -110,8 +110,12 @@ def expected(model: QueueModel) -> dict[str, Content]:
 def _lane(model: QueueModel, name: str, lane: Lane) -> dict[str, Content]:
     held: dict[str, Content] = {f"order:{lane}:{name}": _places(model.order(name, lane))}
     for tenant in model.tenants(name, lane):
-        held[f"line:{lane}:{tenant}:{name}"] = _places(model.line(name, lane, tenant))
+        line = model.line(name, lane, tenant)
+        held[f"line:{lane}:{tenant}:{name}"] = _places([place for place in line if not place[2].is_beyond])
+        held[f"beyond_line:{lane}:{tenant}:{name}"] = _places([place for place in line if place[2].is_beyond])
     held[f"heads:{lane}:{name}"] = _places(model.heads(name, lane))
+    for needs in range(2, NEWEST + 1):
+        held[f"beyond:{needs}:{lane}:{name}"] = _places(model.beyond(name, lane, needs))
     sums = Counter[str]()
     for tag, _, entry in model.order(name, lane):
         node = tag // 256

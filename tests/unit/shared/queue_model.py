@@ -22,6 +22,10 @@ TICK = 16
 """Between the tags of two newcomers at the same clock."""
 
 
+NEWEST = 3
+"""Of the contracts that workers know."""
+
+
 class Refused(Exception):
     """The reply's code."""
 
@@ -42,6 +46,7 @@ class Entry:
     once: Once | None
     result: str | None
     has_deadline: bool
+    needs: int = 1
     sequence: int = 0
     status: JobStatus = JobStatus.QUEUED
     version: int = 1
@@ -49,7 +54,10 @@ class Entry:
     step: int = 0
     floor: int = 0
     tag: int | None = None
-    """Where it first began; None as long as it has not."""
+    """Where it first began, or was put beyond older workers; None as long as neither has happened."""
+    has_begun: bool = False
+    is_beyond: bool = False
+    """True while it stands in no line: a worker was too old for it, and no other has come since."""
     token: str | None = None
     worker: WorkerId | None = None
     follows: JobId | None = None
@@ -111,8 +119,8 @@ class QueueModel:
     def line(self, model: str, lane: Lane, tenant: Tenant) -> list[tuple[int, int, Entry]]:
         """A tenant's waiting jobs as (tag, sequence, job), first to go first.
 
-        What has begun once keeps its tag. Each other begins where the one before it ends, or what was used, but not
-        before the lane's clock at its coming.
+        What has begun once, or was beyond, keeps its tag. Each other begins where the one before it ends, or what was
+        used, but not before the lane's clock at its coming.
         """
         finish, found = self.used[model, lane, tenant], list[tuple[int, int, Entry]]()
         for entry in self.queue:
@@ -129,9 +137,14 @@ class QueueModel:
         return {entry.tenant for entry in self.queue if (entry.model, entry.lane) == (model, lane)}
 
     def heads(self, model: str, lane: Lane) -> list[tuple[int, int, Entry]]:
-        """The first of each tenant who is not passed over."""
+        """The first of each tenant who is not passed over, of what is not beyond."""
         may = [tenant for tenant in self.tenants(model, lane) if (tenant, lane, model) not in self.parked]
-        return sorted((self.line(model, lane, tenant)[0] for tenant in may), key=lambda place: place[:2])
+        lines = ([place for place in self.line(model, lane, tenant) if not place[2].is_beyond] for tenant in may)
+        return sorted((line[0] for line in lines if line), key=lambda place: place[:2])
+
+    def beyond(self, model: str, lane: Lane, needs: int) -> list[tuple[int, int, Entry]]:
+        """What some worker was too old for, first to be brought back first."""
+        return [place for place in self.order(model, lane) if place[2].is_beyond and place[2].needs == needs]
 
     def order(self, model: str, lane: Lane) -> list[tuple[int, int, Entry]]:
         """All waiting jobs of a lane."""
@@ -151,6 +164,8 @@ class QueueModel:
         rehearsal.used.update(self.used)
         with rehearsal._changing():
             rehearsal.parked.clear()
+            for entry in rehearsal.queue:
+                entry.is_beyond = False
         begun = list[Entry]()
         while entry := rehearsal.claim(model, WorkerId("rehearsal"), str(len(begun))):
             begun.append(self.jobs[entry.id])
@@ -171,7 +186,7 @@ class QueueModel:
         return {
             (entry.model, entry.lane)
             for entry in self.queue
-            if (entry.tenant, entry.lane, entry.model) not in self.parked
+            if (entry.tenant, entry.lane, entry.model) not in self.parked and not entry.is_beyond
         }
 
     def _rate(self, lane: Lane) -> int:
@@ -265,7 +280,7 @@ class QueueModel:
         """The objects to delete at once; those of a job that began are deleted again later, unless all went well."""
         entry = self.cancel(job_id, tenant)
         went_well = entry.status is JobStatus.SUCCEEDED and entry.attempt <= 1
-        return self._forget(entry, is_due=entry.tag is None or went_well)
+        return self._forget(entry, is_due=not entry.has_begun or went_well)
 
     def withdraw(self, job_id: JobId, tenant: Tenant) -> bool:
         entry = self.owned(job_id, tenant)
@@ -287,14 +302,18 @@ class QueueModel:
         lane = min(lanes, key=lambda lane: (self.lanes[model, lane].start, lane is Lane.BULK))
         return self.heads(model, lane)[0][2]
 
-    def claim(self, model: str, worker: WorkerId, token: str, lane: Lane | None = None) -> Entry | None:
+    def claim(
+        self, model: str, worker: WorkerId, token: str, lane: Lane | None = None, contract: int = NEWEST
+    ) -> Entry | None:
         if token in self.claims:
             return self.jobs[self.claims[token]] if self.standing(self.claims[token], token) == "OK" else None
         if self.is_resting(worker):
             return None
-        while entry := self.next_up(model, lane):
+        while entry := self._next_for(model, lane, contract):
             if entry.due_at is not None:
                 self._overdue(entry)
+            elif entry.needs > contract:
+                self._put_beyond(entry)
             elif self.is_at_limit(entry):
                 self.parked.add((entry.tenant, entry.lane, model))
             else:
@@ -307,7 +326,24 @@ class QueueModel:
                 return entry
         return None
 
+    def _next_for(self, model: str, only: Lane | None, contract: int) -> Entry | None:
+        """Bring back the first of each that the worker knows, then say who goes next."""
+        for needs in range(2, contract + 1):
+            for lane in [only] if only else [Lane.INTERACTIVE, Lane.BULK]:
+                for _, _, entry in self.beyond(model, lane, needs)[:1]:
+                    with self._changing():
+                        entry.is_beyond = False
+        return self.next_up(model, only)
+
+    def _put_beyond(self, entry: Entry) -> None:
+        """Out of the way of those behind it, and charged."""
+        user = (entry.model, entry.lane, entry.tenant)
+        entry.tag = next(tag for tag, _, job in self.line(*user) if job is entry)
+        self.used[user] = max(self.used[user], entry.tag + entry.width)
+        entry.is_beyond = True
+
     def _begin(self, entry: Entry) -> None:
+        entry.has_begun = True
         line = self.line(entry.model, entry.lane, entry.tenant)
         entry.tag = next(tag for tag, _, job in line if job is entry)
         self.queue.remove(entry)

@@ -44,7 +44,7 @@ from shared.scripts import Claimed, Lease, Mode
 from tests.desk import Desk
 from tests.unit.shared.fleet_beside import FleetBeside
 from tests.unit.shared.queue_keyspace import KEPT, contents, differences
-from tests.unit.shared.queue_model import MAX_ATTEMPTS, WAITING, Entry, QueueModel, Refused
+from tests.unit.shared.queue_model import MAX_ATTEMPTS, NEWEST, WAITING, Entry, QueueModel, Refused
 
 Method = TypeVar("Method", bound=Callable[..., None])
 
@@ -146,6 +146,7 @@ class QueueMachine(RuleBasedStateMachine):
         cancel_after_s=st.sampled_from([None, None, 3600]),
         once=st.sampled_from([None, None, None, None, Once("k", "f"), Once("k", "g"), Once("l", "f")]),
         result=st.sampled_from([None, None, None, "r", "s"]),
+        needs=st.sampled_from([1, 1, 1, 1, 2, 3]),
     )
     def submit(self, *, number: int, **terms: Any) -> None:  # noqa: ANN401 - those of submit_one
         for _ in range(number):
@@ -167,6 +168,7 @@ class QueueMachine(RuleBasedStateMachine):
         cancel_after_s: int | None,
         once: Once | None,
         result: str | None,
+        needs: int,
     ) -> None:
         if result:
             num_images = 1 if result == "r" else 2  # the digest decides what is drawn
@@ -185,7 +187,7 @@ class QueueMachine(RuleBasedStateMachine):
             num_images=num_images,
             scheduler=Scheduler.EULER,
         )
-        new = NewJob(job_id, tenant, model, params, {}, lane, work_ms, cancel_after_s)
+        new = NewJob(job_id, tenant, model, params, {}, lane, work_ms, cancel_after_s, needs=needs)
         terms = Terms(
             keep_s=3600,
             weight=weight,
@@ -207,6 +209,7 @@ class QueueMachine(RuleBasedStateMachine):
             once=once,
             result=result,
             has_deadline=cancel_after_s is not None,
+            needs=needs,
         )
         call = scripts.submit(new, terms, once=once, result=result)
         wanted = None
@@ -277,17 +280,26 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- workers ---
 
-    @verb(5, model=MODELS, worker=WORKERS, number=st.sampled_from([1, 1, 2, 4]), lane=st.sampled_from(TAKEN_FROM))
-    def claim(self, model: str, worker: WorkerId, number: int, lane: Lane | None) -> None:
+    @verb(
+        5,
+        model=MODELS,
+        worker=WORKERS,
+        number=st.sampled_from([1, 1, 2, 4]),
+        lane=st.sampled_from(TAKEN_FROM),
+        contract=st.sampled_from([1, 1, 2, NEWEST, NEWEST]),
+    )
+    def claim(self, model: str, worker: WorkerId, number: int, lane: Lane | None, contract: int) -> None:
         for _ in range(number):
             token = LeaseToken(f"t{next(self.names)}")
-            claimed = self.claim_under(token, model, worker, lane)
+            claimed = self.claim_under(token, model, worker, lane, contract)
             if claimed:
                 self.leases.append(claimed.lease)
 
-    def claim_under(self, token: LeaseToken, model: str, worker: WorkerId, lane: Lane | None = None) -> Claimed | None:
-        claimed = self.desk(scripts.claim(model, worker, token, lease_s=LONG_S, lane=lane))
-        entry = self.model.claim(model, worker, token, lane)
+    def claim_under(
+        self, token: LeaseToken, model: str, worker: WorkerId, lane: Lane | None = None, contract: int = NEWEST
+    ) -> Claimed | None:
+        claimed = self.desk(scripts.claim(model, worker, token, lease_s=LONG_S, lane=lane, contract=contract))
+        entry = self.model.claim(model, worker, token, lane, contract)
         assert (claimed and claimed.job.id) == (entry and entry.id)
         return claimed
 
@@ -395,6 +407,7 @@ class QueueMachine(RuleBasedStateMachine):
         sweep = self.desk(scripts.reap(lease_s=LONG_S, max_attempts=MAX_ATTEMPTS))
         assert tuple(map(list, (sweep.requeued, sweep.failed, sweep.overdue))) == self.model.reap()
         waiting = {model for model in MODEL_NAMES for lane in Lane if self.model.heads(model, lane)}
+        waiting |= {entry.model for entry in self.model.queue if entry.is_beyond}
         assert set(sweep.waiting_models) == (set() if "*" in self.model.modes else waiting)
 
     @verb(1, data=st.data(), number=st.integers(0, 2), is_due=st.booleans(), fate=st.sampled_from(FATES))

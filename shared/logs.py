@@ -1,0 +1,278 @@
+"""How every part logs: one line an event, to standard error, as text or as JSON, with what the event is about.
+
+Owns the two forms, what is known of a running task (`ABOUT`), and the set-up of a process. Who binds what, and which
+lines there are, is the parts' affair; docs/operations/logs.md tells readers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, TextIO, final
+
+from shared.settings import LogFormat
+from shared.version import VERSION
+
+OURS: Final = ("api", "deploy", "shared", "ui", "worker")
+"""Loggers that DARKROOM_LOG_LEVEL may open further than INFO."""
+QUIET: Final = ("httpx", "httpx2")
+"""Loggers that say each request's whole address at INFO: theirs begin at WARNING."""
+INDENT: Final = "    "
+"""Before each line of a text form's event but the first: no event begins so."""
+
+
+@dataclass(slots=True)
+class About:
+    """What a task or thread is busy with. Whoever binds it may come to know more; the lines from then on tell it."""
+
+    request: str = ""
+    tenant: str = ""
+    key: str = ""
+    """The key's id, never the key."""
+    job: str = ""
+    attempt: int = 0
+
+
+ABOUT: Final[ContextVar[About | None]] = ContextVar("about", default=None)
+"""Tasks inherit it from who starts them, threads don't: who hands work to one binds it there again."""
+
+
+@contextmanager
+def about(what: About | None) -> Generator[None]:
+    """Bind what the lines in here are about."""
+    token = ABOUT.set(what)
+    try:
+        yield
+    finally:
+        ABOUT.reset(token)
+
+
+@dataclass(slots=True)
+class _Process:
+    """What all lines of a process have in common."""
+
+    part: str = ""
+    worker: str = ""
+
+
+_PROCESS: Final = _Process()
+_HOST: Final = socket.gethostname()
+
+
+def name_worker(worker: str) -> None:
+    """Say which worker or courier this process is."""
+    _PROCESS.worker = worker
+
+
+class _Form(logging.Formatter):
+    """Knows the time of a record. Used under its handler's lock: one thread at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = -1
+        self._stamp = ""
+
+    def _at(self, record: logging.LogRecord) -> str:
+        """UTC, in milliseconds. A second is put into words once."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int(record.msecs):03d}Z"
+
+
+@final
+class Text(_Form):
+    """`at level logger [whose it is] message what-it-is-about=...`, for people; docs/operations/logs.md."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put an event on one line, or on several of which all but the first are indented."""
+        head = f"{self._at(record)} {record.levelname:<8} {record.name} "
+        message = record.getMessage()
+        fields = ""
+        own = record.__dict__
+        of_task = ABOUT.get()
+        if of_task is not None:
+            if of_task.request or of_task.tenant:
+                head += _whose(of_task)
+            if of_task.job and "job" not in own:
+                fields = f" job={of_task.job} attempt={of_task.attempt}" if of_task.attempt else f" job={of_task.job}"
+        if len(own) > _PLAIN:
+            fields += "".join(
+                f" {name}={_word(value)}"
+                for name, value in own.items()
+                if name not in _OF_RECORDS and not isinstance(value, Mapping)
+            )
+        if message.isprintable():
+            said = f"{head}{message}{fields}"
+        else:
+            first, *rest = message.strip("\n").split("\n")
+            said = "\n".join((f"{head}{_visible(first)}{fields}", *(INDENT + _visible(line) for line in rest)))
+        if record.exc_info or record.stack_info:
+            said = "\n".join((said, *(INDENT + _visible(line) for line in _trouble(record).split("\n"))))
+        return said
+
+
+@final
+class Json(_Form):
+    """An object a line, in ASCII, for whoever collects logs; docs/operations/logs.md lists the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put an event on one line."""
+        said: dict[str, object] = {
+            "at": self._at(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "part": _PROCESS.part,
+            "host": _HOST,
+            "version": VERSION,
+        }
+        if _PROCESS.worker:
+            said["worker"] = _PROCESS.worker
+        of_task = ABOUT.get()
+        if of_task is not None:
+            for name in About.__slots__:
+                if value := getattr(of_task, name):
+                    said[name] = value
+        own = record.__dict__
+        if len(own) > _PLAIN:
+            said |= {name: value for name, value in own.items() if name not in _OF_RECORDS and name not in _FIRST}
+        if record.exc_info or record.stack_info:
+            kind = record.exc_info[0] if record.exc_info else None
+            said["error"] = {"type": kind.__qualname__ if kind else None, "stack": _trouble(record)}
+        return _encode(said)
+
+
+@final
+class Stderr(logging.Handler):
+    """Writes to what is standard error now, an event at a time, whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write an event; a fault of its own is said instead, without what the event would have said."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")  # which is flushed at each line's end, by Python itself
+        except Exception:  # noqa: BLE001 a line that can't be written must end nothing
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 logging's own name
+        """Say which line is missing. Python's own way would print its arguments, whatever they are."""
+        error = sys.exception()
+        lost = logging.LogRecord(
+            record.name, logging.ERROR, "", 0, "a line is missing: %s", (type(error).__name__,), None
+        )
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            sys.stderr.write(self.format(lost) + "\n")
+
+
+def configure(part: str, *, level: str, form: LogFormat) -> None:
+    """Let this process log, as `part`: its own lines, its libraries', Python's warnings, and what nobody caught."""
+    # Nothing is found out that no line says.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False  # pyright: ignore[reportAttributeAccessIssue]: since Python 3.12
+    logging._srcfile = None  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]: documented in logging's HOWTO
+    _PROCESS.part = part
+    handler = Stderr()
+    handler.setFormatter(Json() if form == "json" else Text())
+    root = logging.getLogger()
+    for other in tuple(root.handlers):
+        root.removeHandler(other)
+    root.addHandler(handler)
+    # Below INFO libraries log headers, bodies and signed addresses: that is kept shut.
+    root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.showwarning = _on_warning
+    sys.excepthook = _on_uncaught
+    threading.excepthook = _on_uncaught_in_thread
+    sys.unraisablehook = _on_unraisable
+
+
+def take_over(*names: str) -> None:
+    """Have libraries that print their own lines hand them to us; to be called once they are imported."""
+    for name in names:
+        logger = logging.getLogger(name)
+        for handler in tuple(logger.handlers):
+            logger.removeHandler(handler)
+        logger.propagate = True
+
+
+def _whose(of_task: About) -> str:
+    words = [f"{name}={value}" for name in ("request", "tenant", "key") if (value := getattr(of_task, name))]
+    return f"[{' '.join(words)}] "
+
+
+def _word(value: object) -> str:
+    """Say a field's value so that one sees where it ends."""
+    text = str(value)
+    return text if text.isprintable() and " " not in text and text else json.dumps(text)
+
+
+def _visible(line: str) -> str:
+    """Escape what a terminal would obey, or another reader would take for a line's end."""
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
+def _trouble(record: logging.LogRecord) -> str:
+    told = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+    return f"{told}{record.stack_info or ''}".rstrip("\n")
+
+
+def _on_warning(  # noqa: PLR0917 (the signature of warnings.showwarning)
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del file, line  # for who would print it
+    logging.getLogger("py.warnings").warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
+
+
+def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logging.getLogger("shared.logs").critical("nobody caught it, so the process ends", exc_info=(kind, error, trace))
+
+
+def _on_uncaught_in_thread(what: threading.ExceptHookArgs, /) -> None:
+    if what.exc_value is None or issubclass(what.exc_type, SystemExit):
+        return
+    name = what.thread.name if what.thread else "?"
+    told = (what.exc_type, what.exc_value, what.exc_traceback)
+    logging.getLogger("shared.logs").critical("nobody caught it, so the thread %s ended", name, exc_info=told)
+
+
+def _on_unraisable(what: Any, /) -> None:  # noqa: ANN401 (sys.UnraisableHookArgs is known to type checkers alone)
+    error: BaseException | None = what.exc_value
+    if error is None:
+        return
+    # Not the object itself: what it would say of itself is nobody's to know.
+    message = what.err_msg or "nobody could catch it"
+    told = (type(error), error, error.__traceback__)
+    logging.getLogger("shared.logs").error("%s: %s", message, type(what.object).__name__, exc_info=told)
+
+
+_OF_RECORDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_PLAIN: Final = len(logging.makeLogRecord({}).__dict__)
+"""Attributes of a record to which nothing was added by `extra`."""
+_FIRST: Final = frozenset({"at", "level", "logger", "message", "part", "host", "version", "error"})
+"""Fields that no line's own may replace."""
+_encode: Final = json.JSONEncoder(default=str).encode

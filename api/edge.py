@@ -135,9 +135,9 @@ class Edge:
             level = logging.DEBUG if _is_quiet(scope, answer.status) else logging.INFO
             if log.isEnabledFor(level):
                 took_ms = (time.perf_counter() - started) * 1000
-                method, path = scope["method"], quote(scope["path"][:200])
-                http = {"method": method, "path": path, "status": answer.status, "took_ms": round(took_ms, 1)}
-                log.log(level, "%s %s %s %.1f ms", method, path, answer.status, took_ms, extra={"http": http})
+                path = quote(scope["path"][:200])
+                said = {"method": scope["method"], "path": path, "status": answer.status, "took_ms": took_ms}
+                log.log(level, "%(method)s %(path)s %(status)s %(took_ms).1f ms", said)
             PATH.reset(path_token)
             ABOUT.reset(token)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import socket
 import sys
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from typing import Any, Final, TextIO, final
 
 from shared.settings import LogFormat
 from shared.version import VERSION
+
+_encode: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode
+_quoted: Final = json.encoder.encode_basestring_ascii
 
 OURS: Final = ("api", "deploy", "shared", "ui", "worker")
 """Loggers that DARKROOM_LOG_LEVEL may open further than INFO."""
@@ -58,21 +62,29 @@ def about(what: About | None) -> Generator[None]:
         ABOUT.reset(token)
 
 
-@dataclass(slots=True)
+@final
 class _Process:
     """What all lines of a process have in common."""
 
-    part: str = ""
-    worker: str = ""
+    def __init__(self) -> None:
+        self.part = self.worker = ""
+        self.said = ""
+        """The same as fields of an object in JSON."""
+        self.is_known()
+
+    def is_known(self, **more: str) -> None:
+        """Take in what has become known of it."""
+        self.part, self.worker = more.get("part", self.part), more.get("worker", self.worker)
+        fields = {"part": self.part, "host": socket.gethostname(), "version": VERSION}
+        self.said = _encode(fields | ({"worker": self.worker} if self.worker else {}))[1:-1]
 
 
 _PROCESS: Final = _Process()
-_HOST: Final = socket.gethostname()
 
 
 def name_worker(worker: str) -> None:
     """Say which worker or courier this process is."""
-    _PROCESS.worker = worker
+    _PROCESS.is_known(worker=worker)
 
 
 class _Form(logging.Formatter):
@@ -99,21 +111,15 @@ class Text(_Form):
     def format(self, record: logging.LogRecord) -> str:
         """Put an event on one line, or on several of which all but the first are indented."""
         head = f"{self._at(record)} {record.levelname:<8} {record.name} "
-        message = record.getMessage()
-        fields = ""
-        own = record.__dict__
-        of_task = ABOUT.get()
-        if of_task is not None:
+        message, fields = record.getMessage(), ""
+        own = _added(record)
+        if (of_task := ABOUT.get()) is not None:
             if of_task.request or of_task.tenant:
                 head += _whose(of_task)
             if of_task.job and "job" not in own:
                 fields = f" job={of_task.job} attempt={of_task.attempt}" if of_task.attempt else f" job={of_task.job}"
-        if len(own) > _PLAIN:
-            fields += "".join(
-                f" {name}={_word(value)}"
-                for name, value in own.items()
-                if name not in _OF_RECORDS and not isinstance(value, Mapping)
-            )
+        for name, value in own.items():
+            fields += f" {name}={_word(value)}"
         if message.isprintable():
             said = f"{head}{message}{fields}"
         else:
@@ -130,29 +136,25 @@ class Json(_Form):
 
     def format(self, record: logging.LogRecord) -> str:
         """Put an event on one line."""
-        said: dict[str, object] = {
-            "at": self._at(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            "part": _PROCESS.part,
-            "host": _HOST,
-            "version": VERSION,
-        }
-        if _PROCESS.worker:
-            said["worker"] = _PROCESS.worker
-        of_task = ABOUT.get()
-        if of_task is not None:
+        said = (
+            f'{{"at":"{self._at(record)}","level":"{record.levelname}","logger":{_quoted(record.name)},'
+            f'"message":{_quoted(record.getMessage())},{_PROCESS.said}'
+        )
+        own = _added(record)
+        if isinstance(record.args, dict):  # the words that the message names are fields, too
+            own |= record.args
+        if (of_task := ABOUT.get()) is not None:
             for name in About.__slots__:
-                if value := getattr(of_task, name):
-                    said[name] = value
-        own = record.__dict__
-        if len(own) > _PLAIN:
-            said |= {name: value for name, value in own.items() if name not in _OF_RECORDS and name not in _FIRST}
+                if (value := getattr(of_task, name)) and name not in own:
+                    said += f',"{name}":{_value(value)}'
+        for name, value in own.items():
+            if name not in _TAKEN:
+                said += f",{_quoted(name)}:{_value(value)}"
         if record.exc_info or record.stack_info:
             kind = record.exc_info[0] if record.exc_info else None
-            said["error"] = {"type": kind.__qualname__ if kind else None, "stack": _trouble(record)}
-        return _encode(said)
+            error = {"type": kind.__qualname__ if kind else None, "stack": _trouble(record)}
+            said += f',"error":{_encode(error)}'
+        return said + "}"
 
 
 @final
@@ -182,7 +184,7 @@ def configure(part: str, *, level: str, form: LogFormat) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # pyright: ignore[reportAttributeAccessIssue]: since Python 3.12
     logging._srcfile = None  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]: documented in logging's HOWTO
-    _PROCESS.part = part
+    _PROCESS.is_known(part=part)
     handler = Stderr()
     handler.setFormatter(Json() if form == "json" else Text())
     root = logging.getLogger()
@@ -210,9 +212,27 @@ def take_over(*names: str) -> None:
         logger.propagate = True
 
 
+def _added(record: logging.LogRecord) -> dict[str, object]:
+    """The fields that `extra` gave an event: what stands behind a record's own attributes."""
+    every: dict[str, object] = record.__dict__
+    if len(every) == _PLAIN:
+        return {}
+    return {name: every[name] for name in list(every)[_PLAIN:] if name not in _OF_FORMATTERS}
+
+
 def _whose(of_task: About) -> str:
-    words = [f"{name}={value}" for name in ("request", "tenant", "key") if (value := getattr(of_task, name))]
-    return f"[{' '.join(words)}] "
+    request = f"request={of_task.request} " if of_task.request else ""
+    tenant = f"tenant={of_task.tenant} " if of_task.tenant else ""
+    return f"[{request}{tenant}key={of_task.key}] " if of_task.key else f"[{f'{request}{tenant}'[:-1]}] "
+
+
+def _value(value: object) -> str:
+    """Say a field's value in JSON: numbers to the thousandth, what JSON has no words for as text."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, float):
+        return repr(round(value, 3)) if math.isfinite(value) else f'"{value}"'
+    return _encode(value)
 
 
 def _word(value: object) -> str:
@@ -270,9 +290,9 @@ def _on_unraisable(what: Any, /) -> None:  # noqa: ANN401 (sys.UnraisableHookArg
     logging.getLogger("shared.logs").error("%s: %s", message, type(what.object).__name__, exc_info=told)
 
 
-_OF_RECORDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _PLAIN: Final = len(logging.makeLogRecord({}).__dict__)
-"""Attributes of a record to which nothing was added by `extra`."""
-_FIRST: Final = frozenset({"at", "level", "logger", "message", "part", "host", "version", "error"})
+"""A record's attributes, those that `extra` adds left out."""
+_OF_FORMATTERS: Final = frozenset({"message", "asctime"})
+"""What Python's own formatter leaves on a record that it has seen before."""
+_TAKEN: Final = frozenset({"at", "level", "logger", "part", "host", "version", "error"})
 """Fields that no line's own may replace."""
-_encode: Final = json.JSONEncoder(default=str).encode

@@ -6,6 +6,7 @@ lines there are, is the parts' affair; docs/operations/logs.md tells readers.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -159,12 +160,16 @@ class Json(_Form):
 
 @final
 class Stderr(logging.Handler):
-    """Writes to what is standard error now, an event at a time, whole."""
+    """Writes to standard error, an event at a time, whole."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write an event; a fault of its own is said instead, without what the event would have said."""
         try:
-            sys.stderr.write(self.format(record) + "\n")  # which is flushed at each line's end, by Python itself
+            self._stream.write(self.format(record) + "\n")  # which is flushed at each line's end, by Python itself
         except Exception:  # noqa: BLE001 a line that can't be written must end nothing
             self.handleError(record)
 
@@ -175,17 +180,45 @@ class Stderr(logging.Handler):
             record.name, logging.ERROR, "", 0, "a line is missing: %s", (type(error).__name__,), None
         )
         with suppress(OSError, ValueError):  # nobody reads it any more
-            sys.stderr.write(self.format(lost) + "\n")
+            self._stream.write(self.format(lost) + "\n")
+
+
+@final
+class Printed(io.TextIOBase):
+    """Takes the place of a standard stream: what a library prints becomes events, a line each."""
+
+    def __init__(self, stream: TextIO, logger: logging.Logger, level: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._logger = logger
+        self._level = level
+        self._begun = threading.local()
+
+    def write(self, text: str) -> int:
+        """Tell each line whose end has come; a thread's lines are its own."""
+        *whole, self._begun.line = (getattr(self._begun, "line", "") + text).split("\n")
+        for line in whole:
+            if line and not line.isspace():
+                self._logger.log(self._level, "%s", line)
+        return len(text)
+
+    def writable(self) -> bool:
+        """As every standard stream."""
+        return True
+
+    def fileno(self) -> int:
+        """The stream's own, for who hands it to another process."""
+        return self._stream.fileno()
 
 
 def configure(part: str, *, level: str, form: LogFormat) -> None:
-    """Let this process log, as `part`: its own lines, its libraries', Python's warnings, and what nobody caught."""
+    """Let this process log, as `part`: what it and its libraries say, print and warn of, and what nobody caught."""
     # Nothing is found out that no line says.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # pyright: ignore[reportAttributeAccessIssue]: since Python 3.12
     logging._srcfile = None  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]: documented in logging's HOWTO
     _PROCESS.is_known(part=part)
-    handler = Stderr()
+    handler = Stderr(sys.__stderr__ or sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     root = logging.getLogger()
     for other in tuple(root.handlers):
@@ -197,6 +230,8 @@ def configure(part: str, *, level: str, form: LogFormat) -> None:
         logging.getLogger(name).setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    sys.stdout = Printed(sys.__stdout__ or sys.stdout, logging.getLogger("stdout"), logging.INFO)
+    sys.stderr = Printed(sys.__stderr__ or sys.stderr, logging.getLogger("stderr"), logging.WARNING)
     warnings.showwarning = _on_warning
     sys.excepthook = _on_uncaught
     threading.excepthook = _on_uncaught_in_thread

@@ -6,6 +6,7 @@ import logging
 import warnings
 from typing import Any, Final, cast
 
+import celery.apps.worker  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
 from celery import signals  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
 from celery.platforms import SecurityWarning  # pyright: ignore[reportMissingTypeStubs]
 
@@ -26,11 +27,17 @@ def configure_logging(part: str, settings: Settings) -> None:
     # When diffusers imports it, it warns that it will read pictures without torchvision: a worker reads none.
     logging.getLogger("transformers.utils.import_utils").setLevel(logging.ERROR)
     cast("Any", signals).setup_logging.connect(_keep_logging, weak=False)
+    # It writes to the descriptor itself, from within a signal's handler, that it is told to stop.
+    celery.apps.worker.safe_say = _say_nothing
 
 
 def take_over_libraries() -> None:
     """Have what draws log as we do; to be called once it is imported."""
     take_over(*THAT_PRINT)
+
+
+def _say_nothing(*_: object) -> None:
+    """The worker's own lines say that it stops."""
 
 
 def _keep_logging(**_: object) -> None:

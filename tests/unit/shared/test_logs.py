@@ -49,6 +49,9 @@ class Unraisable:
 
 Unraisable()
 gc.collect()
+print("a library prints", end="")
+print(" a line\\x1b[2K")
+print("and complains", file=sys.stderr)
 raise LookupError("nobody\\ncatches me")
 """
 
@@ -223,6 +226,8 @@ class TestAProcess:
             "py.warnings UserWarning: something is old (<string>:15)",
             "shared.logs nobody caught it, so the thread helper ended",
             "shared.logs nobody could catch it: function",
+            r"stdout a library prints a line\x1b[2K",
+            "stderr and complains",
             "shared.logs nobody caught it, so the process ends",
         ]
         assert "    LookupError: nobody" in lines

@@ -64,6 +64,7 @@ async def accept_request(
         served, drawn_seed=secrets.randbits(SEED_BITS), max_cost=gateway.settings.max_job_cost
     )
     request = asked.request
+    EXCHANGE.get().about.private = (params.prompt, params.negative_prompt)
     new = NewJob(
         new_job_id(),
         tenant,

@@ -33,6 +33,10 @@ OURS: Final = ("api", "deploy", "shared", "ui", "worker")
 """Loggers that DARKROOM_LOG_LEVEL may open further than INFO."""
 QUIET: Final = ("httpx", "httpx2")
 """Loggers that say each request's whole address at INFO: theirs begin at WARNING."""
+PRIVATE: Final = "[prompt]"
+"""Stands where an error quoted one."""
+SHORTEST_PRIVATE: Final = 4
+"""Characters: what is shorter says nothing, and is part of other words."""
 INDENT: Final = "    "
 """Before each line of a text form's event but the first: no event begins so."""
 
@@ -47,6 +51,8 @@ class About:
     """The key's id, never the key."""
     job: str = ""
     attempt: int = 0
+    private: tuple[str, ...] = ()
+    """Texts that an error may quote and no line shall: prompts."""
 
 
 ABOUT: Final[ContextVar[About | None]] = ContextVar("about", default=None)
@@ -112,7 +118,7 @@ class Text(_Form):
     def format(self, record: logging.LogRecord) -> str:
         """Put an event on one line, or on several of which all but the first are indented."""
         head = f"{self._at(record)} {record.levelname:<8} {record.name} "
-        message, fields = record.getMessage(), ""
+        message, fields = _message(record), ""
         own = _added(record)
         if (of_task := ABOUT.get()) is not None:
             if of_task.request or of_task.tenant:
@@ -139,13 +145,13 @@ class Json(_Form):
         """Put an event on one line."""
         said = (
             f'{{"at":"{self._at(record)}","level":"{record.levelname}","logger":{_quoted(record.name)},'
-            f'"message":{_quoted(record.getMessage())},{_PROCESS.said}'
+            f'"message":{_quoted(_message(record))},{_PROCESS.said}'
         )
         own = _added(record)
         if isinstance(record.args, dict):  # the words that the message names are fields, too
             own |= record.args
         if (of_task := ABOUT.get()) is not None:
-            for name in About.__slots__:
+            for name in _TOLD:
                 if (value := getattr(of_task, name)) and name not in own:
                     said += f',"{name}":{_value(value)}'
         for name, value in own.items():
@@ -283,9 +289,23 @@ def _visible(line: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
+def _message(record: logging.LogRecord) -> str:
+    return _without_private(record.getMessage()) if record.args else str(record.msg)
+
+
 def _trouble(record: logging.LogRecord) -> str:
     told = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
-    return f"{told}{record.stack_info or ''}".rstrip("\n")
+    return _without_private(f"{told}{record.stack_info or ''}".rstrip("\n"))
+
+
+def _without_private(text: str) -> str:
+    """Take out what the task keeps to itself, as it is and as `repr` writes it."""
+    of_task = ABOUT.get()
+    if of_task is not None and of_task.private:
+        for one in sorted(of_task.private, key=len, reverse=True):
+            if len(one) >= SHORTEST_PRIVATE:
+                text = text.replace(one, PRIVATE).replace(repr(one)[1:-1], PRIVATE)
+    return text
 
 
 def _on_warning(  # noqa: PLR0917 (the signature of warnings.showwarning)
@@ -329,5 +349,6 @@ _PLAIN: Final = len(logging.makeLogRecord({}).__dict__)
 """A record's attributes, those that `extra` adds left out."""
 _OF_FORMATTERS: Final = frozenset({"message", "asctime"})
 """What Python's own formatter leaves on a record that it has seen before."""
+_TOLD: Final = ("request", "tenant", "key", "job", "attempt")
 _TAKEN: Final = frozenset({"at", "level", "logger", "part", "host", "version", "error"})
 """Fields that no line's own may replace."""

@@ -18,7 +18,13 @@ class HeldJob:
     def __init__(self, claimed: Claimed) -> None:
         self.job: Job = claimed.job
         self.lease: Lease = claimed.lease
-        self.about = About(self.job.asked or "", self.job.tenant, job=self.job.id, attempt=self.job.attempt)
+        self.about = About(
+            self.job.asked or "",
+            self.job.tenant,
+            job=self.job.id,
+            attempt=self.job.attempt,
+            private=(self.params.prompt, self.params.negative_prompt),
+        )
         """For the log."""
         self.notes: Notes = NO_NOTES
         kept = {image.index for image in self.job.images}

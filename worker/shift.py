@@ -20,7 +20,7 @@ from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
 from shared.jobs import JobError, JobId
 from shared.lanes import Lane
-from shared.logs import about
+from shared.logs import About, about
 from shared.notes import Measure, notes_on
 from shared.scripts import Mode
 from worker.counter import Counter
@@ -168,7 +168,8 @@ class Shift:
 
     def _draw(self) -> None:
         begun = time.monotonic()
-        events = self._engine.step()
+        with about(_about_all(tuple(self._jobs.values()))):
+            events = self._engine.step()
         took_s = time.monotonic() - begun
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
         stepped: dict[JobId, RowId] = {}
@@ -271,6 +272,13 @@ class Shift:
             self._engine.drop(row_id)
         self._delivery.forget(held.lease)
         self._jobs.pop(held.job.id, None)
+
+
+def _about_all(held: Sequence[HeldJob]) -> About:
+    """Say what a step is about: the job, if it is one, and in any case what no line of it may quote."""
+    if len(held) == 1:
+        return held[0].about
+    return About(private=tuple(text for one in held for text in one.about.private))
 
 
 def _unforeseen(error: Exception) -> JobError:

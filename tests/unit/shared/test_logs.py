@@ -198,6 +198,19 @@ class TestWhatLinesAreAbout:
 
         assert "req-7" not in Text().format(record("x"))
 
+    def test_an_error_that_quotes_a_prompt_is_told_without_it(self) -> None:
+        prompt = "a 'secret'\ngarden"
+        made = with_error(ValueError(f"no such words: {prompt!r}"))
+        made.msg, made.args = "failed: %s", (prompt,)
+
+        with about(About(job="j1", private=(prompt, "", "a"))):
+            text, said = Text().format(made), in_json(made)
+
+        assert "garden" not in text + str(said)
+        assert text.splitlines()[0].endswith("failed: [prompt] job=j1")
+        assert text.splitlines()[-1] == '    ValueError: no such words: "[prompt]"'
+        assert "private" not in said
+
     def test_a_thread_tells_what_was_bound_for_it(self) -> None:
         told: list[str] = []
 

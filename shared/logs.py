@@ -201,10 +201,10 @@ class Printed(io.TextIOBase):
         self._begun = threading.local()
 
     def write(self, text: str) -> int:
-        """Tell each line whose end has come; a thread's lines are its own."""
+        """Tell each line whose end has come, unless the level is NOTSET; a thread's lines are its own."""
         *whole, self._begun.line = (getattr(self._begun, "line", "") + text).split("\n")
         for line in whole:
-            if line and not line.isspace():
+            if self._level and line and not line.isspace():
                 self._logger.log(self._level, "%s", line)
         return len(text)
 
@@ -217,8 +217,11 @@ class Printed(io.TextIOBase):
         return self._stream.fileno()
 
 
-def configure(part: str, *, level: str, form: LogFormat) -> None:
-    """Let this process log, as `part`: what it and its libraries say, print and warn of, and what nobody caught."""
+def configure(part: str, *, level: str, form: LogFormat, hears_prints: bool = True) -> None:
+    """Let this process log, as `part`: what it and its libraries say, print and warn of, and what nobody caught.
+
+    Not `hears_prints`: what libraries print on standard output is dropped.
+    """
     # Nothing is found out that no line says.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # pyright: ignore[reportAttributeAccessIssue]: since Python 3.12
@@ -236,12 +239,14 @@ def configure(part: str, *, level: str, form: LogFormat) -> None:
         logging.getLogger(name).setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    sys.stdout = Printed(sys.__stdout__ or sys.stdout, logging.getLogger("stdout"), logging.INFO)
+    at = logging.INFO if hears_prints else logging.NOTSET
+    sys.stdout = Printed(sys.__stdout__ or sys.stdout, logging.getLogger("stdout"), at)
     sys.stderr = Printed(sys.__stderr__ or sys.stderr, logging.getLogger("stderr"), logging.WARNING)
     warnings.showwarning = _on_warning
     sys.excepthook = _on_uncaught
     threading.excepthook = _on_uncaught_in_thread
     sys.unraisablehook = _on_unraisable
+    traceback.print_exc = _on_printed
 
 
 def take_over(*names: str) -> None:
@@ -258,7 +263,7 @@ def _added(record: logging.LogRecord) -> dict[str, object]:
     every: dict[str, object] = record.__dict__
     if len(every) == _PLAIN:
         return {}
-    return {name: every[name] for name in list(every)[_PLAIN:] if name not in _OF_FORMATTERS}
+    return {name: every[name] for name in list(every)[_PLAIN:] if name not in _NO_FIELDS}
 
 
 def _whose(of_task: About) -> str:
@@ -320,6 +325,19 @@ def _on_warning(  # noqa: PLR0917 (the signature of warnings.showwarning)
     logging.getLogger("py.warnings").warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
 
 
+def _on_printed(limit: int | None = None, file: TextIO | None = None, chain: bool = True) -> None:
+    """Tell what a library caught: where, not in which words, for they may quote what a user typed, as Gradio's do."""
+    error = sys.exception()
+    if file is not None or error is None:
+        traceback.print_exception(error, limit=limit, file=file, chain=chain)
+        return
+    told: list[str] = []
+    while error is not None:
+        told.insert(0, f"{''.join(traceback.format_tb(error.__traceback__, limit))}{type(error).__qualname__}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    logging.getLogger("stderr").error("a library caught and printed:\n%s", "\n".join(told))
+
+
 def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
@@ -347,8 +365,8 @@ def _on_unraisable(what: Any, /) -> None:  # noqa: ANN401 (sys.UnraisableHookArg
 
 _PLAIN: Final = len(logging.makeLogRecord({}).__dict__)
 """A record's attributes, those that `extra` adds left out."""
-_OF_FORMATTERS: Final = frozenset({"message", "asctime"})
-"""What Python's own formatter leaves on a record that it has seen before."""
+_NO_FIELDS: Final = frozenset({"message", "asctime", "color_message"})
+"""What Python's own formatter leaves on a record that it has seen before, and uvicorn's message in colours."""
 _TOLD: Final = ("request", "tenant", "key", "job", "attempt")
 _TAKEN: Final = frozenset({"at", "level", "logger", "part", "host", "version", "error"})
 """Fields that no line's own may replace."""

@@ -27,7 +27,8 @@ def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
         settings = Settings()
-        configure("page", level=settings.log_level, form=settings.log_format)
+        # What Gradio prints may be what a visitor typed.
+        configure("page", level=settings.log_level, form=settings.log_format, hears_prints=False)
     except ValidationError as error:
         sys.exit(f"The page does not start:\n{wrong_settings(error)}")
     if refusal := settings.open_network_refusal(settings.ui_host, "DARKROOM_UI_HOST"):

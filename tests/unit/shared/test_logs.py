@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 EVIL = "a\nb\r\x1b[2K\x85c\u2028d\u202ee\x00\udcff"
 """What ends a line for somebody, what a terminal obeys, and what can't be encoded."""
 EVERYWHERE = """
-import gc, logging, sys, threading, warnings
+import gc, logging, sys, threading, traceback, warnings
 from shared.logs import About, about, configure, name_worker
 
 configure("worker", level="{level}", form="{form}")
@@ -52,6 +52,10 @@ gc.collect()
 print("a library prints", end="")
 print(" a line\\x1b[2K")
 print("and complains", file=sys.stderr)
+try:
+    raise KeyError("my secret garden")
+except KeyError:
+    traceback.print_exc()
 raise LookupError("nobody\\ncatches me")
 """
 
@@ -241,6 +245,7 @@ class TestAProcess:
             "shared.logs nobody could catch it: function",
             r"stdout a library prints a line\x1b[2K",
             "stderr and complains",
+            "stderr a library caught and printed:",
             "shared.logs nobody caught it, so the process ends",
         ]
         assert "    LookupError: nobody" in lines

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging.config
 import resource
 import socket
 import sys
 from contextlib import suppress
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,6 +15,7 @@ from uvicorn.config import STARTUP_FAILURE
 from api.app import create_app
 from api.deps import gateway_of
 from api.wire import server_config
+from shared.logs import configure
 from shared.settings import Settings, wrong_settings
 
 
@@ -33,22 +32,6 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def log_config(level: str) -> dict[str, Any]:
-    """Log to stderr, a line an event, each with its request's id; nothing is found out that no line says."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]: documented in logging's HOWTO
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": "api.context.RequestIdFilter"}},
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
-        },
-        "root": {"level": level, "handlers": ["stderr"]},
-    }
-
-
 def allow_open_files() -> None:
     """Raise the limit of open files to what the system allows: each stream of events is one, and 1024 are soon gone."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -59,7 +42,7 @@ def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
         settings = Settings()
-        logging.config.dictConfig(log_config(settings.log_level))
+        configure("gateway", level=settings.log_level, form=settings.log_format)
         app = create_app(settings)
     except ValidationError as error:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from api.catalog import card_for, ready_workers
-from api.context import REQUEST_ID
+from api.context import EXCHANGE, request_id
 from api.deps import Gateway
 from api.digests import once_to_submit, result_of
 from api.estimate import expected_ms
@@ -64,6 +64,7 @@ async def accept_request(
         served, drawn_seed=secrets.randbits(SEED_BITS), max_cost=gateway.settings.max_job_cost
     )
     request = asked.request
+    EXCHANGE.get().about.private = (params.prompt, params.negative_prompt)
     new = NewJob(
         new_job_id(),
         tenant,
@@ -73,7 +74,7 @@ async def accept_request(
         request.lane,
         _work_ms(params, card.id, served),
         request.cancel_after,
-        asked=REQUEST_ID.get(),
+        asked=request_id(),
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=request.reuse)
 
@@ -97,6 +98,7 @@ async def accept(
     except TooMuch as error:
         room = room_in_s(await gateway.run(outlook(card.id)), ready_workers(served, card))
         raise type(error)(error.waiting, room) from None
+    EXCHANGE.get().about.job = submitted.job.id
     if submitted.how not in AWAKE and not submitted.all_called:
         await gateway.waker.wake(new.model)
     return submitted
@@ -120,7 +122,7 @@ async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Subm
         old.lane,
         _work_ms(old.params, card.id, served),
         retry_of=old.id,
-        asked=REQUEST_ID.get(),
+        asked=request_id(),
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import re
 import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
+from shared.logs import ABOUT, About
+
 PATH: Final[ContextVar[str]] = ContextVar("path", default="/")
 
 
@@ -18,8 +18,8 @@ PATH: Final[ContextVar[str]] = ContextVar("path", default="/")
 class Exchange:
     """What turns out inside while a request is answered, for the edge to say."""
 
-    asker: str = ""
-    """Whose request it is, for the log: tenant and key's id, never the key."""
+    about: About
+    """For the log: whose request it is, and which job it made."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """More headers of the answer, whichever it will be."""
 
@@ -36,10 +36,7 @@ def choose_request_id(incoming: str | None) -> str:
     return incoming if incoming and _SANE.fullmatch(incoming) else f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
-class RequestIdFilter(logging.Filter):
-    """Gives each log record the `request_id` that a formatter prints; `-` outside of requests."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id; drop nothing."""
-        record.request_id = REQUEST_ID.get() or "-"
-        return True
+def request_id() -> str | None:
+    """The id of the request that is being answered; None outside of requests."""
+    about = ABOUT.get()
+    return about.request if about else None

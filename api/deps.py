@@ -127,7 +127,7 @@ async def identify(gateway: Gateway, key: str | None, visitor: str | None, *, mu
     """
     found = await gateway.access.principal(key, visitor, must_know=must_know)
     exchange = EXCHANGE.get()
-    exchange.asker = f"tenant={found.tenant} key={found.key or '-'}"
+    exchange.about.tenant, exchange.about.key = found.tenant, found.key or ""
     per_minute = rate_of(gateway.settings, await gateway.access.limits(found.tenant), is_limited=found.is_limited)
     rate = await gateway.rates.count(found.tenant, per_minute) if per_minute else None
     if rate is not None:

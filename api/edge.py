@@ -23,10 +23,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.context import EXCHANGE, PATH, REQUEST_ID, Exchange, choose_request_id
+from api.context import EXCHANGE, PATH, Exchange, choose_request_id
 from api.errors import http_problem
 from shared.contract import IDEMPOTENCY_KEY, KEY_IS, VISITOR
 from shared.errors import DarkroomError
+from shared.logs import ABOUT, About
 from shared.network import LOOPBACK
 
 log = logging.getLogger(__name__)
@@ -111,9 +112,10 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = _head(scope)
-        exchange = Exchange()
-        answer = _Answer(send, choose_request_id(headers.get("x-request-id")), exchange, varies=bool(self._origins))
-        token = REQUEST_ID.set(answer.request_id)
+        about = About(choose_request_id(headers.get("x-request-id")))
+        exchange = Exchange(about)
+        answer = _Answer(send, about.request, exchange, varies=bool(self._origins))
+        token = ABOUT.set(about)
         path_token = PATH.set(scope["path"])
         EXCHANGE.set(exchange)
         started = time.perf_counter()
@@ -134,10 +136,10 @@ class Edge:
             if log.isEnabledFor(level):
                 took_ms = (time.perf_counter() - started) * 1000
                 path = quote(scope["path"][:200])
-                asker = f" {exchange.asker}" if exchange.asker else ""
-                log.log(level, "%s %s %s %.1f ms%s", scope["method"], path, answer.status, took_ms, asker)
+                said = {"method": scope["method"], "path": path, "status": answer.status, "took_ms": took_ms}
+                log.log(level, "%(method)s %(path)s %(status)s %(took_ms).1f ms", said)
             PATH.reset(path_token)
-            REQUEST_ID.reset(token)
+            ABOUT.reset(token)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._let_in(_head(scope), scope, receive, send)

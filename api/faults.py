@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from api.context import PATH, REQUEST_ID
+from api.context import PATH, request_id
 from shared.contract import FieldProblem, Problem
 from shared.errors import FieldError
 
@@ -99,7 +99,7 @@ def _problem(fault: Fault) -> Problem:
         detail=fault.detail,
         code=fault.code,
         errors=tuple(FieldProblem(field=error.field, message=error.message) for error in fault.errors),
-        request_id=REQUEST_ID.get(),
+        request_id=request_id(),
     )
 
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from api.context import REQUEST_ID
+from api.context import request_id
 from api.intake import JSON, draft
 from shared.batches import MAX_LINES, Line
 from shared.errors import FieldError, InvalidRequest
@@ -75,7 +75,7 @@ def _line(said: bytes, served: Fleet, max_cost: int) -> Line:
         lane=request.lane if "lane" in request.model_fields_set else Lane.BULK,
         cancel_after_s=request.cancel_after,
         may_reuse=request.reuse,
-        asked=REQUEST_ID.get(),
+        asked=request_id(),
     )
 
 

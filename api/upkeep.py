@@ -167,11 +167,11 @@ class Upkeep:
         swept = await run_async(self._redis, call)
         self._note("queue", None)
         for job_id in swept.requeued:
-            log.warning("job %s lost its worker and waits again", job_id)
+            log.warning("its worker was lost, it waits again", extra={"job": job_id})
         for job_id in swept.failed:
-            log.error("job %s lost its worker too often and failed", job_id)
+            log.error("its workers were lost too often, it failed", extra={"job": job_id})
         for job_id in swept.overdue:
-            log.info("job %s had not ended by its deadline", job_id)
+            log.info("it had not ended by its deadline", extra={"job": job_id})
         for model in swept.waiting_models:
             if await self._nobody_is_called(queue_of(model)):
                 await self._waker.wake(model)

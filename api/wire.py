@@ -13,9 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.context import REQUEST_ID, choose_request_id
+from api.context import choose_request_id
 from api.edge import CAME_WHOLE, MAX_HEAD_BYTES, SECURITY_HEADERS
 from api.errors import http_problem
+from shared.logs import About, about
 from shared.network import KEEP_ALIVE_S
 
 HEAD_WITHIN_S: Final = 20.0
@@ -118,11 +119,8 @@ class Wire(HttpToolsProtocol):
                 self.transport.close()
                 return
         request_id = choose_request_id(None)
-        token = REQUEST_ID.set(request_id)
-        try:
+        with about(About(request_id)):
             answer = http_problem(status, headers={**SECURITY_HEADERS, "X-Request-ID": request_id, **_LAST})
-        finally:
-            REQUEST_ID.reset(token)
         headers = b"".join(
             b"%b: %b\r\n" % header for header in [*self.server_state.default_headers, *answer.raw_headers]
         )

@@ -74,6 +74,8 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 _PREFIX: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 _COMPILED_CODE: Final = "TORCHINDUCTOR_CACHE_DIR"
 
+LogFormat = Literal["text", "json"]
+
 PREFIX: Final = "DARKROOM_"
 _OF_DEPLOY: Final = frozenset({"DARKROOM_DATA", "DARKROOM_WORKERS", "DARKROOM_REDIS_PASSWORD"})
 """What `make run` and docker compose read beside the settings."""
@@ -197,6 +199,8 @@ class Settings(BaseSettings):
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     """In capitals or not."""
+    log_format: LogFormat = "text"
+    """A line an event: `text` for people, `json` for what collects logs."""
 
     @property
     def webhook_reach(self) -> Reach:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Final
 
@@ -10,6 +9,7 @@ import httpx2
 import uvicorn
 from pydantic import ValidationError
 
+from shared.logs import configure
 from shared.network import KEEP_ALIVE_S
 from shared.settings import LOOPBACK, Settings, wrong_settings
 from ui.app import create_app
@@ -27,7 +27,8 @@ def main() -> None:
     """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
     try:
         settings = Settings()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        # What Gradio prints may be what a visitor typed.
+        configure("page", level=settings.log_level, form=settings.log_format, hears_prints=False)
     except ValidationError as error:
         sys.exit(f"The page does not start:\n{wrong_settings(error)}")
     if refusal := settings.open_network_refusal(settings.ui_host, "DARKROOM_UI_HOST"):
@@ -36,7 +37,6 @@ def main() -> None:
         styles = read_styles(settings.styles_file)
     except WrongStyles as error:
         sys.exit(f"The page does not start: DARKROOM_STYLES_FILE: {error}")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each look of each visitor otherwise
     key = settings.page_key.get_secret_value() if settings.page_key else None
     with SteadyClient(settings.api_url, api_key=key, timeout=GATEWAY_TIMEOUT) as client:
         uvicorn.run(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from shared.errors import DarkroomError
 from shared.settings import Settings, wrong_settings
-from worker.logs import configure_logging
+from worker.logs import configure_logging, take_over_libraries
 
 
 def main() -> int:
@@ -23,10 +23,11 @@ def main() -> int:
     except ValidationError as error:
         sys.stderr.write(f"The worker does not start:\n{wrong_settings(error)}\n")
         return 2
-    configure_logging(settings.log_level)
+    configure_logging("worker", settings)
     gc.disable()  # it would go through the libraries' objects again and again: a sixth of the start
     from worker.app import Worker  # noqa: PLC0415 (torch takes seconds to import)
 
+    take_over_libraries()
     gc.freeze()  # what was imported stays, so no later collection need look at it
     gc.enable()
     try:

@@ -35,6 +35,7 @@ from shared.contract import Batching, WorkerState
 from shared.errors import DarkroomError, QueueUnavailable
 from shared.generation import ModelCard
 from shared.keys import queue_of
+from shared.logs import name_worker
 from shared.object_store import ObjectStore
 from shared.scripts import Mode, leave
 from shared.settings import Settings, keep_compiled_code
@@ -135,7 +136,9 @@ class Worker:
 
     def run(self) -> int:
         """Work until a signal ends it; the process' exit code."""
-        _logger.info("starting worker=%s model=%s device=%s", self.id, self.card.id, _device_name())
+        name_worker(self.id)
+        said = {"worker": self.id, "model": self.card.id, "device": _device_name()}
+        _logger.info("starting", extra=said)
         helpers = (self._heartbeat, self._reporter, self._sweeper)
         for helper in helpers:
             helper.start()
@@ -154,7 +157,7 @@ class Worker:
             self._leave()
         if self._failure is not None:
             _logger.critical("%s", self._failure)
-        _logger.info("stopped worker=%s", self.id)
+        _logger.info("stopped", extra={"worker": self.id})
         return self._exit_code
 
     def _run_celery(self) -> None:
@@ -214,12 +217,12 @@ class Worker:
         self.card = model.card  # without the presets whose adapters can't be had
         self._heartbeat.announce(self.card, engine.vocabulary)
         self._tuning = model.tuning
-        _logger.info("loaded model=%s seconds=%.1f", self.card.id, time.monotonic() - begun)
+        _logger.info("loaded", extra={"model": self.card.id, "seconds": round(time.monotonic() - begun, 1)})
         warmth = warm(engine)
         self._duty.pace.drew(warmth.params, warmth.steps_ms)
         settle_batches(engine, notes_folder(settings.model_cache), most=settings.max_batch)
         self._batching = _batching(engine.batches)
-        _logger.info("warmed seconds=%.1f", warmth.seconds)
+        _logger.info("warmed", extra={"seconds": round(warmth.seconds, 1)})
         self._storage.prepare()
         self._spool.prepare()
         counter = Counter(self._client, self._wake_ups, model=self.card.id, worker=self.id, lease_s=settings.lease_s)
@@ -232,7 +235,7 @@ class Worker:
             drain_s=settings.drain_s,
         )
         self._state = "ready"
-        _logger.info("ready worker=%s", self.id)
+        _logger.info("ready", extra={"worker": self.id})
 
     def _keep_compiled_code(self) -> None:
         """Let the next start find what the compiler makes now."""

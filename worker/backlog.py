@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from shared.jobs import Image
+from shared.logs import ABOUT, About
 from shared.scripts import Lease
 from worker.duty import Leases
 from worker.spool import Spool, Spooled
@@ -42,6 +43,8 @@ class Waiting:
     image: Image
     _kept: Spooled | bytes
     _give_up_at: float
+    about: About | None
+    """What the lines of its storing are about."""
     _pause_s: float = FIRST_PAUSE_S
     _try_at: float = 0.0
 
@@ -100,7 +103,7 @@ class Backlog:
     def keep(self, lease: Lease, image: Image, data: bytes) -> None:
         """Have a picture wait; its bytes leave memory if the disk has room."""
         give_up_at = time.monotonic() + self._patience_s
-        waiting = Waiting(lease, image, self._spool.put(data) or data, give_up_at)
+        waiting = Waiting(lease, image, self._spool.put(data) or data, give_up_at, ABOUT.get())
         with self._changed:
             self._in_memory += waiting.spooled is None
         self.keep_on(waiting)

@@ -59,4 +59,4 @@ class Counter:
         except LeaseLost:
             return
         except QueueUnavailable:
-            _logger.warning("the queue is away, so the job waits for its lease to end job=%s", lease.job_id)
+            _logger.warning("the queue is away, so the job waits for its lease to end", extra={"job": lease.job_id})

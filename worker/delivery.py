@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar, final
@@ -22,6 +23,7 @@ import redis
 from shared.connection import run
 from shared.errors import GenerationFailed, LeaseLost, QueueUnavailable, StoreUnavailable
 from shared.jobs import NO_NOTES, Image, Job, JobError, Notes, image_key
+from shared.logs import about
 from shared.object_store import is_refusal
 from shared.provenance import Provenance
 from shared.scripts import Lease, add_image, fail, finish
@@ -170,7 +172,8 @@ class Delivery:
     def _work_off(self) -> None:
         """Try what waits in the backlog, until closing."""
         while (waiting := self._backlog.next()) is not None:
-            self._guarded(waiting.lease, partial(self._try_again, waiting))
+            with about(waiting.about):
+                self._guarded(waiting.lease, partial(self._try_again, waiting))
 
     def _try_again(self, waiting: Waiting) -> None:
         is_done = True
@@ -219,7 +222,8 @@ class Delivery:
         self._inbox.put(news)
 
     def _submit(self, threads: ThreadPoolExecutor, lease: Lease, work: Callable[[], None]) -> None:
-        future = threads.submit(self._guarded, lease, work)
+        bound = copy_context()  # so that the lines from there tell of the job
+        future = threads.submit(bound.run, self._guarded, lease, work)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
 
@@ -237,12 +241,12 @@ class Delivery:
         except DeviceLost as error:  # the lease is kept: it ends with the process
             self._inbox.put(EngineLost(error))
         except PictureLost as error:
-            _logger.warning("a picture that waited on the disk is lost job=%s: %s", lease.job_id, error)
+            _logger.warning("a picture that waited on the disk is lost: %s", error)
             self._end(lease, StoreAway(lease))
         except QueueUnavailable:  # only when closing: the lease ends by itself
-            _logger.warning("left undone, the queue is away job=%s", lease.job_id)
+            _logger.warning("left undone, the queue is away")
         except Exception:
-            _logger.exception("a picture could not be delivered job=%s", lease.job_id)
+            _logger.exception("a picture could not be delivered")
             message = "The picture could not be made into a file. The worker's log says why; another format may work."
             self._end(lease, Broken(lease, JobError(code="internal_error", message=message)))
 

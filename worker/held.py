@@ -6,6 +6,7 @@ from typing import final
 
 from shared.generation import GenerationParams
 from shared.jobs import NO_NOTES, Job, Notes
+from shared.logs import About
 from shared.scripts import Claimed, Lease
 from worker.engine.events import RowId
 
@@ -17,6 +18,14 @@ class HeldJob:
     def __init__(self, claimed: Claimed) -> None:
         self.job: Job = claimed.job
         self.lease: Lease = claimed.lease
+        self.about = About(
+            self.job.asked or "",
+            self.job.tenant,
+            job=self.job.id,
+            attempt=self.job.attempt,
+            private=(self.params.prompt, self.params.negative_prompt),
+        )
+        """For the log."""
         self.notes: Notes = NO_NOTES
         kept = {image.index for image in self.job.images}
         self.missing: tuple[int, ...] = tuple(n for n in range(self.params.num_images) if n not in kept)

@@ -88,7 +88,7 @@ class Reporter:
                     self._latest.setdefault(report.lease, report)  # unless there is newer news
                     self._changed.wait_for(lambda: self._closing, PAUSE_AFTER_ERROR_S)
             except Exception:
-                _logger.exception("a report was not sent job=%s", report.lease.job_id)
+                _logger.exception("a report was not sent", extra={"job": report.lease.job_id})
 
     def _next(self) -> Report | None:
         with self._changed:

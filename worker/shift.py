@@ -20,6 +20,7 @@ from shared.errors import GenerationFailed
 from shared.generation import GenerationParams
 from shared.jobs import JobError, JobId
 from shared.lanes import Lane
+from shared.logs import About, about
 from shared.notes import Measure, notes_on
 from shared.scripts import Mode
 from worker.counter import Counter
@@ -145,13 +146,15 @@ class Shift:
             if claimed is None:
                 self._claim_again_at = time.monotonic() + CLAIM_PAUSE_S
                 return
-            self._admit(HeldJob(claimed))
+            held = HeldJob(claimed)
+            with about(held.about):
+                self._admit(held)
 
     def _admit(self, held: HeldJob) -> None:
         job = held.job
         self._duty.leases.hold(held.lease)
         self._jobs[job.id] = held
-        _logger.info("claimed job=%s attempt=%d pictures=%d", job.id, job.attempt, len(held.missing))
+        _logger.info("claimed", extra={"pictures": len(held.missing)})
         try:
             held.notes = notes_on(held.params, self._engine.measure)
             self._delivery.expect(held.lease, held.missing, held.notes)
@@ -160,12 +163,13 @@ class Shift:
             # Now, for who watches; the job's end says them again.
             self._reporter.report(Report(held.lease, held.step, held.notes))
         except Exception as error:
-            _logger.exception("could not be begun job=%s", job.id)
+            _logger.exception("could not be begun")
             self._fail(held, _unforeseen(error))
 
     def _draw(self) -> None:
         begun = time.monotonic()
-        events = self._engine.step()
+        with about(_about_all(tuple(self._jobs.values()))):
+            events = self._engine.step()
         took_s = time.monotonic() - begun
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
         stepped: dict[JobId, RowId] = {}
@@ -173,20 +177,27 @@ class Shift:
             held = self._jobs.get(JobId(row_owner(event.row_id)))
             if held is None:
                 continue
-            match event:
-                case RowStepped():
-                    held.stepped(event.row_id, event.step, event.of, 1000 * event.seconds)
-                    stepped[held.job.id] = event.row_id
-                case RowFinished():
-                    index = held.drawn(event.row_id, 1000 * event.decoding_s)
-                    self._duty.pace.drew(held.params, held.steps_ms(event.row_id))
-                    self._delivery.deliver(held.job, held.lease, index, event.picture, was_alone=event.was_alone)
-                case RowFailed():
-                    _logger.warning("failed job=%s: %s", held.job.id, event.error, exc_info=event.error)
-                    self._fail(held, JobError(code=event.error.code, message=str(event.error)))
+            if isinstance(event, RowStepped):
+                held.stepped(event.row_id, event.step, event.of, 1000 * event.seconds)
+                stepped[held.job.id] = event.row_id
+            else:
+                with about(held.about):
+                    self._take_out(held, event)
         for job_id, row_id in stepped.items():
-            if job_id in self._jobs:
-                self._report(self._jobs[job_id], row_id)
+            if (held := self._jobs.get(job_id)) is not None:
+                with about(held.about):
+                    self._report(held, row_id)
+
+    def _take_out(self, held: HeldJob, event: RowFinished | RowFailed) -> None:
+        """Hand on what leaves the engine."""
+        match event:
+            case RowFinished():
+                index = held.drawn(event.row_id, 1000 * event.decoding_s)
+                self._duty.pace.drew(held.params, held.steps_ms(event.row_id))
+                self._delivery.deliver(held.job, held.lease, index, event.picture, was_alone=event.was_alone)
+            case RowFailed():
+                _logger.warning("failed: %s", event.error, exc_info=event.error)
+                self._fail(held, JobError(code=event.error.code, message=str(event.error)))
 
     def _report(self, held: HeldJob, row_id: RowId) -> None:
         sketch = None
@@ -194,7 +205,7 @@ class Shift:
             try:
                 picture = self._engine.preview(row_id)
             except Exception as error:  # noqa: BLE001 (a preview is not worth a job)
-                _logger.warning("no preview job=%s: %r", held.job.id, error)
+                _logger.warning("no preview: %r", error)
                 picture = None
             sketch = None if picture is None else Sketch(picture, held.params.size)
             held.sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
@@ -217,20 +228,26 @@ class Shift:
         held = self._jobs.get(news.lease.job_id)
         if held is None or held.lease != news.lease:
             return  # of an attempt that is over
+        with about(held.about):
+            self._end(held, news)
+
+    def _end(self, held: HeldJob, news: Ended | Lost | Broken | StoreAway) -> None:
+        """Be done with a job."""
         match news:
             case Ended():
                 self._forget(held)
                 if held.is_drawn_whole:  # and well: one that fails is forgotten before its end is told
                     self._duty.pace.did(held.job.work_ms, held.took_ms)
-                _logger.info("ended job=%s", held.job.id)
+                _logger.info("ended")
             case Lost():
                 self._forget(held)
                 self._duty.leases.let_go(held.lease)
-                _logger.info("canceled, or another's by now job=%s", held.job.id)
+                _logger.info("canceled, or another's by now")
             case Broken():
+                _logger.warning("failed", extra={"code": news.error.code})
                 self._fail(held, news.error)
             case StoreAway():
-                _logger.warning("handed back, the object store is away job=%s", held.job.id)
+                _logger.warning("handed back, the object store is away")
                 self._release(held)
 
     def _fail(self, held: HeldJob, error: JobError) -> None:
@@ -241,8 +258,9 @@ class Shift:
         """End what takes no longer; hand the rest back."""
         for held in tuple(self._jobs.values()):
             if left_s < 0 or (held.rows and held.steps_to_draw * self._step_s > left_s):
-                _logger.info("handed back, the worker is to stop job=%s step=%d", held.job.id, held.step)
-                self._release(held)
+                with about(held.about):
+                    _logger.info("handed back, the worker is to stop", extra={"step": held.step})
+                    self._release(held)
 
     def _release(self, held: HeldJob) -> None:
         self._forget(held)
@@ -254,6 +272,13 @@ class Shift:
             self._engine.drop(row_id)
         self._delivery.forget(held.lease)
         self._jobs.pop(held.job.id, None)
+
+
+def _about_all(held: Sequence[HeldJob]) -> About:
+    """Say what a step is about: the job, if it is one, and in any case what no line of it may quote."""
+    if len(held) == 1:
+        return held[0].about
+    return About(private=tuple(text for one in held for text in one.about.private))
 
 
 def _unforeseen(error: Exception) -> JobError:

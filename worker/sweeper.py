@@ -45,11 +45,11 @@ class Sweeper:
         """Sweep once. Raises QueueUnavailable or RedisError."""
         swept = run(self._client, reap(lease_s=self._settings.lease_s, max_attempts=self._settings.max_attempts))
         for job_id in swept.requeued:
-            _logger.warning("its worker was lost, it waits again job=%s", job_id)
+            _logger.warning("its worker was lost, it waits again", extra={"job": job_id})
         for job_id in swept.failed:
-            _logger.error("its workers were lost too often, it failed job=%s", job_id)
+            _logger.error("its workers were lost too often, it failed", extra={"job": job_id})
         for job_id in swept.overdue:
-            _logger.info("it had not ended by its deadline job=%s", job_id)
+            _logger.info("it had not ended by its deadline", extra={"job": job_id})
         for model in swept.waiting_models:
             # Behind busy workers one wake-up waits already; only a lost one is made good.
             if self._client.llen(queue_of(model)) == 0:

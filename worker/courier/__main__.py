@@ -20,7 +20,7 @@ def main() -> int:
     except ValidationError as error:
         sys.stderr.write(f"The courier does not start:\n{wrong_settings(error)}\n")
         return 2
-    configure_logging(settings.log_level)
+    configure_logging("courier", settings)
     return Courier(settings).run()
 
 

@@ -10,6 +10,7 @@ from celery import signals  # pyright: ignore[reportMissingTypeStubs]: celery sh
 
 from shared.broker import COURIER_QUEUE, DELIVER, courier_queue, make_app
 from shared.connection import connect, connect_async
+from shared.logs import name_worker
 from shared.settings import Settings
 from shared.worker_id import new_worker_id
 from worker.courier.heartbeat import Heartbeat
@@ -37,7 +38,8 @@ class Courier:
         app.task(name=DELIVER)(self._work_a_shift)
         self._heartbeat.begin(self._app)
         cast("Any", signals).worker_shutting_down.connect(self._on_shutting_down, weak=False)
-        _logger.info("ready courier=%s queue=%s", self.id, COURIER_QUEUE)
+        name_worker(self.id)
+        _logger.info("ready", extra={"courier": self.id, "queue": COURIER_QUEUE})
         worker = app.Worker(
             hostname=f"courier-{self.id}",
             quiet=True,
@@ -46,7 +48,7 @@ class Courier:
             without_heartbeat=True,
         )
         worker.start()
-        _logger.info("stopped courier=%s", self.id)
+        _logger.info("stopped", extra={"courier": self.id})
         return worker.exitcode or 0
 
     def _work_a_shift(self) -> None:

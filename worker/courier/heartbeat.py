@@ -64,7 +64,7 @@ class Heartbeat:
 
     def _note(self, trouble: str) -> None:
         if not self._is_quiet:
-            _logger.warning("no heartbeat courier=%s: %s", self._courier, trouble)
+            _logger.warning("no heartbeat: %s", trouble, extra={"courier": self._courier})
         self._is_quiet = True
 
 

@@ -20,6 +20,7 @@ from shared.batches import batch_body
 from shared.connection import run_async
 from shared.contract import job_body
 from shared.errors import QueueUnavailable
+from shared.logs import About, about
 from shared.scripts import collect, settle
 from shared.webhooks import Attempt, Delivery, DeliveryId, Message, Outcome, Round, WebhookEvent
 from worker.courier.sender import Sender
@@ -88,14 +89,11 @@ class Rounds:
         try:
             off = await run_async(self._redis, settle(taken.webhook, said, dead_after_s=self._dead_after_s))
         except QueueUnavailable:
-            _logger.warning("the queue is away: a round is sent again webhook=%s", taken.webhook)
+            _logger.warning("the queue is away: a round is sent again", extra={"webhook": taken.webhook})
             return
-        refused = sum(attempt.outcome in {Outcome.AGAIN, Outcome.FAILED} for attempt in attempts)
-        host = urlsplit(taken.url).hostname  # the rest may hold what nobody shall read
-        # No warning: a receiver that fails is its tenant's trouble, and would fill the operator's terminal.
-        _logger.info("sent webhook=%s host=%s deliveries=%d refused=%d", taken.webhook, host, len(said), refused)
         if off is not None:
-            _logger.warning("switched off webhook=%s host=%s reason=%s", taken.webhook, host, off)
+            where = {"webhook": taken.webhook, "receiver": _receiver_of(taken), "reason": off}
+            _logger.warning("switched off", extra=where)
 
     async def _deliver(self, taken: Round, delivery: Delivery) -> Attempt:
         at_ms = time.time_ns() // 1_000_000
@@ -107,18 +105,48 @@ class Rounds:
                 took_ms=0,
                 error="What it is about was deleted, so there is nothing to tell.",
             )
-        answer = await self._sender.send(taken.url, delivery.id, message_of(delivery), taken.secrets)
-        pause_s = pause_before(delivery.tries + 1)
-        outcome = Outcome.DELIVERED if not answer.error else Outcome.FAILED if pause_s is None else Outcome.AGAIN
-        return Attempt(
-            tries=delivery.tries,
-            outcome=outcome,
-            at_ms=at_ms,
-            took_ms=answer.took_ms,
-            status=answer.status,
-            error=answer.error,
-            again_in_ms=pause_s * 1000 if outcome is Outcome.AGAIN and pause_s is not None else None,
-        )
+        with about(_about(delivery)):
+            answer = await self._sender.send(taken.url, delivery.id, message_of(delivery), taken.secrets)
+            pause_s = pause_before(delivery.tries + 1)
+            outcome = Outcome.DELIVERED if not answer.error else Outcome.FAILED if pause_s is None else Outcome.AGAIN
+            attempt = Attempt(
+                tries=delivery.tries,
+                outcome=outcome,
+                at_ms=at_ms,
+                took_ms=answer.took_ms,
+                status=answer.status,
+                error=answer.error,
+                again_in_ms=pause_s * 1000 if outcome is Outcome.AGAIN and pause_s is not None else None,
+            )
+            _tell(taken, delivery, attempt)
+        return attempt
+
+
+def _about(delivery: Delivery) -> About:
+    job = delivery.job
+    return About() if job is None else About(job.asked or "", job.tenant, job=job.id)
+
+
+def _tell(taken: Round, delivery: Delivery, attempt: Attempt) -> None:
+    """Log what came of a try. No warning: a receiver that fails is its tenant's trouble, not the operator's."""
+    said: dict[str, object] = {
+        "webhook": taken.webhook,
+        "receiver": _receiver_of(taken),
+        "event": delivery.event.value,
+        "outcome": attempt.outcome.value,
+        "tries": attempt.tries,
+        "took_ms": attempt.took_ms,
+    }
+    if attempt.status is not None:
+        said["status"] = attempt.status
+    if delivery.batch is not None:
+        said["batch"] = delivery.batch.id
+    _logger.info("sent", extra=said)
+
+
+def _receiver_of(taken: Round) -> str:
+    """The host that is told; the rest of its URL may hold what nobody shall read."""
+    return urlsplit(taken.url).hostname or ""
 
 
 def message_of(delivery: Delivery) -> bytes:

@@ -107,7 +107,7 @@ class Sender:
             case httpcore2.NetworkError() | httpcore2.ProtocolError() | httpcore2.TimeoutException():
                 return "The connection broke, or what came was no HTTP."
             case _:
-                _logger.error("a message was not sent id=%s", message_id, exc_info=error)
+                _logger.error("a message was not sent", extra={"message_id": message_id}, exc_info=error)
                 return "It could not be sent."
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:

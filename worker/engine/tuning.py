@@ -265,7 +265,7 @@ def _compile(forwards: Sequence[_Forward], vae: AutoencoderKL, sizes: Sequence[S
         return f"{type(cause).__name__}: {_first_line(cause)}"
     for forward in forwards:
         forward.seal()
-    _logger.info("compiled seconds=%.1f", time.monotonic() - begun)
+    _logger.info("compiled", extra={"seconds": round(time.monotonic() - begun, 1)})
     return None
 
 

@@ -20,7 +20,8 @@ LOCKED := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)$
 RUN_READY := $(VENV)/.run-$(LOCKED)
 DEV_READY := $(VENV)/.dev-$(LOCKED)
 DOCKERFILES := $(wildcard deploy/docker/*Dockerfile)
-COMPOSE_FILES := $(wildcard docker-compose*.yml)
+# Those with a tag of Compose' own (!reset) are no plain YAML: tests/unit/deploy/test_compose.py checks them merged.
+COMPOSE_FILES := $(shell grep -L '!reset' docker-compose*.yml)
 
 .PHONY: help
 help: ## List the commands
@@ -89,6 +90,10 @@ train: $(RUN_READY) ## Train the demo model anew: hours
 secrets: ## Write .env with new random keys for docker compose; keeps one that is there
 	@$(if $(PYTHON),,$(NO_PYTHON))
 	@$(PYTHON) deploy/keys.py
+
+.PHONY: up
+up: secrets ## Start everything in containers; ARGS="--scale worker=2 -d"
+	@docker compose up --build $(ARGS)
 
 .PHONY: licences
 licences: $(DEV_READY) ## Write docs/licences.md from what is installed

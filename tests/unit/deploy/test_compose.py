@@ -1,20 +1,270 @@
-"""docker-compose.yml: what .env offers reaches the part that reads it."""
+"""The compose files, alone and laid over each other: valid, closed to strangers, bounded; what .env offers is read."""
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[3]
+from api.wire import GRACE_S as GATEWAY_GRACE_S
+from deploy.keys import EXAMPLE, Keys, env_file_text
+from shared.settings import Settings
+from tests.compose_files import BASE, ROOT, Tree, Unset, merged, read, target, variables
+from ui.__main__ import GRACE_S as PAGE_GRACE_S
+
+GPU, AWS, MINIO, TLS = (f"docker-compose.{name}.yml" for name in ("gpu", "aws", "minio", "tls"))
+LAID: Final = [
+    (BASE,),
+    (BASE, GPU),
+    (BASE, AWS),
+    (BASE, MINIO),
+    (BASE, TLS),
+    (BASE, GPU, TLS),
+    (BASE, GPU, AWS, TLS),
+]
+OURS: Final = frozenset({"gateway", "page", "courier", "worker"})
+SECRETS: Final = (
+    "DARKROOM_REDIS_PASSWORD",
+    "DARKROOM_S3_ACCESS_KEY",
+    "DARKROOM_S3_SECRET_KEY",
+    "DARKROOM_OPERATOR_KEY",
+    "DARKROOM_PAGE_KEY",
+)
+ROOT_INSIDE: Final = {
+    "store": "its entrypoint gives /data to its own user, and becomes that user; MinIO's /data is root's",
+}
+"""Services that start as root, and why; without any of root's powers but those that are named there."""
+POWERS: Final = {
+    "store": {"CHOWN", "SETGID", "SETUID"},
+    "proxy": {"NET_BIND_SERVICE"},
+}
+UNIT: Final = {"k": 2**10, "m": 2**20, "g": 2**30}
+
+
+def env() -> dict[str, str]:
+    """What `make secrets` writes, and what the overrides ask for beside it."""
+    text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key="o" * 24, page_key="p" * 24)
+    made = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z]", line))
+    return made | {
+        "DARKROOM_S3_REGION": "eu-central-1",
+        "DARKROOM_S3_BUCKET": "pictures",
+        "PAGE_DOMAIN": "pictures.example.net",
+        "API_DOMAIN": "api.pictures.example.net",
+    }
+
+
+def num_bytes(size: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([kmg])b?", size.lower()).groups()  # pyright: ignore[reportOptionalMemberAccess]: fails as it should
+    return int(number) * UNIT[unit]
+
+
+def seconds(time: str) -> float:
+    assert time.endswith("s")
+    return float(time[:-1])
+
+
+@pytest.fixture(scope="module", params=LAID, ids=lambda names: "+".join(name.split(".")[1] for name in names))
+def laid(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def services(laid: tuple[str, ...]) -> dict[str, Tree]:
+    return merged(*laid, env=env())["services"]
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    text = (ROOT / "docker-compose.yml").read_text()
-    return cast("dict[str, Any]", yaml.safe_load(text)["services"]["page"])
+    return read(BASE)["services"]["page"]
+
+
+def test_every_file_merged_with_the_base_is_what_compose_takes(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.json" for number, _ in enumerate(LAID)]
+    for file, names in zip(files, LAID, strict=True):
+        file.write_text(json.dumps(merged(*names, env=env())))
+
+    said = subprocess.run(
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_every_file_is_among_those_that_are_checked() -> None:
+    assert {file.name for file in ROOT.glob("docker-compose*.yml")} == {name for names in LAID for name in names}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_secret_has_a_default(laid: tuple[str, ...], secret: str) -> None:
+    with pytest.raises(Unset, match=f"{secret}: run 'make secrets' first"):
+        merged(*laid, env=env() | {secret: ""})
+
+
+def test_secrets_are_on_no_command_line(services: dict[str, Tree]) -> None:
+    words = json.dumps([service.get("command", []) for service in services.values()])
+
+    assert not [value for name, value in env().items() if name in SECRETS and value in words]
+
+
+def test_who_needs_no_key_is_given_none(services: dict[str, Tree]) -> None:
+    for name in ("courier", "worker"):
+        given = services[name]["environment"]
+        assert (given["DARKROOM_OPERATOR_KEY"], given["DARKROOM_PAGE_KEY"]) == ("", "")
+    assert services["courier"]["environment"]["DARKROOM_S3_SECRET_KEY"] == ""
+    assert "env_file" not in services["page"]
+
+
+def test_redis_and_the_store_are_reached_by_our_containers_alone(services: dict[str, Tree]) -> None:
+    for name in {"valkey", "store"} & services.keys():
+        assert "ports" not in services[name]
+        assert services[name]["networks"] == ["back"]
+    assert services["page"]["networks"] == ["front"]
+
+
+def test_ports_are_this_machines_only_or_the_proxys(services: dict[str, Tree]) -> None:
+    published = {name: service["ports"] for name, service in services.items() if service.get("ports")}
+
+    if "proxy" in services:
+        assert published == {"proxy": ["80:8080", "443:8443"]}
+    else:
+        assert published == {"gateway": ["127.0.0.1:8000:8000"], "page": ["127.0.0.1:7860:7860"]}
+
+
+def test_nothing_can_write_to_its_image_or_gain_powers(services: dict[str, Tree]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert set(service.get("cap_add", ())) <= POWERS.get(name, set()), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+        assert any(one.startswith("/tmp") for one in service["tmpfs"]), name  # noqa: S108 a mount's name
+
+
+def test_nothing_runs_as_root_but_what_says_why(services: dict[str, Tree]) -> None:
+    for name, service in services.items():
+        if name in OURS:
+            assert "user" not in service  # the image's, which test_images.py looks at
+        elif name not in ROOT_INSIDE:
+            assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
+
+
+def test_everything_is_bounded_in_memory_processors_and_processes(services: dict[str, Tree]) -> None:
+    for name, service in services.items():
+        assert num_bytes(service["mem_limit"]) >= 2**28, name
+        assert service["pids_limit"] >= 64, name
+        # A worker may have what nobody else wants; it weighs half.
+        if name == "worker":
+            assert (float(service["cpus"]), service["cpu_shares"]) == (0, 512)
+        else:
+            assert 0 < float(service["cpus"]) <= 2, name  # more than a machine has would keep it from starting
+
+
+def test_logs_are_rotated(services: dict[str, Tree]) -> None:
+    for name, service in services.items():
+        kept = service["logging"]["options"]
+        assert num_bytes(kept["max-size"]) * int(kept["max-file"]) <= 100 * 2**20, name
+
+
+def test_valkey_refuses_before_it_is_killed() -> None:
+    valkey = merged(BASE, env=env())["services"]["valkey"]
+    told = valkey["command"][-1]
+
+    assert num_bytes(valkey["environment"]["MAXMEMORY"]) <= num_bytes(valkey["mem_limit"]) * 2 / 3
+    assert "maxmemory $MAXMEMORY\nmaxmemory-policy noeviction\n" in told
+    assert "appendonly yes\nappendfsync always\n" in told
+
+
+def test_what_is_told_to_stop_has_time_to(services: dict[str, Tree]) -> None:
+    settings = Settings()
+    needs_s = {
+        "gateway": GATEWAY_GRACE_S,
+        "page": PAGE_GRACE_S,
+        "courier": settings.webhook_timeout_s,
+        "worker": settings.drain_s + settings.store_patience_s / 2,
+    }
+
+    for name, needed_s in needs_s.items():
+        assert seconds(services[name]["stop_grace_period"]) > needed_s, name
+
+
+def test_volumes_that_are_mounted_are_declared(laid: tuple[str, ...]) -> None:
+    whole = merged(*laid, env=env())
+    named = {
+        volume.split(":")[0]
+        for service in whole["services"].values()
+        for volume in service.get("volumes", ())
+        if isinstance(volume, str)
+    }
+
+    assert named <= whole["volumes"].keys()
+
+
+def test_who_waits_for_whom_is_there(services: dict[str, Tree]) -> None:
+    for service in services.values():
+        assert set(service.get("depends_on", ())) <= services.keys()
+
+
+def test_a_worker_starts_whatever_profiles_are_asked_for(services: dict[str, Tree]) -> None:
+    assert [name for name in OURS if "profiles" in services[name]] == []
+
+
+def test_on_gpus_the_same_service_works_so_that_it_scales() -> None:
+    worker = merged(BASE, GPU, env=env())["services"]["worker"]
+
+    assert worker["build"]["args"]["TORCH_INDEX"] == ""
+    assert worker["image"] == "darkroom-worker-gpu"
+    assert worker["environment"]["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    mounted = {target(volume) for volume in worker["volumes"]}
+    assert worker["command"][3].startswith(tuple(mounted))  # what replicas share, or seats would mean nothing
+
+
+def test_in_aws_there_is_no_store_of_ours_and_no_key_of_it() -> None:
+    services = merged(BASE, AWS, env=env())["services"]
+
+    assert "store" not in services
+    for name in ("gateway", "worker"):
+        given = services[name]["environment"]
+        assert given["DARKROOM_S3_ENDPOINT"] == given["DARKROOM_S3_ACCESS_KEY"] == given["DARKROOM_S3_SECRET_KEY"] == ""
+        assert given["DARKROOM_S3_BUCKET"] == "pictures"
+
+
+@pytest.mark.parametrize("name", ["DARKROOM_S3_BUCKET", "DARKROOM_S3_REGION"])
+def test_in_aws_the_bucket_is_named_and_not_guessed(name: str) -> None:
+    with pytest.raises(Unset, match=name):
+        merged(BASE, AWS, env=env() | {name: ""})
+
+
+def test_before_the_world_the_gateway_asks_for_keys_and_the_page_for_a_password() -> None:
+    services = merged(BASE, TLS, env=env() | {"DARKROOM_ALLOW_OPEN_NETWORK": "true"})["services"]
+
+    assert services["gateway"]["environment"]["DARKROOM_REQUIRE_KEYS"] == "true"
+    assert services["gateway"]["environment"]["DARKROOM_ALLOW_OPEN_NETWORK"] == "false"
+    assert services["proxy"]["environment"]["PAGE_ACCESS"] == "password"
+
+
+def test_the_caddyfile_is_given_the_names_that_it_asks_for() -> None:
+    asked = re.findall(r"\{\$(\w+)(:?)", (ROOT / "deploy" / "caddy" / "Caddyfile").read_text())
+    given = read(TLS)["services"]["proxy"]["environment"]
+
+    assert {name for name, default in asked if not default} <= given.keys() <= {name for name, _ in asked}
+
+
+def test_every_variable_is_in_the_example_of_dot_env() -> None:
+    asked = {name for file in ROOT.glob("docker-compose*.yml") for name in variables(file.read_text())}
+    offered = set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", EXAMPLE.read_text(), re.MULTILINE))
+
+    assert asked <= offered
+    ours_alone = {name for name in offered if not name.startswith("DARKROOM_")}
+    assert ours_alone - {"COMPOSE_FILE"} <= asked
 
 
 @pytest.mark.parametrize(

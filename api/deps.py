@@ -221,6 +221,11 @@ async def operator(principal: ThePrincipal) -> None:
     principal.require(Scope.ADMIN)
 
 
+async def watcher(principal: ThePrincipal) -> None:
+    """Let one pass who measures the fleet. Raises ScopeMissing, KeyRequired."""
+    principal.require(Scope.WATCH)
+
+
 async def job_id(
     job_id: Annotated[str, Path(description="A job's id.", examples=["5r0z9k2m4c7q8x1t6w3v0h2j9n"])],
 ) -> JobId:

@@ -60,7 +60,14 @@ def test_the_env_file_is_the_example_with_every_key_filled_in() -> None:
     text = env_file_text(EXAMPLE.read_text(), keys, operator_key="o", page_key="p", watch_key="w")
 
     lines = text.splitlines()
-    filled_in = {"REDIS_PASSWORD=r", "S3_ACCESS_KEY=a", "S3_SECRET_KEY=s", "OPERATOR_KEY=o", "PAGE_KEY=p", "WATCH_KEY=w"}
+    filled_in = {
+        "REDIS_PASSWORD=r",
+        "S3_ACCESS_KEY=a",
+        "S3_SECRET_KEY=s",
+        "OPERATOR_KEY=o",
+        "PAGE_KEY=p",
+        "WATCH_KEY=w",
+    }
     assert {f"DARKROOM_{line}" for line in filled_in} <= set(lines)
     assert not [line for line in lines if line.startswith("DARKROOM_") and line.endswith("=")]
     assert len(lines) == len(EXAMPLE.read_text().splitlines())

@@ -3,8 +3,8 @@
 A counter or a histogram is kept in one hash of Redis for the whole fleet (`meters`), so that any gateway can tell it
 and it outlives the process that counted. A field is `<name>|<label>|<label>...`, of a histogram
 `<name>|<which bound>|...` and `<name>|sum|...`; labels stand in the meter's order, and only the last, the pool, may
-hold a `|`. What Lua counts where it happens (shared/lua/meters.lua) and what processes send (`Meters`) is written alike.
-A gauge is kept nowhere: whoever tells it looks. Knows nothing of Redis and HTTP.
+hold a `|`. What Lua counts where it happens (shared/lua/meters.lua) and what processes send (`Meters`) is written
+alike. A gauge is kept nowhere: whoever tells it looks. Knows nothing of Redis and HTTP.
 """
 
 from __future__ import annotations
@@ -160,6 +160,15 @@ STORE_CALL_SECONDS: Final = Histogram(
 )
 STORE_ERRORS: Final = Counter(
     "store_errors", "Calls that the object store did not answer as asked.", ("part", "operation")
+)
+
+REDIS_MEMORY: Final = Gauge(
+    "redis_memory_bytes",
+    "Memory that Redis uses, and its limit if it has one: beyond it nothing is accepted.",
+    ("kind",),
+)
+REDIS_WRITES: Final = Gauge(
+    "redis_writes_ok", "1 if Redis could write its append-only file the last time; absent if it keeps none."
 )
 
 HTTP_REQUESTS: Final = Counter(

@@ -17,6 +17,7 @@ from api.together import Together
 from shared.access import (
     OPERATOR,
     PAGE,
+    WATCH,
     AccessKey,
     KeyId,
     Limits,
@@ -53,7 +54,7 @@ class Principal:
     tenant: Tenant
     scopes: frozenset[Scope]
     key: str | None = None
-    """The key's id; `operator` or `page` for those of the settings; None for none."""
+    """The key's id; `operator`, `page` or `watch` for those of the settings; None for none."""
     is_limited: bool = True
     """False for whom requests are not counted, unless a limit was set for it by name: the operator's own."""
 
@@ -145,6 +146,7 @@ def _settings_keys(settings: Settings) -> tuple[_SettingsKey, ...]:
     said = (
         (settings.operator_key, OPERATOR, frozenset(Scope)),
         (settings.page_key, PAGE, frozenset({Scope.SUBMIT, Scope.READ, Scope.VISIT})),
+        (settings.watch_key, WATCH, frozenset({Scope.WATCH})),
     )
     return tuple(
         _SettingsKey(digest_of(key.get_secret_value()), Principal(tenant, scopes, tenant, is_limited=False))
@@ -158,7 +160,7 @@ def _without_key(settings: Settings) -> Principal:
     scopes = frozenset({Scope.SUBMIT, Scope.READ, Scope.VISIT})
     has_key = settings.operator_key is not None and settings.operator_key.get_secret_value() != ""
     if settings.api_host in LOOPBACK and not has_key:
-        scopes |= {Scope.ADMIN}
+        scopes |= {Scope.ADMIN, Scope.WATCH}
     return Principal(LOCAL_TENANT, scopes, is_limited=False)
 
 

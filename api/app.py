@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ from api.deps import Gateway, principal
 from api.edge import MAX_BATCH_BYTES, MAX_BODY_BYTES, Edge
 from api.examples import EXAMPLES
 from api.feeder import Feeder
+from api.metrics import Metrics, push
 from api.openai_images import EVENTS as OPENAI_EVENTS
 from api.openai_images import ImagesRequest
 from api.openapi import document, operation_id
@@ -34,6 +35,7 @@ from api.routes import (
     images,
     jobs,
     keys,
+    metrics,
     models,
     openai_images,
     operators,
@@ -50,7 +52,9 @@ from api.vocabularies import Vocabularies
 from shared.broker import WakeUps
 from shared.connection import connect_async
 from shared.contract import TokensRequest
+from shared.errors import QueueUnavailable
 from shared.events import EVENTS
+from shared.meters import Meters
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
 from shared.settings import Settings
@@ -62,6 +66,10 @@ Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch it
 has the same body (`application/problem+json`) with a stable `code`; a wrong request is told all that is
 wrong with it at once. `503` and `429` come with `Retry-After`, and nothing was accepted.
 """
+
+
+FAREWELL_S: Final = 1.0
+"""How long a gateway that ends tries to tell what it has counted last."""
 
 
 class Application(FastAPI):
@@ -84,18 +92,20 @@ def create_app(settings: Settings) -> FastAPI:
     """
     if refusal := settings.keyless_refusal():
         raise ValueError(refusal)
+    meters = Meters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
-        together, outlooks, changes = Together(redis), Outlooks(redis), Changes(redis)
+        together, outlooks, changes = Together(redis, meters), Outlooks(redis), Changes(redis)
+        storage = Storage(store, meters)
         access = Access(settings, together)
         gateway = Gateway(
             settings,
             redis,
-            Storage(store),
+            storage,
             Waker(wake_ups.send),
             Unanswered(redis),
             outlooks,
@@ -106,6 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
             Stays(settings, access),
             together,
             Vocabularies(together),
+            Metrics(redis, together, storage),
         )
         rounds = Upkeep(
             settings,
@@ -113,6 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
             gateway.storage,
             gateway.waker,
             gateway.unanswered,
+            meters=meters,
             call_courier=wake_ups.call_courier,
             feed=Feeder(gateway).round,
         )
@@ -129,10 +141,15 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.to_thread(gateway.waker.close)
             wake_ups.close()
             store.close()
+            with suppress(QueueUnavailable, TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await push(redis, meters)
             await redis.aclose()
 
     app = Application(
-        edge=partial(Edge, loopback_only=settings.api_host in LOOPBACK, origins=settings.allowed_origins),
+        edge=partial(
+            Edge, loopback_only=settings.api_host in LOOPBACK, meters=meters, origins=settings.allowed_origins
+        ),
         title="Darkroom",
         summary="Text to image, on your own machines.",
         description=DESCRIPTION,
@@ -148,7 +165,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.errors.install(app)
     # The size on the routes, inside of Edge: around the application its answer would be no Problem.
     app.include_router(health.router, max_body_size=MAX_BODY_BYTES)
-    ours = (jobs, events, images, models, tokens, webhooks, operators, keys)
+    ours = (jobs, events, images, models, tokens, webhooks, operators, keys, metrics)
     dialects = (openai_images, automatic1111, generate_image)
     for routes in (*ours, *dialects):
         # Whoever asks passes here, so that no route forgets to look.

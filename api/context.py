@@ -22,9 +22,21 @@ class Exchange:
     """For the log: whose request it is, and which job it made."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """More headers of the answer, whichever it will be."""
+    route: str = ""
+    """The address as the document has it, of what is answered past the router."""
+    code: str = ""
+    """Of the error that it is answered with, if it is one."""
+    is_held: bool = False
+    """True if the answer waits for something to happen: it takes as long as that takes."""
 
 
 EXCHANGE: Final[ContextVar[Exchange]] = ContextVar("exchange")
+
+
+def exchange() -> Exchange:
+    """What the edge of this request shall say; outside of requests one that nobody reads."""
+    return EXCHANGE.get(None) or Exchange()
+
 
 _PROCESS = secrets.token_hex(4)
 _NUMBERS = itertools.count(1)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from api.access import Access, Principal
 from api.changes import Changes
 from api.context import EXCHANGE
+from api.metrics import Metrics
 from api.outlook import Outlooks
 from api.rates import Rates
 from api.stays import Stays
@@ -26,10 +27,10 @@ from api.terms import rate_of
 from api.together import Together
 from api.upkeep import Unanswered, Waker
 from api.vocabularies import Vocabularies
-from shared.access import VISITOR_PATTERN, Scope
+from shared.access import NO_LIMITS, VISITOR_PATTERN, Limits, Scope
 from shared.call import Call
 from shared.contract import IDEMPOTENCY_KEY, KEY_IS, KEY_PATTERN, REQUIRED, VISITOR, checked_key
-from shared.errors import FieldError, InvalidRequest, JobNotFound, KeyRefused, RateLimited
+from shared.errors import FieldError, InvalidRequest, JobNotFound, KeyRefused, QueueUnavailable, RateLimited
 from shared.jobs import ID_PATTERN, Job, JobId, Tenant
 from shared.scripts.jobs import CURSOR_PATTERN
 from shared.settings import Settings
@@ -61,6 +62,7 @@ class Gateway:
     stays: Stays
     together: Together
     vocabularies: Vocabularies
+    metrics: Metrics
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""
@@ -128,13 +130,22 @@ async def identify(gateway: Gateway, key: str | None, visitor: str | None, *, mu
     found = await gateway.access.principal(key, visitor, must_know=must_know)
     exchange = EXCHANGE.get()
     exchange.about.tenant, exchange.about.key = found.tenant, found.key or ""
-    per_minute = rate_of(gateway.settings, await gateway.access.limits(found.tenant), is_limited=found.is_limited)
+    per_minute = rate_of(gateway.settings, await _limits_of(gateway, found), is_limited=found.is_limited)
     rate = await gateway.rates.count(found.tenant, per_minute) if per_minute else None
     if rate is not None:
         exchange.headers |= rate.headers
         if rate.is_over:
             raise RateLimited(per_minute, rate.reset_s)
     return found
+
+
+async def _limits_of(gateway: Gateway, found: Principal) -> Limits:
+    try:
+        return await gateway.access.limits(found.tenant)
+    except QueueUnavailable:
+        if found.is_limited:
+            raise
+        return NO_LIMITS  # none but by name, and while Redis is away nobody is counted
 
 
 def idempotency_key_in(keys: Sequence[str]) -> str | None:
@@ -219,6 +230,11 @@ async def submitter(principal: ThePrincipal) -> Tenant:
 async def operator(principal: ThePrincipal) -> None:
     """Let an operator pass. Raises ScopeMissing, KeyRequired."""
     principal.require(Scope.ADMIN)
+
+
+async def watcher(principal: ThePrincipal) -> None:
+    """Let one pass who measures the fleet. Raises ScopeMissing, KeyRequired."""
+    principal.require(Scope.WATCH)
 
 
 async def job_id(

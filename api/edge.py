@@ -28,6 +28,7 @@ from api.errors import http_problem
 from shared.contract import IDEMPOTENCY_KEY, KEY_IS, VISITOR
 from shared.errors import DarkroomError
 from shared.logs import ABOUT, About
+from shared.meters import HTTP_REQUESTS, HTTP_SECONDS, Meters
 from shared.network import LOOPBACK
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
 _CLOSE: Final = {"Connection": "close"}
 _QUIET: Final = frozenset({"/healthz", "/readyz"})
 _REFUSED: Final = 400
+ELSEWHERE: Final = "elsewhere"
+"""In place of a route: where there is none, or the request was refused before anybody looked."""
+_STATUS_WORDS: Final[Mapping[int | None, str]] = {status: str(status) for status in range(100, 600)}
 _ON_EACH: Final = tuple(
     (name.lower().encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "Cache-Control": "no-store"}.items()
 )
@@ -92,8 +96,11 @@ _NAMED_ON_EACH: Final = frozenset(name for name, _ in _ON_EACH)
 class Edge:
     """The outermost layer: refuses what must not come in, answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp, *, loopback_only: bool, origins: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, app: ASGIApp, *, loopback_only: bool, meters: Meters, origins: frozenset[str] = frozenset()
+    ) -> None:
         self._app = app
+        self._meters = meters
         self._loopback_only = loopback_only
         self._origins = origins
         # Asked for the listed origins alone: to any other it would answer with what is no Problem.
@@ -132,6 +139,7 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
             await self._failed(error, answer, scope, receive)
         finally:
+            self._count(scope, exchange, answer, started)
             level = logging.DEBUG if _is_quiet(scope, answer.status) else logging.INFO
             if log.isEnabledFor(level):
                 took_ms = (time.perf_counter() - started) * 1000
@@ -140,6 +148,17 @@ class Edge:
                 log.log(level, "%(method)s %(path)s %(status)s %(took_ms).1f ms", said)
             PATH.reset(path_token)
             ABOUT.reset(token)
+
+    def _count(self, scope: Scope, exchange: Exchange, answer: _Answer, started: float) -> None:
+        route = exchange.route
+        if not route:
+            found = scope.get("route")
+            route = ELSEWHERE if found is None else found.path_format
+        # What callers make up, methods too, must not make more and more series.
+        method = scope["method"] if route is not ELSEWHERE else ""
+        self._meters.count(HTTP_REQUESTS, method, route, _STATUS_WORDS.get(answer.status, ""), exchange.code)
+        if answer.began is not None and not exchange.is_held:
+            self._meters.note(HTTP_SECONDS, answer.began - started, method, route)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._let_in(_head(scope), scope, receive, send)
@@ -218,10 +237,12 @@ class _Answer:
         self._exchange = exchange
         self._varies = varies
         self.status: int | None = None
+        self.began: float | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.began = time.perf_counter()
             said = message["headers"]
             own = _NAMED_ON_EACH.intersection([name for name, _ in said])
             each = [header for header in _ON_EACH if header[0] not in own] if own else _ON_EACH

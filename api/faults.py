@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from api.context import PATH, request_id
+from api.context import PATH, exchange, request_id
 from shared.contract import FieldProblem, Problem
 from shared.errors import FieldError
 
@@ -135,4 +135,5 @@ def words_of(path: str) -> Words:
 
 def answer(fault: Fault) -> Response:
     """Answer with a fault, in the words of the address that is being asked."""
+    exchange().code = fault.code
     return words_of(PATH.get()).answer(fault)

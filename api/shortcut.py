@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.acceptance import accept_body, headers_of
 from api.access import Principal
+from api.context import EXCHANGE
 from api.deps import Gateway, gateway_of, idempotency_key_in, identify, key_in, must_know_in, visitor_in
 from api.errors import darkroom_problem, refusal
 from api.intake import JSON, require_json
@@ -30,6 +31,7 @@ from shared.errors import DarkroomError
 from shared.jobs import ID_PATTERN, JobId
 
 JOBS: Final = "/v1/jobs"
+JOB: Final = f"{JOBS}/{{job_id}}"
 _ONE_JOB: Final = re.compile(rf"{JOBS}/(?P<id>{ID_PATTERN})")
 
 Headers: TypeAlias = Mapping[bytes, bytes]
@@ -56,10 +58,11 @@ class Shortcut:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-        way = _way(scope, headers) if headers else None
-        if way is None:
+        found = _way(scope, headers) if headers else None
+        if found is None:
             await self._app(scope, receive, send)
             return
+        EXCHANGE.get().route, way = found
         try:
             answer = await way(gateway_of(scope["app"]), headers, receive)
         except DarkroomError as error:
@@ -70,16 +73,16 @@ class Shortcut:
             await _send(answer, send)
 
 
-def _way(scope: Scope, headers: Headers) -> Way | None:
-    """Tell how a request is answered here, if it is."""
+def _way(scope: Scope, headers: Headers) -> tuple[str, Way] | None:
+    """Tell how a request is answered here, if it is, and the address as the document has it."""
     is_plain = not scope["query_string"] and len(headers) == len(scope["headers"])  # said once is said plainly
     if not is_plain:
         return None
     method, path = scope["method"], scope["path"]
     if method == "GET" and (match := _ONE_JOB.fullmatch(path)):
-        return partial(_read, JobId(match["id"]))
+        return JOB, partial(_read, JobId(match["id"]))
     if method == "POST" and path == JOBS and b"content-length" in headers and b"prefer" not in headers:
-        return _submit
+        return JOBS, _submit
     return None
 
 

@@ -16,6 +16,7 @@ from typing import Final, final
 
 from api.access import FRESH_S, Access, Principal
 from api.changes import set_within
+from api.context import exchange
 from shared.errors import KeyRefused, QueueUnavailable, RateLimited
 from shared.jobs import Tenant
 from shared.settings import Settings
@@ -73,6 +74,7 @@ class Stays:
     async def begin(self, principal: Principal) -> AsyncGenerator[Stay]:
         """Hold an answer. Raises RateLimited if too many are held, KeyRefused, QueueUnavailable."""
         self._require_room(principal.tenant)
+        exchange().is_held = True
         stay = Stay()
         with self._counted(principal.tenant), self._listed(principal.key, stay):
             # Its key may have been revoked since it was looked at, and then no more word of it comes.

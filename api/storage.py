@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self, TypeVar, final
@@ -12,7 +13,9 @@ from typing import Final, Self, TypeVar, final
 from anyio import CapacityLimiter, Lock
 from anyio.to_thread import run_sync
 
+from api.together import PART
 from shared.errors import StoreUnavailable
+from shared.meters import STORE_CALL_SECONDS, STORE_ERRORS, Meters
 from shared.object_store import POOL_SIZE, ObjectStore, OpenObject, is_refusal
 
 T = TypeVar("T")
@@ -61,8 +64,9 @@ class Download:
 class Storage:
     """One object store, for one event loop."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, meters: Meters | None = None) -> None:
         self._store = store
+        self._meters = meters or Meters()
         self._threads = CapacityLimiter(POOL_SIZE)
         # Its own thread: a health check must not wait behind pictures that wait for the store.
         self._probe_thread = CapacityLimiter(1)
@@ -75,6 +79,11 @@ class Storage:
     async def require(self) -> None:
         """Raise StoreUnavailable if the bucket can't be reached, as of at most `FRESH_S` ago."""
         await self._look(FRESH_S)
+
+    @property
+    def is_up(self) -> bool:
+        """True if it answered when it was asked last."""
+        return self._trouble is None and self._probed_at > float("-inf")
 
     async def look(self) -> None:
         """Ask the store now. Raises StoreUnavailable."""
@@ -93,14 +102,16 @@ class Storage:
     async def _probe(self) -> str | None:
         try:
             # A store that was set up anew has no bucket: make it.
-            await run_sync(self._store.ensure_bucket, limiter=self._probe_thread)
+            with self._measured("look"):
+                await run_sync(self._store.ensure_bucket, limiter=self._probe_thread)
         except StoreUnavailable as error:
             return str(error)
         return None
 
     async def open(self, key: str) -> Download:
         """Start to read an object; `stream` reads the rest and closes it."""
-        return await self._in_thread(lambda: Download.of(self._store.open(key)))
+        with self._measured("open"):
+            return await self._in_thread(lambda: Download.of(self._store.open(key)))
 
     async def stream(self, download: Download) -> AsyncIterator[bytes]:
         """Read an open object in chunks, and close it, also when its reader goes away."""
@@ -129,7 +140,8 @@ class Storage:
                 try:
                     # A reader in a hurry, or the gateway's end, need not wait for a store that hangs.
                     call = partial(self._store.delete, (key,))
-                    await run_sync(call, limiter=self._delete_threads, abandon_on_cancel=True)
+                    with self._measured("delete"):
+                        await run_sync(call, limiter=self._delete_threads, abandon_on_cancel=True)
                 except StoreUnavailable as error:
                     trouble = error
                     if not is_refusal(error):
@@ -145,6 +157,16 @@ class Storage:
     def presigned_url(self, key: str, *, media_type: str, disposition: str, expires_s: int) -> str:
         """Sign a GET; computed here, so it needs no thread."""
         return self._store.presigned_url(key, media_type=media_type, disposition=disposition, expires_s=expires_s)
+
+    @contextmanager
+    def _measured(self, operation: str) -> Generator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        except StoreUnavailable:
+            self._meters.count(STORE_ERRORS, PART, operation)
+            raise
+        self._meters.note(STORE_CALL_SECONDS, time.perf_counter() - begun, PART, operation)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await run_sync(call, limiter=self._threads)

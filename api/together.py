@@ -7,8 +7,10 @@ what is asked while others are on their way waits for the next ones to go.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar, cast, final
 
 from redis.asyncio import Redis
@@ -18,12 +20,15 @@ from shared.call import Call, Reply
 from shared.connection import is_unknown, run_async, translated
 from shared.errors import QueueUnavailable
 from shared.jobs import Job, JobId, Tenant
+from shared.meters import REDIS_CALL_SECONDS, REDIS_ERRORS, Meters
 from shared.scripts import read_each
 
 T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+PART: Final = "gateway"
+"""Of the service, as its meters have it."""
 MOST_CALLS: Final = 16
 """Of a pipeline: Redis answers them one after the other, and the first waits for the last."""
 MOST_READS: Final = 16
@@ -36,8 +41,9 @@ MOST_TRIPS: Final = 2
 class Together:
     """Asks Redis, for one event loop."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, meters: Meters | None = None) -> None:
         self._redis = redis
+        self._meters = meters or Meters()
         self._calls = _Trips[Call[Any], Any](self._call, most=MOST_CALLS)
         self._reads = _Trips[tuple[JobId, Tenant], Job](self._read, most=MOST_READS)
 
@@ -50,17 +56,29 @@ class Together:
         return await self._reads.ask((job_id, tenant))
 
     async def _read(self, asked: Sequence[tuple[JobId, Tenant]]) -> Sequence[Job | Exception]:
-        return await run_async(self._redis, read_each(asked))
+        with self._measured():
+            return await run_async(self._redis, read_each(asked))
 
     async def _call(self, calls: Sequence[Call[Any]]) -> Sequence[object]:
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for call in calls:
-                    pipeline.execute_command(*call.words)  # pyright: ignore[reportUnknownMemberType]: **options
-                replies = cast("list[Reply | Exception]", await pipeline.execute(raise_on_error=False))
-        except RedisError as error:
-            raise translated(error) from error
+        with self._measured():
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for call in calls:
+                        pipeline.execute_command(*call.words)  # pyright: ignore[reportUnknownMemberType]: **options
+                    replies = cast("list[Reply | Exception]", await pipeline.execute(raise_on_error=False))
+            except RedisError as error:
+                raise translated(error) from error
         return [await self._answer(call, reply) for call, reply in zip(calls, replies, strict=True)]
+
+    @contextmanager
+    def _measured(self) -> Generator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        except QueueUnavailable:
+            self._meters.count(REDIS_ERRORS, PART)
+            raise
+        self._meters.note(REDIS_CALL_SECONDS, time.perf_counter() - begun, PART)
 
     async def _answer(self, call: Call[T], reply: Reply | Exception) -> T | Exception:
         try:

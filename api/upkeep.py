@@ -1,4 +1,4 @@
-"""What the gateway does on its own: sweep, wake workers, call couriers, feed batches, take submits back, delete."""
+"""What the gateway does on its own: sweep, wake, call couriers, feed batches, take submits back, delete, tell."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from api.libraries import drop_unused
+from api.metrics import push
 from api.retention import Retention
 from api.storage import LOOK_S, Storage
 from shared.batches import BatchId
@@ -23,6 +24,7 @@ from shared.connection import run_async
 from shared.errors import BatchNotFound, JobNotFound, QueueUnavailable, StoreUnavailable
 from shared.jobs import JobId, Tenant
 from shared.keys import queue_of
+from shared.meters import Meters
 from shared.scripts import due, reap, withdraw, withdraw_batch
 from shared.settings import Settings
 
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 SWEEPS_PER_LEASE: Final = 5
 LIBRARIES_S: Final = 3600.0
 """Between two looks for libraries that nobody uses any more."""
+TELL_S: Final = 5.0
+"""Between two times that what was counted is added to the fleet's."""
 OUTBOX_S: Final = 1.0
 """How long an event may wait for its courier to be called."""
 WAKERS: Final = 4
@@ -117,10 +121,12 @@ class Upkeep:
         waker: Waker,
         unanswered: Unanswered,
         *,
+        meters: Meters,
         call_courier: Callable[[], None],
         feed: Callable[[], Awaitable[float]],
     ) -> None:
         self._settings = settings
+        self._meters = meters
         self._call_courier = call_courier
         self._feed = feed
         self._redis = redis
@@ -141,6 +147,7 @@ class Upkeep:
                 self._look_at_store,
                 self._retire,
                 self._drop_libraries,
+                self._tell,
             )
             for work in works:
                 loops.create_task(self._repeat(work))
@@ -206,6 +213,10 @@ class Upkeep:
 
     async def _retire(self) -> float:
         return await self._retention.round()
+
+    async def _tell(self) -> float:
+        await push(self._redis, self._meters)
+        return TELL_S
 
     async def _drop_libraries(self) -> float:
         await drop_unused(self._redis)

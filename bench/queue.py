@@ -24,7 +24,7 @@ import redis
 from pydantic import SecretStr
 
 from deploy.embedded import Valkey
-from shared.call import Call
+from shared.call import PARTS, Call
 from shared.connection import connect, run
 from shared.generation import GenerationParams, Scheduler
 from shared.jobs import JobError, LeaseToken, NewJob, Submitted, Tenant, Terms, WorkerId, new_job_id
@@ -36,7 +36,6 @@ from shared.settings import Settings
 MODEL: Final = "bench/model"
 TERMS: Final = Terms(keep_s=3600, max_waiting=100_000_000, max_tenant_waiting=100_000_000)
 FILL_AT_ONCE: Final = 1000
-PARTS: Final = ("keys", "work", "fair", "outbox", "record")
 FILL: Final = """
 for at = 4, #ARGV do
   local cost, sequence = ARGV[at], redis.call('INCR', key.sequence)

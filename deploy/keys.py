@@ -53,10 +53,11 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str) -> str:
+def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str, watch_key: str) -> str:
     """Fill in the keys that `.env.example` leaves empty."""
     own = ("redis_password", "s3_access_key", "s3_secret_key", "visitor_secret")
-    named = {**{name: getattr(keys, name) for name in own}, "operator_key": operator_key, "page_key": page_key}
+    gateways = {"operator_key": operator_key, "page_key": page_key, "watch_key": watch_key}
+    named = {**{name: getattr(keys, name) for name in own}, **gateways}
     values = {f"DARKROOM_{name.upper()}=": value for name, value in named.items()}
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
 
@@ -66,7 +67,8 @@ def main() -> None:
     if ENV_FILE.exists():
         sys.stdout.write(f"{ENV_FILE.name} is there already; its keys stay. Remove it for new ones.\n")
         return
-    write_private(ENV_FILE, env_file_text(EXAMPLE.read_text(), Keys(), operator_key=new_key(), page_key=new_key()))
+    text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key=new_key(), page_key=new_key(), watch_key=new_key())
+    write_private(ENV_FILE, text)
     sys.stdout.write(f"Wrote {ENV_FILE.name} with new random keys. Start with: docker compose up --build\n")
 
 

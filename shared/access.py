@@ -25,6 +25,8 @@ OPERATOR: Final = Tenant("operator")
 """Who has the settings' `operator_key`."""
 PAGE: Final = Tenant("page")
 """Who has the settings' `page_key`."""
+WATCH: Final = Tenant("watch")
+"""Who has the settings' `watch_key`."""
 
 _OF = "~"
 """Between a tenant and one of its visitors; in no tenant's own name."""
@@ -43,6 +45,8 @@ class Scope(StrEnum):
     """Workers, queue, keys and tenants; no tenant's jobs."""
     VISIT = "visit"
     """Ask for one's visitors, each a tenant of its own."""
+    WATCH = "watch"
+    """Figures of the fleet, for those who measure and scale it; nobody's jobs."""
 
 
 @dataclass(frozen=True, slots=True)

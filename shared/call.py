@@ -24,7 +24,7 @@ Argument: TypeAlias = str | bytes | int | float
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
 """What Redis answers to a call, undecoded."""
 
-PARTS: Final = ("keys", "work", "fair", "outbox", "record")
+PARTS: Final = ("keys", "meters", "work", "fair", "outbox", "record")
 """The files that hold no verb, each standing on those before it."""
 LIBRARIES: Final = "darkroom_"
 """How the name of each of our libraries begins."""

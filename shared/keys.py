@@ -64,6 +64,8 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     access_keys                   zset    created in ms -> id of a key; with their records
     limits:<tenant>               hash    what an operator set for a tenant; until it is set back
     tenants                       set     tenants that have had a key or limits; kept
+    meters                        hash    what was counted, by field (shared/meters.py); kept
+    metered:<source>              string  number of the last increments that a process told; a day
     libraries                     zset    last noted in ms -> library of functions; a week
     changes                       channel words for those who wait, and for gateways; nothing is kept
 

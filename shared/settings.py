@@ -186,6 +186,8 @@ class Settings(BaseSettings):
     """A key with every scope, by which the first keys are made. Empty: none."""
     page_key: SecretStr | None = None
     """The page's key, the same for gateway and page: it asks for pictures, for itself and its visitors. Empty: none."""
+    watch_key: SecretStr | None = None
+    """The key of what measures and scales the fleet: it opens figures, nobody's jobs. Empty: none."""
     visitor_secret: SecretStr | None = None
     """Signs the cookies by which the page knows its visitors again. Empty: the page's key does."""
 
@@ -232,12 +234,14 @@ class Settings(BaseSettings):
 
     def keyless_refusal(self) -> str | None:
         """Say why the gateway must not start with the keys that it has; None if it may."""
-        keys = [key for key in map(_said, (self.operator_key, self.page_key)) if key]
+        keys = [key for key in map(_said, (self.operator_key, self.page_key, self.watch_key)) if key]
+        named = "DARKROOM_OPERATOR_KEY, DARKROOM_PAGE_KEY and DARKROOM_WATCH_KEY"
         if any(len(key) < SHORTEST_KEY for key in keys):
-            return f"DARKROOM_OPERATOR_KEY and DARKROOM_PAGE_KEY need {SHORTEST_KEY} characters or more: {_NEW_KEYS}"
+            return f"{named} need {SHORTEST_KEY} characters or more: {_NEW_KEYS}"
         if len(keys) != len(set(keys)):
-            return f"DARKROOM_OPERATOR_KEY and DARKROOM_PAGE_KEY are the same, and open different doors: {_NEW_KEYS}"
-        if keys or not self.needs_keys:
+            return f"{named} open different doors, and two of them are the same: {_NEW_KEYS}"
+        draws = _said(self.operator_key) or _said(self.page_key)  # by the third alone nobody could ask for a picture
+        if draws or not self.needs_keys:
             return None
         first = f"and there is none to make the first one with. Set DARKROOM_OPERATOR_KEY: {_NEW_KEYS}"
         if self.require_keys:

@@ -5,7 +5,7 @@ local key = {} -- `key.changes` is a channel
 local SINGLE = {
   'sequence', 'change', 'models', 'stale', 'leases', 'graced', 'swept', 'deadlines', 'expiry', 'trash', 'set_aside',
   'failed', 'tallies', 'modes', 'cards', 'workers', 'born', 'access_keys', 'tenants', 'changes', 'outbox',
-  'couriers', 'feeding', 'erasing', 'libraries',
+  'couriers', 'feeding', 'erasing', 'libraries', 'meters',
 }
 
 -- Name the keys that begin with `prefix`: those of this call.
@@ -52,4 +52,5 @@ function key.line_jobs(batch) return key.prefix .. 'line_jobs:' .. batch end
 function key.unended(batch) return key.prefix .. 'unended:' .. batch end
 function key.access(id) return key.prefix .. 'access:' .. id end
 function key.history(period_s, number) return key.prefix .. 'history:' .. period_s .. ':' .. number end
+function key.metered(source) return key.prefix .. 'metered:' .. source end
 function key.limits(tenant) return key.prefix .. 'limits:' .. tenant end

@@ -37,7 +37,8 @@ if gap < 0 or gap > 0.4 * lease_ms then
 end
 
 for _, id in ipairs(redis.call('ZRANGE', key.leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, MOST_AT_ONCE)) do
-  local attempt, worker = unpack(redis.call('HMGET', key.job(id), 'attempt', 'worker'))
+  local attempt, worker, model = unpack(redis.call('HMGET', key.job(id), 'attempt', 'worker', 'model'))
+  count(1, 'leases_expired', model)
   redis.call('HSET', key.job(id), 'lost:' .. attempt, worker)
   if tonumber(attempt) >= tonumber(ARGV[2]) then
     redis.call('HSET', key.job(id), 'error', ARGV[3])

@@ -1,5 +1,5 @@
 -- A job's record: how it is read, whose it is, and the moves that several verbs share.
--- Stands on keys, work, fair, outbox.
+-- Stands on keys, meters, work, fair, outbox.
 
 -- Tell those who wait for the job, or follow it, to look; of a key or of limits, the gateways. shared/keys.py has the form
 -- of a word. A user of Redis without the channel's rights tells nobody: they look anyway.
@@ -133,9 +133,17 @@ end
 
 -- A job has ended: operators are told how many do so how, after what time, and which fail.
 local function count_end(id, status, now)
-  local lane, num_images, created, began, root = unpack(redis.call('HMGET', key.job(id),
-    'lane', 'num_images', 'created_at_ms', 'started_at_ms', 'pictures_of'))
-  local outcome = lane .. ':' .. (root and 'reused' or status)
+  local lane, num_images, created, began, root, model, why = unpack(redis.call('HMGET', key.job(id),
+    'lane', 'num_images', 'created_at_ms', 'started_at_ms', 'pictures_of', 'model', 'error'))
+  local how = root and 'reused' or status
+  local code = status ~= 'succeeded' and why and string.match(why, '"code":"([%w_]+)"') or ''
+  count(1, 'jobs_ended', lane, how, code, model)
+  count(num_images, 'pictures', lane, how, model)
+  if began and not root then
+    count_time(began - created, 'job_waited_seconds', lane, model)
+    if status == 'succeeded' then count_time(now - began, 'job_drew_seconds', lane, model) end
+  end
+  local outcome = lane .. ':' .. how
   for _, kept in ipairs(HISTORY) do
     local period = key.history(kept.period_s, math.floor(now / 1000 / kept.period_s))
     redis.call('HINCRBY', period, outcome .. ':jobs', 1)

@@ -16,4 +16,5 @@ local verdict = standing(id, ARGV[2])
 if verdict ~= 'OK' then return {verdict} end
 redis.call('HINCRBY', key.job(id), 'attempt', -1)
 requeue(id)
+count(1, 'jobs_released', field(id, 'model'))
 return {'OK'}

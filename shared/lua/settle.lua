@@ -16,6 +16,7 @@
 local webhook, now = ARGV[1], now_ms()
 if redis.call('EXISTS', key.webhook(webhook)) == 0 then return {'MISSING'} end
 local took, refused
+local is_under_way = redis.call('HEXISTS', key.webhook(webhook), 'busy_until_ms') == 1 -- else this is the second time
 for at = 3, #ARGV, 2 do
   local delivery, attempt = ARGV[at], cjson.decode(ARGV[at + 1])
   local tries = tonumber(redis.call('HGET', key.delivery(delivery), 'tries') or -1)
@@ -34,6 +35,10 @@ for at = 3, #ARGV, 2 do
       took = true
     elseif attempt.outcome ~= 'dropped' then
       refused = true
+    end
+    if is_under_way then
+      count(1, 'webhook_attempts', attempt.outcome)
+      if attempt.outcome ~= 'dropped' then count_time(attempt.took_ms, 'webhook_seconds') end
     end
     if attempt.status == 410 then redis.call('HSET', key.webhook(webhook), 'off', 'gone') end
   end

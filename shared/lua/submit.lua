@@ -114,6 +114,7 @@ if result ~= '' then
   redis.call('HINCRBY', key.tallies, reuse or 'new', 1)
 end
 redis.call('HSET', key.job(id), unpack(record))
+count(1, 'jobs_submitted', lane, reuse or 'new', model)
 if batch ~= '' then enter_batch(id, batch, line) end
 redis.call('ZADD', key.jobs(tenant), sequence, id)
 redis.call('HSET', key.lanes(model), 'bulk_percent', ARGV[15])

@@ -63,7 +63,7 @@ from shared.scripts.jobs import (
     withdraw,
 )
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
-from shared.scripts.oversight import Line, Waiting, failure, failures, history, waiting
+from shared.scripts.oversight import Gauges, Line, Order, Waiting, failure, failures, gauges, history, meter, waiting
 from shared.scripts.sweeping import Retired, Sweep, discard, libraries, orphans, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
@@ -89,10 +89,12 @@ __all__ = [
     "DeliveriesPage",
     "Fleet",
     "Forgotten",
+    "Gauges",
     "JobsPage",
     "Lease",
     "Line",
     "Mode",
+    "Order",
     "Orders",
     "Outlook",
     "Overview",
@@ -131,6 +133,7 @@ __all__ = [
     "finish",
     "fleet",
     "forget_batch",
+    "gauges",
     "glance",
     "heartbeat",
     "history",
@@ -139,6 +142,7 @@ __all__ = [
     "leave",
     "libraries",
     "limits_of",
+    "meter",
     "orphans",
     "outlook",
     "overview",

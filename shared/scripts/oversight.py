@@ -1,4 +1,4 @@
-"""What operators ask besides who works: whose jobs wait, which failed, how jobs ended lately."""
+"""What operators ask besides who works: whose jobs wait, which failed, how jobs ended, what is measured of all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from shared.history import History, Period, ended_of, period_of
 from shared.jobs import Job, JobId, Tenant
 from shared.keys import DEFAULT, Keys
 from shared.lanes import Lane
+from shared.meters import Increments
 from shared.record import job_of
 
 MOST_TENANTS: Final = 20
+COURIER_LIFE_S: Final = 20.0
+"""How long after its last word a courier counts as one that takes calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,31 @@ class Waiting:
     """How many do; of thousands not all are counted."""
     lines: tuple[Line, ...]
     """Of those with most work waiting, that first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What waits for a model in a lane."""
+
+    model: str
+    lane: Lane
+    jobs: int
+    work_ms: int
+    oldest_ms: int
+    """Since the submit of the oldest that may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """How the queue stands, and what was counted."""
+
+    waiting: tuple[Order, ...]
+    running: Mapping[tuple[str, Lane], int]
+    """Jobs, by model and lane."""
+    figures: Mapping[str, int]
+    """By the name of their meter."""
+    counted: Mapping[str, int]
+    """By field: `shared.meters.Totals` reads it."""
 
 
 def waiting(model: str, *, most: int = MOST_TENANTS, keys: Keys = DEFAULT) -> Call[Mapping[Lane, Waiting]]:
@@ -76,6 +104,30 @@ def history(minutes: int, *, keys: Keys = DEFAULT) -> Call[History]:
         return History(number(now_ms), period_s, tuple(_period(items(one), period_s) for one in items(periods)))
 
     return call_of("history", keys, (period_s, -(-minutes * 60 // period_s)), parse)
+
+
+def gauges(*, keys: Keys = DEFAULT) -> Call[Gauges]:
+    """Tell how much waits and runs of all models, what is still to be done, and all that was counted."""
+
+    def parse(_code: str, rest: list[Reply]) -> Gauges:
+        waits, runs, figures, counted = map(items, rest)
+        running = {(text(model), Lane(text(lane))): number(jobs) for model, lane, jobs in map(items, runs)}
+        named = {text(name): number(count) for name, count in zip(figures[::2], figures[1::2], strict=True)}
+        fields = {text(name): int(text(count)) for name, count in zip(counted[::2], counted[1::2], strict=True)}
+        return Gauges(tuple(_order(items(one)) for one in waits), running, named, fields)
+
+    return call_of("gauges", keys, (round(COURIER_LIFE_S * 1000),), parse)
+
+
+def meter(source: str, increments: Increments, *, keys: Keys = DEFAULT) -> Call[None]:
+    """Add what a process has counted, once for each number of a source."""
+    words = tuple(word for pair in increments.counts.items() for word in pair)
+    return call_of("meter", keys, (source, increments.number, *words), lambda _code, _rest: None)
+
+
+def _order(entry: list[Reply]) -> Order:
+    model, lane, *figures = entry
+    return Order(text(model), Lane(text(lane)), *map(number, figures))
 
 
 def _line(entry: list[Reply]) -> Line:

@@ -16,11 +16,13 @@ from tests.integration.serving import Serving, serving
 
 OPERATOR_KEY: Final = "the-operators-key-of-the-tests"
 PAGE_KEY: Final = "the-pages-key-of-the-tests"
+WATCH_KEY: Final = "the-watch-key-of-the-tests"
 
 ASKS_FOR_KEYS: Final[dict[str, Any]] = {
     "require_keys": True,
     "operator_key": SecretStr(OPERATOR_KEY),
     "page_key": SecretStr(PAGE_KEY),
+    "watch_key": SecretStr(WATCH_KEY),
 }
 
 

@@ -459,6 +459,8 @@ def test_a_deleted_batch_leaves_neither_jobs_nor_pictures_nor_rows_in_redis(gate
         "idle",
         "claim",
         "history",
+        "meters",
+        "metered",
     }
     assert kinds <= counters
     assert accepted(gateway, prompts(300), **{KEY: "deleted"}).id != batch.id

@@ -21,6 +21,7 @@ from tests.conftest import settings_for
 from tests.integration.keyholders import (
     OPERATOR_KEY,
     PAGE_KEY,
+    WATCH_KEY,
     bearer,
     code_of,
     guarded,
@@ -147,6 +148,15 @@ class TestMaking:
         assert response.status_code == 422
         assert "scopes" in response.json()["errors"][0]["field"]
 
+    def test_the_watch_key_opens_neither_jobs_nor_the_fleet(self, keyed: Serving) -> None:
+        watching = bearer(WATCH_KEY)
+
+        refused = [keyed.http.get(path, headers=watching) for path in ("/v1/jobs", "/v1/models", "/v1/workers")]
+
+        assert {code_of(response) for response in refused} == {"scope_missing"}
+        assert me(keyed, watching).model_dump(mode="json")["scopes"] == ["watch"]
+        assert me(keyed, watching).tenant == "watch"
+
     def test_an_admin_key_makes_keys(self, keyed: Serving) -> None:
         admin = bearer(make_key(keyed, "ops", scopes=["admin"]).key)
 
@@ -266,7 +276,7 @@ class TestOpenOnLoopback:
         self, redis_server: RedisServer, s3_server: S3Server
     ) -> None:
         with serving(settings_for(redis_server, s3_server)) as gateway:
-            assert me(gateway, {}).model_dump(mode="json")["scopes"] == ["admin", "read", "submit", "visit"]
+            assert me(gateway, {}).model_dump(mode="json")["scopes"] == ["admin", "read", "submit", "visit", "watch"]
             assert me(gateway, {}).tenant == "local"
             made = gateway.http.post("/v1/keys", json={"name": "x", "tenant": "ann"}).json()
             assert me(gateway, bearer(made["key"])).tenant == "ann"

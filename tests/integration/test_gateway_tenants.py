@@ -125,7 +125,7 @@ def test_no_route_is_served_for_a_key_that_is_none(keyed: Serving, route: Route,
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
-@pytest.mark.parametrize("scope", ["read", "submit", "admin", "visit"])
+@pytest.mark.parametrize("scope", ["read", "submit", "admin", "visit", "watch"])
 def test_a_scope_opens_its_routes_and_no_others(keyed: Serving, route: Route, scope: str) -> None:
     key = bearer(make_key(keyed, f"only-{scope}", scopes=[scope]).key)
 

@@ -57,11 +57,12 @@ def test_a_file_that_others_could_read_is_private_once_written(tmp_path: Path) -
 def test_the_env_file_is_the_example_with_every_key_filled_in() -> None:
     keys = Keys("r", "a", "s", "v")
 
-    text = env_file_text(EXAMPLE.read_text(), keys, operator_key="o", page_key="p")
+    text = env_file_text(EXAMPLE.read_text(), keys, operator_key="o", page_key="p", watch_key="w")
 
     lines = text.splitlines()
     store = {"S3_ACCESS_KEY=a", "S3_SECRET_KEY=s"}
-    filled_in = store | {"REDIS_PASSWORD=r", "OPERATOR_KEY=o", "PAGE_KEY=p", "VISITOR_SECRET=v"}
+    gateways = {"OPERATOR_KEY=o", "PAGE_KEY=p", "WATCH_KEY=w", "VISITOR_SECRET=v"}
+    filled_in = store | gateways | {"REDIS_PASSWORD=r"}
     assert {f"DARKROOM_{line}" for line in filled_in} <= set(lines)
     assert not [line for line in lines if line.startswith("DARKROOM_") and line.endswith("=")]
     assert len(lines) == len(EXAMPLE.read_text().splitlines())

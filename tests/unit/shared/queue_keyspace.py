@@ -10,11 +10,25 @@ import redis
 from shared.jobs import JobStatus, Tenant
 from shared.keys import DEFAULT
 from shared.lanes import Lane
+from shared.meters import JOBS_ENDED, JOBS_SUBMITTED, Totals
 from tests.unit.shared.queue_model import NEWEST, WAITING, Entry, QueueModel
 
 Content: TypeAlias = "dict[str, str] | set[str] | str"
 
-KEPT = {"lanes", "models", "tallies", "swept", "sequence", "change", "modes", "used", "claim", "idle", "history"}
+KEPT = {
+    "lanes",
+    "models",
+    "tallies",
+    "swept",
+    "sequence",
+    "change",
+    "modes",
+    "used",
+    "claim",
+    "idle",
+    "history",
+    "meters",
+}
 """What may stay when no job is left: `used` until the clock is past, a claim's answer for a minute, history
 for hours."""
 SEEN_OTHERWISE = {
@@ -31,6 +45,7 @@ SEEN_OTHERWISE = {
     "stale",
     "idle",
     "history",
+    "meters",
 }
 """What the reads of the jobs and of the fleet show."""
 MEMBERS_ALONE = {"leases", "deadlines", "expiry", "set_aside", "failed"}
@@ -142,12 +157,21 @@ def differences(model: QueueModel, client: redis.Redis) -> list[str]:
             wrong += _lanes(model, key, cast("dict[str, str]", found.pop(key)))
         elif kind in {"tallies", "models", "sequence"}:
             found.pop(key)
+    wrong += _meters(model, cast("dict[str, str]", contents(client).get("meters", {})))
     if set(found.pop("trash", set())) != set(model.trash):
         wrong.append("trash")
     for key in found.keys() | wanted.keys():
         if found.get(key) != wanted.get(key):
             wrong.append(f"{key}: {found.get(key)}, not {wanted.get(key)}")
     return wrong
+
+
+def _meters(model: QueueModel, found: dict[str, str]) -> list[str]:
+    """What has come and not ended is what waits or runs, whatever else is counted of it."""
+    counted = Totals.of({name: int(number) for name, number in found.items()}).counters
+    come, gone = (sum(counted.get(meter.name, {}).values()) for meter in (JOBS_SUBMITTED, JOBS_ENDED))
+    here = sum(entry.status in WAITING for entry in model.jobs.values())
+    return [] if come - gone == here else [f"{come} jobs came and {gone} ended, but {here} are here"]
 
 
 def _used(model: QueueModel, key: str, found: dict[str, str]) -> list[str]:

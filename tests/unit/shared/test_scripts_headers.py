@@ -15,6 +15,7 @@ from shared.call import PARTS, Call, library
 from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
 from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Notes, Once, Tenant, Terms, WorkerId
+from shared.meters import Increments
 from shared.scripts import Lease
 from shared.webhooks import Attempt, DeliveryId, NewWebhook, Outcome, WebhookChange, WebhookId, WebhookRequest
 
@@ -75,6 +76,8 @@ CALLS: tuple[Call[object], ...] = (
     scripts.direct(scripts.Mode.PAUSED),
     scripts.outlook("m"),
     scripts.overview(),
+    scripts.gauges(),
+    scripts.meter("process", Increments(1, {"field": 1})),
     scripts.vocabulary("m"),
     scripts.add_webhook(NewWebhook(id=WEBHOOK, tenant=TENANT, asked=WebhookRequest(url="u"), secret=SecretStr("s"))),
     scripts.change_webhook(WEBHOOK, TENANT, WebhookChange(url="u")),

@@ -10,6 +10,7 @@ from shared.errors import DeliveryNotFound, InvalidRequest, WebhookNotFound, Web
 from shared.jobs import Tenant
 from shared.keys import DEFAULT
 from shared.lanes import Lane
+from shared.meters import WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS, Totals
 from shared.webhooks import (
     ALL_ENDS,
     MOST_WEBHOOKS,
@@ -94,6 +95,23 @@ def test_each_end_of_a_job_is_told_once_with_the_job_as_it_ended(desk: Desk) -> 
     assert settle(desk, sent, Outcome.DELIVERED) is None
     assert collect(desk) is None
     assert logged(desk, webhook) == [(DeliveryStatus.DELIVERED, 1)]
+
+
+def test_each_attempt_is_counted_once_by_its_outcome(desk: Desk) -> None:
+    webhook = add(desk)
+    desk.submit()
+    desk.draw_next()
+    first = taken(desk)
+    settle(desk, first, Outcome.AGAIN, status=500)
+    settle(desk, first, Outcome.AGAIN, status=500)
+    pass_time(desk, webhook)
+    settle(desk, taken(desk), Outcome.DELIVERED)
+
+    counted = Totals.of(desk(scripts.gauges()).counted)
+
+    assert counted.counters[WEBHOOK_ATTEMPTS.name] == {("again",): 1, ("delivered",): 1}
+    assert sum(counted.histograms[WEBHOOK_SECONDS.name][()].counts) == 2
+    assert counted.histograms[WEBHOOK_SECONDS.name][()].total == 2 * 0.002
 
 
 @pytest.mark.parametrize("event", [WebhookEvent.FAILED, WebhookEvent.CANCELED, WebhookEvent.EXPIRED])

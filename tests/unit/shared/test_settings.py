@@ -72,7 +72,7 @@ def test_an_open_network_needs_leave_and_the_sentence_says_how_to_give_it(host: 
     assert Settings(allow_open_network=True).open_network_refusal(host, "DARKROOM_UI_HOST") is None
 
 
-OPERATOR, PAGE = "0" * 16, "1" * 16
+OPERATOR, PAGE, WATCH = "0" * 16, "1" * 16, "2" * 16
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,11 @@ OPERATOR, PAGE = "0" * 16, "1" * 16
         ({"page_key": OPERATOR[:-1]}, False, False),
         ({"operator_key": OPERATOR, "page_key": OPERATOR}, False, False),
         ({"operator_key": OPERATOR, "page_key": PAGE}, False, True),
+        ({"watch_key": WATCH}, False, True),
+        ({"watch_key": WATCH[:-1]}, False, False),
+        ({"page_key": WATCH, "watch_key": WATCH}, False, False),
+        ({"require_keys": "true", "watch_key": WATCH}, True, False),  # which could ask for no picture
+        ({"require_keys": "true", "operator_key": OPERATOR, "watch_key": WATCH}, True, True),
     ],
 )
 def test_a_gateway_asks_for_keys_off_loopback_and_starts_only_with_one_to_begin_with(

@@ -15,6 +15,7 @@ from uvicorn.config import STARTUP_FAILURE
 from api.app import create_app
 from api.deps import gateway_of
 from api.wire import server_config
+from shared.connection import refusal
 from shared.logs import configure
 from shared.settings import Settings, wrong_settings
 
@@ -48,6 +49,8 @@ def main() -> None:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
         sys.exit(f"The gateway does not start: {error}")
+    if wrong := refusal(settings):
+        sys.exit(f"The gateway does not start: {wrong}")
     allow_open_files()
     server = Server(server_config(app, host=settings.api_host, port=settings.api_port), app)
     with suppress(KeyboardInterrupt):  # raised by uvicorn itself once it has ended what it had

@@ -11,16 +11,19 @@ gateway's clock may be wrong.
 
 from __future__ import annotations
 
-import ssl
 from typing import Any, Final, cast, final
 
 from celery import Celery  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
 from kombu.entity import Queue  # pyright: ignore[reportMissingTypeStubs]
 from kombu.exceptions import OperationalError  # pyright: ignore[reportMissingTypeStubs]
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
+from shared.connection import tls_options
 from shared.errors import QueueUnavailable
 from shared.keys import queue_of
+from shared.sentinels import ASK_TIMEOUT_S
 from shared.settings import Settings
 
 SHIFT: Final = "darkroom.shift"
@@ -61,12 +64,26 @@ _CONFIG: Final = {
 
 def make_app(settings: Settings) -> Celery:
     """Make the Celery app. Does not connect."""
-    url = settings.redis_url.get_secret_value()
-    app = cast("Any", Celery("darkroom", broker=url))
+    address = settings.redis_address
+    urls = [address.sentinel_url(one) for one in address.sentinels] or [address.url]
+    app = cast("Any", Celery("darkroom", broker=";".join(urls)))
     app.conf.update(_CONFIG)
-    if url.startswith("rediss://") and "ssl_" not in url:
-        # kombu would take any certificate; with `ssl_...` in the URL it does as that says.
-        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    tls = tls_options(settings)
+    if tls:
+        app.conf.broker_use_ssl = tls  # kombu would take any certificate
+    if address.sentinels:
+        asking: dict[str, Any] = {
+            **address.sentinel_login,
+            **(dict(tls, ssl=True) if tls else {}),
+            "socket_timeout": ASK_TIMEOUT_S,
+            "socket_connect_timeout": ASK_TIMEOUT_S,
+            "retry": Retry(NoBackoff(), 0),  # there are others to ask
+        }
+        app.conf.broker_transport_options = {
+            **_TRANSPORT,
+            "master_name": address.master,
+            "sentinel_kwargs": asking,
+        }
     return cast("Celery", app)
 
 

@@ -10,15 +10,26 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection as ThreadConnection
 from redis.connection import HiredisRespSerializer
+from redis.exceptions import (
+    AuthenticationError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.call import Call, Reply, library
 from shared.errors import QueueUnavailable
+from shared.redis_address import RedisAddress
+from shared.sentinels import AsksSentinels, AsksSentinelsInLoop, Sentinels
 from shared.settings import Settings
+from shared.trust import tls_trouble
 
 T = TypeVar("T")
 
@@ -32,6 +43,9 @@ dead. What timed out is not sent again: a frozen Redis would hold the caller for
 
 _UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE", "BUSY")
 """Error replies that tell of the server's state, not of a wrong call."""
+
+_REPLICAS: Final = "NOREPLICAS"
+"""A master that has lost its replicas may be no master any more, for everybody but itself."""
 
 
 class _PacksInC(AbstractConnection):
@@ -60,25 +74,75 @@ class _TellsOfItsLoss(AbstractConnection):
             raise RedisConnectionError(str(error)) from error
 
 
+class _LeavesReplica(ThreadConnection):
+    """Is given up once its server says that it isn't the master: the next one asks anew who is, or the name's address.
+
+    After the replies that are still to come have been read, when it goes back to its pool.
+    """
+
+    def read_response(self, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 (redis-py's own)
+        try:
+            return cast("object", super().read_response(*args, **kwargs))  # pyright: ignore[reportUnknownMemberType]
+        except ResponseError as error:
+            if _is_no_master(error):
+                self.mark_for_reconnect()
+            raise
+
+
+class _LeavesReplicaInLoop(AbstractConnection):
+    """The same, for an event loop."""
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 (redis-py's own)
+        try:
+            return cast("object", await super().read_response(*args, **kwargs))
+        except ResponseError as error:
+            if _is_no_master(error):
+                self.mark_for_reconnect()
+            raise
+
+
 def connect(settings: Settings) -> redis.Redis:
     """Make a client with a pool of its own, for threads. Connects when first used."""
+    address = settings.redis_address
     retry = Retry(NoBackoff(), RETRIES, supported_errors=(RedisConnectionError,))
-    url = settings.redis_url.get_secret_value()
-    return redis.Redis.from_url(url, retry=retry, **_options())  # pyright: ignore[reportUnknownMemberType]: **kwargs
+    client = redis.Redis.from_url(address.url, retry=retry, **_options(settings))  # pyright: ignore[reportUnknownMemberType]: **kwargs
+    pool = client.connection_pool
+    asks = (AsksSentinels,) if address.sentinels else ()
+    pool.connection_class = type(
+        "Connection", (_LeavesReplica, *asks, pool.connection_class), _attributes(settings, address)
+    )
+    return client
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
     """Make a client for one event loop. Connects when first used; a burst of calls waits for a free connection."""
+    address = settings.redis_address
     retry = AsyncRetry(NoBackoff(), RETRIES, supported_errors=(RedisConnectionError,))
     pool = redis.asyncio.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-        settings.redis_url.get_secret_value(),
+        address.url,
         max_connections=LOOP_CONNECTIONS,
         timeout=ANSWER_TIMEOUT_S,
         retry=retry,
-        **_options(),
+        **_options(settings),
     )
-    pool.connection_class = type("Connection", (_TellsOfItsLoss, _PacksInC, pool.connection_class), {})
+    asks = (AsksSentinelsInLoop,) if address.sentinels else ()
+    bases = (_TellsOfItsLoss, _PacksInC, _LeavesReplicaInLoop, *asks, pool.connection_class)
+    pool.connection_class = type("Connection", bases, _attributes(settings, address))
     return redis.asyncio.Redis.from_pool(pool)
+
+
+def refusal(settings: Settings) -> str | None:
+    """Connect once, and say why a program must not start: what only its operators can mend. None if it may.
+
+    That Redis is away is no reason: it comes back. Takes a few seconds then.
+    """
+    try:
+        with connect(settings) as client:
+            client.ping()  # pyright: ignore[reportUnknownMemberType]: **kwargs
+    except RedisError as error:
+        if trouble := tls_trouble(error):
+            return f"DARKROOM_REDIS_URL: {trouble}"
+    return None
 
 
 def run(client: redis.Redis, call: Call[T]) -> T:
@@ -124,18 +188,43 @@ def is_unknown(error: Exception) -> bool:
     return isinstance(error, ResponseError) and str(error) == "Function not found"
 
 
-def _options() -> dict[str, Any]:
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """Say how TLS is spoken to Redis, in redis-py's words and kombu's; empty without TLS."""
+    address = settings.redis_address
+    if not address.is_tls:
+        return {}
+    own = {"ssl_ca_certs": str(settings.ca_file)} if settings.ca_file else {}
+    return {"ssl_cert_reqs": "required", "ssl_check_hostname": True, **own, **address.files}
+
+
+def _options(settings: Settings) -> dict[str, Any]:
     return {
         "socket_timeout": ANSWER_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
+        **tls_options(settings),
     }
+
+
+def _attributes(settings: Settings, address: RedisAddress) -> dict[str, object]:
+    """What a class of connections knows beside its bases."""
+    return {"sentinels": Sentinels(address, tls_options(settings))} if address.sentinels else {}
+
+
+def _is_no_master(error: ResponseError) -> bool:
+    return isinstance(error, ReadOnlyError | MasterDownError) or str(error).startswith(_REPLICAS)
 
 
 def translated(error: RedisError) -> Exception:
     """Say that the queue is away, unless the error is ours: a wrong call stays what it is."""
-    away = isinstance(error, RedisConnectionError | RedisTimeoutError | OutOfMemoryError | ReadOnlyError)
+    away = isinstance(
+        error, RedisConnectionError | RedisTimeoutError | OutOfMemoryError | ReadOnlyError | MasterDownError
+    )
     unwell = isinstance(error, ResponseError) and str(error).startswith(_UNWELL)
-    if away or unwell:
-        return QueueUnavailable("The queue does not answer. Try again shortly.")
-    return error
+    if not (away or unwell):
+        return error
+    if trouble := tls_trouble(error):
+        return QueueUnavailable(f"The queue can't be reached safely. {trouble}")
+    if isinstance(error, AuthenticationError):
+        return QueueUnavailable("The queue does not take the password of DARKROOM_REDIS_URL.")
+    return QueueUnavailable("The queue does not answer. Try again shortly.")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Final, NotRequired, Protocol, Self, TypedDict, cast, final
 from urllib.parse import urlsplit
@@ -19,10 +20,12 @@ from urllib.parse import urlsplit
 from boto3.session import Session  # pyright: ignore[reportMissingTypeStubs]: boto3 ships no types
 from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
+from botocore.httpsession import get_cert_path  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from shared.errors import ImageNotFound, StoreUnavailable
 from shared.network import LOOPBACK
 from shared.settings import Settings
+from shared.trust import bundle, tls_trouble
 
 ATTEMPTS: Final = 3
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -263,7 +266,14 @@ def _connect(settings: Settings, endpoint: str | None, *, attempts: int, read_ti
             aws_access_key_id=access.get_secret_value() if access else None,
             aws_secret_access_key=secret.get_secret_value() if secret else None,
             config=config,
+            # boto3 takes one file, in place of the CAs that it knows.
+            verify=str(bundle(_public_cas(), settings.ca_file)) if settings.ca_file else None,
         )
+
+
+def _public_cas() -> Path:
+    """Find the CAs that boto3 trusts by itself."""
+    return Path(get_cert_path(True))
 
 
 @cache
@@ -299,6 +309,8 @@ def _translated(doing: str) -> Generator[None]:
         )
         raise StoreUnavailable(f"The object store refused ({code}): could not {doing}. {hint}") from error
     except BotoCoreError as error:
+        if trouble := tls_trouble(error):
+            raise StoreUnavailable(f"The object store can't be reached safely: could not {doing}. {trouble}") from error
         raise StoreUnavailable(
             f"The object store does not answer: could not {doing}. Pictures that it holds are safe; try again shortly."
         ) from error

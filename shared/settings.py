@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.network import LOOPBACK, Reach
+from shared.redis_address import RedisAddress
+from shared.trust import checked_ca_file, readable
 from shared.tuning import Attention, Tuning, VaePrecision
 
 
@@ -39,6 +41,20 @@ def _origins(text: str) -> str:
 def _networks(text: str) -> str:
     Reach.of(_listed(text))
     return text
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    for name, file in RedisAddress.of(url.get_secret_value()).files.items():
+        readable(name, Path(file))
+    return url
+
+
+def _ca_file(path: Path | None) -> Path | None:
+    return path and checked_ca_file(path)
+
+
+def _unless_empty(path: object) -> object:
+    return path or None
 
 
 def _said(key: SecretStr | None) -> str:
@@ -86,8 +102,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """A URL that may carry a password: `redis://` or `rediss://` (TLS)."""
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = SecretStr("redis://127.0.0.1:6379/0")
+    """A URL that may carry a password: `redis://` or `rediss://` (TLS), and with sentinels `redis+sentinel://` or
+    `rediss+sentinel://`. docs/operations/machines.md has each."""
+    redis_replicas: int = Field(default=0, ge=0)
+    """Replicas of Redis that must have what a gateway wrote before it answers: what it has acknowledged outlives the
+    master. With fewer there, nothing new is accepted."""
+    ca_file: Annotated[Path | None, BeforeValidator(_unless_empty), AfterValidator(_ca_file)] = None
+    """Certificates (PEM) of a CA of one's own, which Redis' and the store's certificates may be signed by, too."""
 
     s3_endpoint: str | None = "http://127.0.0.1:9000"
     """The object store as workers and gateway reach it; empty for AWS' own."""
@@ -203,6 +225,11 @@ class Settings(BaseSettings):
     """In capitals or not."""
     log_format: LogFormat = "text"
     """A line an event: `text` for people, `json` for what collects logs."""
+
+    @property
+    def redis_address(self) -> RedisAddress:
+        """Where Redis is."""
+        return RedisAddress.of(self.redis_url.get_secret_value())
 
     @property
     def webhook_reach(self) -> Reach:

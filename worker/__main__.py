@@ -25,6 +25,11 @@ def main() -> int:
         return 2
     configure_logging("worker", settings)
     gc.disable()  # it would go through the libraries' objects again and again: a sixth of the start
+    from shared.connection import refusal  # noqa: PLC0415 (so late that nothing is gone through)
+
+    if wrong := refusal(settings):
+        sys.stderr.write(f"The worker does not start: {wrong}\n")
+        return 2
     from worker.app import Worker  # noqa: PLC0415 (torch takes seconds to import)
 
     take_over_libraries()

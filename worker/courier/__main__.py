@@ -7,6 +7,7 @@ import sys
 
 from pydantic import ValidationError
 
+from shared.connection import refusal
 from shared.settings import Settings, wrong_settings
 from worker.courier.app import Courier
 from worker.logs import configure_logging
@@ -21,6 +22,9 @@ def main() -> int:
         sys.stderr.write(f"The courier does not start:\n{wrong_settings(error)}\n")
         return 2
     configure_logging("courier", settings)
+    if wrong := refusal(settings):
+        sys.stderr.write(f"The courier does not start: {wrong}\n")
+        return 2
     return Courier(settings).run()
 
 

@@ -1,0 +1,131 @@
+"""Connections to the master that sentinels name: asked anew for each connection, so a failover needs nobody's word.
+
+redis-py's own pools for sentinels neither wait for a free connection nor tell that the master has become a replica
+before a write fails on each of them; one of its clients, shared by threads, forgets sentinels. A connection that asks
+goes into any pool.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias, cast, final
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.redis_address import RedisAddress, Sentinel
+
+ASK_TIMEOUT_S: Final = 0.5
+"""Of one sentinel, to be reached and to answer: then the next is asked."""
+
+_Found: TypeAlias = "list[bytes] | None"
+_Role: TypeAlias = "list[bytes | str | int]"
+_QUESTION: Final = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
+
+
+@final
+class Sentinels:
+    """Those who know the master; for any thread and any event loop."""
+
+    def __init__(self, address: RedisAddress, tls: Mapping[str, Any]) -> None:
+        self._asked = address.sentinels
+        self._master = address.master
+        self._first = 0
+        """Who answered last: one that is away is not waited for each time."""
+        self._options: dict[str, Any] = {
+            **address.sentinel_login,
+            **(dict(tls, ssl=True) if address.is_tls else {}),
+            "socket_timeout": ASK_TIMEOUT_S,
+            "socket_connect_timeout": ASK_TIMEOUT_S,
+        }
+
+    def master(self) -> tuple[str, int]:
+        """Ask where the master is. Raises redis-py's ConnectionError."""
+        last: RedisError | None = None
+        for number, one in self._in_order():
+            try:
+                with redis.Redis(one.host, one.port, retry=Retry(NoBackoff(), 0), **self._options) as client:
+                    found = cast("_Found", client.execute_command(*_QUESTION, self._master))  # pyright: ignore[reportUnknownMemberType]: **options
+            except RedisError as error:
+                last = error
+                continue
+            if found:
+                return self._heard(number, found)
+        raise RedisConnectionError(self._nobody(last)) from last
+
+    async def master_in_loop(self) -> tuple[str, int]:
+        """Ask where the master is. Raises redis-py's ConnectionError."""
+        last: RedisError | None = None
+        for number, one in self._in_order():
+            try:
+                retry = AsyncRetry(NoBackoff(), 0)
+                async with redis.asyncio.Redis(host=one.host, port=one.port, retry=retry, **self._options) as client:
+                    found = cast("_Found", await client.execute_command(*_QUESTION, self._master))  # pyright: ignore[reportUnknownMemberType]: **options
+            except RedisError as error:
+                last = error
+                continue
+            if found:
+                return self._heard(number, found)
+        raise RedisConnectionError(self._nobody(last)) from last
+
+    def _in_order(self) -> Iterator[tuple[int, Sentinel]]:
+        first = self._first
+        for ahead in range(len(self._asked)):
+            number = (first + ahead) % len(self._asked)
+            yield number, self._asked[number]
+
+    def _heard(self, number: int, found: list[bytes]) -> tuple[str, int]:
+        self._first = number
+        host, port = found
+        return host.decode(), int(port)
+
+    def _nobody(self, last: RedisError | None) -> str:
+        if last is None:
+            return f"The sentinels know no master {self._master!r}: is it the name of their `sentinel monitor`?"
+        return "No sentinel says where the master is."
+
+
+class AsksSentinels(Connection):
+    """Connects to whoever is the master by then; for pools of threads."""
+
+    sentinels: Sentinels
+
+    def _connect(self) -> socket.socket:
+        self.host, self.port = self.sentinels.master()
+        return super()._connect()
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in, and make sure of whom one has reached."""
+        super().on_connect_check_health(check_health)
+        self.send_command("ROLE", check_health=False)  # pyright: ignore[reportUnknownMemberType]: **kwargs
+        _require_master(cast("_Role", self.read_response()))  # pyright: ignore[reportUnknownMemberType]: **kwargs
+
+
+class AsksSentinelsInLoop(AsyncConnection):
+    """Connects to whoever is the master by then; for pools of an event loop."""
+
+    sentinels: Sentinels
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self.sentinels.master_in_loop()
+        await super()._connect()
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in, and make sure of whom one has reached."""
+        await super().on_connect_check_health(check_health)
+        await self.send_command("ROLE", check_health=False)
+        _require_master(cast("_Role", await self.read_response()))
+
+
+def _require_master(role: _Role) -> None:
+    """Raise redis-py's ConnectionError unless a server says of itself that it is the master: sentinels may be late."""
+    if role[0] not in {b"master", "master"}:
+        raise RedisConnectionError("Whom the sentinels name is no master (yet).")

@@ -1,0 +1,95 @@
+"""Whose certificates are taken, public CAs' and those of DARKROOM_CA_FILE, and what is wrong with one that isn't."""
+
+from __future__ import annotations
+
+import atexit
+import ssl
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_NOT_YET: Final = 9
+_EXPIRED: Final = 10
+_UNKNOWN_SIGNER: Final = frozenset({2, 18, 19, 20, 21, 24, 26, 27})
+_OTHER_NAME: Final = frozenset({62, 64})
+"""X509_V_ERR_... of OpenSSL (x509_vfy.h)."""
+
+
+def checked_ca_file(path: Path) -> Path:
+    """Hand a file of certificates back. Raises ValueError if it can't be read or holds none."""
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError:
+        raise ValueError(f"{path} holds no certificates: it needs those of the CA, in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    return path
+
+
+def readable(name: str, path: Path) -> None:
+    """Raise ValueError if a file that the settings name can't be read."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{name}={path} can't be read: {error.strerror}") from None
+
+
+@cache
+def bundle(public: Path, own: Path) -> Path:
+    """Make a file of both CAs' certificates, for libraries that take a single one; it goes when the process ends."""
+    both = "\n".join(path.read_text(encoding="utf-8") for path in (public, own))
+    with tempfile.NamedTemporaryFile("w", prefix="darkroom-ca-", suffix=".pem", delete=False, encoding="utf-8") as file:
+        file.write(both)
+    made = Path(file.name)
+    atexit.register(made.unlink, missing_ok=True)
+    return made
+
+
+def tls_trouble(error: BaseException) -> str | None:
+    """Say why TLS did not come about, and what to do; None if that was not what `error` came of."""
+    chain = list(_chain(error))
+    if any(type(one).__name__ == "CertificateError" for one in chain):  # urllib3 compares names itself, not OpenSSL
+        return _wrong_certificate(min(_OTHER_NAME))
+    found = next((one for one in chain if isinstance(one, ssl.SSLError)), None)
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return _wrong_certificate(found.verify_code)
+    if found is None:
+        return None
+    reason = (found.reason or "").upper()
+    if "CERTIFICATE_REQUIRED" in reason or "BAD_CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason:
+        return (
+            "It asks for a client's certificate: name one with ssl_certfile and ssl_keyfile, signed by a CA it knows."
+        )
+    if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason or "HTTP_REQUEST" in reason:
+        return "There is no TLS on that port: is it another one?"
+    return f"TLS failed: {found.reason or 'the connection ended in the middle of the handshake'}."
+
+
+def _wrong_certificate(code: int) -> str:
+    if code == _EXPIRED:
+        return "Its certificate has expired: renew it there."
+    if code == _NOT_YET:
+        return "Its certificate is not valid yet: is this machine's clock right?"
+    if code in _OTHER_NAME:
+        return (
+            "Its certificate is for another name than the one in the settings: use that name, or have one made that "
+            "holds this one."
+        )
+    if code in _UNKNOWN_SIGNER:
+        return (
+            "Its certificate is signed by nobody whom this machine trusts: name the CA's own certificate in "
+            "DARKROOM_CA_FILE."
+        )
+    return f"Its certificate is not accepted (OpenSSL's reason {code})."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk from an error to what it came of; libraries tell that in several ways."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        inner = next((one for one in error.args if isinstance(one, BaseException)), None)
+        error = inner or error.__cause__ or error.__context__

@@ -3,9 +3,8 @@
     python -m deploy.audit                           # no answer: says so loudly, and passes
     DARKROOM_AUDIT=required python -m deploy.audit   # no answer: fails, as a release must
 
-What an operator of this repository has looked at and accepts stands in deploy/advisories.toml, with a reason and the day
-on which it is looked at again. Knows the packages of the lock alone: neither the servers and Debian packages in images,
-nor binaries inside wheels.
+What was looked at and is accepted stands in deploy/advisories.toml, with a reason and the day on which it is looked at
+again. Knows the packages of the lock alone: neither the servers and Debian packages in images, nor binaries in wheels.
 """
 
 from __future__ import annotations
@@ -150,10 +149,8 @@ def audit(out: TextIO, environment: Mapping[str, str], *, today: date | None = N
         out.write(f"scanned: {len(packages)} locked packages, {len(findings)} advisories.\n")
         failed = False
     open_ones, expired = unaccepted(findings, acceptances, today or datetime.now(tz=UTC).date())
-    for one in open_ones:
-        out.write(f"vulnerable: {one}\n")
-    for one in expired:
-        out.write(f"expired: {one.id} was accepted until {one.until}: look at it again ({one.reason})\n")
+    out.writelines(f"vulnerable: {one}\n" for one in open_ones)
+    out.writelines(f"expired: {one.id} was accepted until {one.until}, look again: {one.reason}\n" for one in expired)
     return 1 if failed or open_ones or expired else 0
 
 

@@ -1,8 +1,8 @@
 """What may come in at the page's door: from which pages, of what size, and to which of Gradio's routes.
 
 Gradio brings more routes than this page has use for: one takes files, one fetches any public address for whoever asks.
-And it tells browsers that pages of other sites may read its answers. So only what the page's own scripts ask for passes.
-Knows nothing of visitors, and needs no settings.
+And it tells browsers that pages of other sites may read its answers. So only what the page's own scripts ask for
+passes. Knows nothing of visitors, and needs no settings.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Final
@@ -164,6 +165,7 @@ def _is(row: Row, pin: Pin) -> bool:
     return row.version.partition("+")[0] == pin.version
 
 
+@cache
 def _requirements(name: str) -> list[Requirement]:
     try:
         return [Requirement(line) for line in requires(name) or ()]

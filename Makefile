@@ -53,13 +53,14 @@ contract: $(DEV_READY) ## Ask a real gateway 5,000 things that its OpenAPI docum
 	@$(BIN)/python -m tests.contract $(ARGS)
 
 .PHONY: check
-check: $(DEV_READY) ## Run the linters, the type checker and the import contracts
+check: $(DEV_READY) ## Run the linters, the type checker, the import contracts and the vulnerability scan
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@$(if $(DOCKERFILES),$(BIN)/hadolint $(DOCKERFILES))
 	@$(if $(COMPOSE_FILES),$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(COMPOSE_FILES))
+	@$(BIN)/python -m deploy.audit
 
 .PHONY: format
 format: $(DEV_READY) ## Format the sources, and mend what ruff can mend
@@ -98,6 +99,14 @@ up: secrets ## Start everything in containers; ARGS="--scale worker=2 -d"
 .PHONY: licences
 licences: $(DEV_READY) ## Write docs/licences.md from what is installed
 	@$(BIN)/python -m deploy.licences
+
+.PHONY: sbom
+sbom: $(DEV_READY) ## Write what each image is made of, as CycloneDX, to build/sbom
+	@$(BIN)/python -m deploy.sbom
+
+.PHONY: release
+release: $(DEV_READY) ## Tag a release, here alone: make release VERSION=0.2.0
+	@$(BIN)/python -m deploy.release '$(VERSION)'
 
 .PHONY: lock
 lock: ## Pin every package anew in requirements.lock, from pyproject.toml

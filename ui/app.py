@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.client import Client
 from shared.settings import LOOPBACK
 from ui import assets
+from ui.fence import Fence
 from ui.page import build_page
 from ui.pictures import picture_routes
 from ui.restore import settings_route
@@ -68,6 +69,7 @@ def create_app(
     app.add_middleware(Greeting, visitors=visitors)
     app.add_middleware(GZipMiddleware)  # Gradio packs its assets alone; pictures and streams pass as they are
     app.add_middleware(Lasting)
+    app.add_middleware(Fence)
     if loopback_only:
         # Else a foreign page could rebind its own name to this machine and press Generate here.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*.localhost", "[::1]", *LOOPBACK], www_redirect=False)
@@ -87,7 +89,7 @@ def create_app(
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        max_file_size=1,  # byte: this page takes no files
+        max_file_size=1,  # byte: this page takes no files, and `Fence` closes the routes that would
         show_error=False,
     )
 
@@ -149,6 +151,7 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["Content-Security-Policy"] = CONTENT_POLICY
                 headers["X-Content-Type-Options"] = "nosniff"
+                headers["Cross-Origin-Resource-Policy"] = "same-origin"
                 # A form's `Origin` is `null` under a stricter one.
                 headers["Referrer-Policy"] = "same-origin"
             await send(message)

@@ -97,7 +97,15 @@ class Reason(Body):
     """Why a job waits."""
 
     code: Literal[
-        "behind", "no_worker", "warming", "workers_failing", "paused", "store_away", "joined", "running_limit"
+        "behind",
+        "no_worker",
+        "starting",
+        "warming",
+        "workers_failing",
+        "paused",
+        "store_away",
+        "joined",
+        "running_limit",
     ]
     message: str
     """A sentence for people."""

@@ -73,6 +73,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.history(60),
     scripts.direct(scripts.Mode.PAUSED),
     scripts.outlook("m"),
+    scripts.demand("m"),
     scripts.overview(),
     scripts.vocabulary("m"),
     scripts.add_webhook(NewWebhook(id=WEBHOOK, tenant=TENANT, asked=WebhookRequest(url="u"), secret=SecretStr("s"))),

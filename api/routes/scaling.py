@@ -8,14 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from api.deps import TheGateway, operator
+from api.deps import TheGateway, watcher
 from api.openapi import problems
 from api.scaling import DEFAULT_TARGET_S, LEAST_TARGET_S, MOST_TARGET_S, wanted
 from shared.errors import InvalidRequest, QueueUnavailable
 from shared.oversight import ScalingBody
 from shared.scripts import demand, fleet, outlook
 
-router = APIRouter(prefix="/v1/scaling", tags=["Operators"], dependencies=[Depends(operator)])
+router = APIRouter(prefix="/v1/scaling", tags=["Operators"], dependencies=[Depends(watcher)])
 
 
 @router.get("", summary="How many workers does a model want?", responses=problems(QueueUnavailable, InvalidRequest))

@@ -90,6 +90,11 @@ secrets: ## Write .env with new random keys for docker compose; keeps one that i
 	@$(if $(PYTHON),,$(NO_PYTHON))
 	@$(PYTHON) deploy/keys.py
 
+.PHONY: cluster-secrets
+cluster-secrets: ## Write deploy/kubernetes/secrets.env with new random keys; keeps one that is there
+	@$(if $(PYTHON),,$(NO_PYTHON))
+	@$(PYTHON) -m deploy.cluster_keys
+
 .PHONY: licences
 licences: $(DEV_READY) ## Write docs/licences.md from what is installed
 	@$(BIN)/python -m deploy.licences

@@ -70,9 +70,7 @@ def wanted(fleet: Fleet, model: str, ahead: Outlook, demand: Demand, *, target_s
     return Wanted(most + len(resting), because, work_s)
 
 
-def _waits_in_vain(
-    fleet: Fleet, model: str, willing: list[WorkerState], demand: Demand, target_s: float
-) -> bool:
+def _waits_in_vain(fleet: Fleet, model: str, willing: list[WorkerState], demand: Demand, target_s: float) -> bool:
     """True if a job waits for longer than it should though workers take jobs, and no further one comes already."""
     is_late = demand.jobs > 0 and demand.oldest_ms > target_s * 1000
     is_warming = any(worker.state == "warming" for worker in willing)

@@ -37,8 +37,8 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     change                        string  counter of moves and new pictures of all jobs; kept
     modes                         hash    worker id or * -> paused or drained; until the worker is gone
     idle:<model>                  zset    ms -> worker that found nothing to do; until it does, or is gone
-    card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat, or its
-                                          scaler's last question
+    card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat or
+                                          its scaler's last question
     vocabulary:<model>            hash    digest and packed: what its texts are read by; as its card
     speeds:<model>                string  how fast its last worker was, JSON; as its card
     scaled:<model>                string  1: a scaler has asked for it; two minutes after its last question

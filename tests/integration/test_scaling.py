@@ -110,7 +110,9 @@ def test_a_paused_queue_starts_no_worker(gateway: Serving, hand: Hand) -> None:
     assert value(gateway) == 1
 
 
-@pytest.mark.parametrize("query", ["", "?model=", "?model=x&target_s=0", "?model=x&target_s=nan", "?model=x&target_s=soon"])
+@pytest.mark.parametrize(
+    "query", ["", "?model=", "?model=x&target_s=0", "?model=x&target_s=nan", "?model=x&target_s=soon"]
+)
 def test_what_no_scaler_should_ask_is_refused(gateway: Serving, query: str) -> None:
     assert gateway.http.get(f"/v1/scaling{query}").status_code == 422
 
@@ -130,9 +132,7 @@ class TestWithoutRedis:
 
         assert (answer.status_code, Problem.model_validate_json(answer.content).code) == (503, "queue_unavailable")
 
-    def test_the_gateway_takes_no_traffic_until_it_is_back(
-        self, alone: Serving, own_redis_server: RedisServer
-    ) -> None:
+    def test_the_gateway_takes_no_traffic_until_it_is_back(self, alone: Serving, own_redis_server: RedisServer) -> None:
         assert alone.http.get("/readyz?for=traffic").status_code == 200
         own_redis_server.kill()
         assert alone.http.get("/readyz?for=traffic").status_code == 503

@@ -150,16 +150,12 @@ class TestWhateverComes:
     @given(looks=fleets(), asked=demands(), more=demands())
     def test_more_work_never_wants_fewer(self, looks: tuple[Fleet, Outlook], asked: Demand, more: Demand) -> None:
         fleet, ahead = looks
-        both = Demand(
-            asked.jobs + more.jobs, asked.work_ms + more.work_ms, max(asked.oldest_ms, more.oldest_ms)
-        )
+        both = Demand(asked.jobs + more.jobs, asked.work_ms + more.work_ms, max(asked.oldest_ms, more.oldest_ms))
 
         assert ask(both, fleet, ahead).workers >= ask(asked, fleet, ahead).workers
 
     @given(looks=fleets(), asked=demands(), target_s=st.floats(2, 3600))
-    def test_less_time_never_wants_fewer(
-        self, looks: tuple[Fleet, Outlook], asked: Demand, target_s: float
-    ) -> None:
+    def test_less_time_never_wants_fewer(self, looks: tuple[Fleet, Outlook], asked: Demand, target_s: float) -> None:
         fleet, ahead = looks
 
         assert (

@@ -96,6 +96,11 @@ secrets: ## Write .env with new random keys for docker compose; keeps one that i
 up: secrets ## Start everything in containers; ARGS="--scale worker=2 -d"
 	@docker compose up --build $(ARGS)
 
+.PHONY: cluster-secrets
+cluster-secrets: ## Write deploy/kubernetes/secrets.env with new random keys; keeps one that is there
+	@$(if $(PYTHON),,$(NO_PYTHON))
+	@$(PYTHON) -m deploy.cluster_keys
+
 .PHONY: licences
 licences: $(DEV_READY) ## Write docs/licences.md from what is installed
 	@$(BIN)/python -m deploy.licences

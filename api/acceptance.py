@@ -165,7 +165,8 @@ async def _terms(gateway: Gateway, tenant: Tenant) -> Terms:
 
 
 def _work_ms(params: GenerationParams, model: str, served: Fleet) -> int:
-    return expected_ms(params, [worker for worker in served.workers if worker.model == model])
+    of_model = [worker for worker in served.workers if worker.model == model]
+    return expected_ms(params, of_model, served.speeds.get(model, ()))
 
 
 def _result(gateway: Gateway, card: ModelCard, new: NewJob, *, may_reuse: bool) -> str | None:

@@ -53,9 +53,12 @@ def able_workers(fleet: Fleet, model: str) -> tuple[WorkerState, ...]:
     )
 
 
-def expected_ms(params: GenerationParams, workers: Sequence[WorkerState]) -> int:
-    """Tell how long one of these workers, all of the model that is asked for, will take: at least 1."""
-    measured = [speed for worker in workers if worker.state == "ready" for speed in worker.speeds]
+def expected_ms(params: GenerationParams, workers: Sequence[WorkerState], kept: Sequence[Speed] = ()) -> int:
+    """Tell how long one of these workers, all of the model that is asked for, will take: at least 1.
+
+    `kept`: how fast a worker was that is gone, for when none has measured anything.
+    """
+    measured = [speed for worker in workers if worker.state == "ready" for speed in worker.speeds] or kept
     if not measured:
         return max(1, round(params.cost * NOMINAL_MS))
     nearest = min(_distance(speed, params) for speed in measured)
@@ -96,7 +99,7 @@ class Forecast:
         self._held: dict[WorkerId, list[tuple[RunningWork, float]]] = {}
         """What each worker draws, and the ms that are left of it."""
         for work in outlook.running:
-            left_ms = _left_ms(work, self._pace_of.get(work.worker, 1.0))
+            left_ms = ms_left(work, self._pace_of.get(work.worker, 1.0))
             self._held.setdefault(work.worker, []).append((work, left_ms))
         self._free = {lanes: self._free_for(lanes) for lanes in ((Lane.INTERACTIVE,), (Lane.BULK,), BOTH)}
         busy = {work.worker for work in outlook.running if work.lane is Lane.INTERACTIVE}
@@ -202,7 +205,8 @@ def _remaining_ms(work_ms: float, step: int, steps: int, elapsed_ms: float) -> f
     return min(max(work_ms - elapsed_ms, least), most)
 
 
-def _left_ms(work: RunningWork, pace: float) -> float:
+def ms_left(work: RunningWork, pace: float) -> float:
+    """What is left of a running job, in ms of a worker with this pace."""
     return _remaining_ms(work.work_ms * pace, work.step, work.steps, work.elapsed_ms)
 
 

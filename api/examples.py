@@ -55,6 +55,7 @@ from shared.oversight import (
     QueueBody,
     ResultCache,
     RetriedJob,
+    ScalingBody,
     SetAsideList,
     TimesBody,
     WorkerBody,
@@ -317,6 +318,17 @@ EXAMPLES: Final[Mapping[type[BaseModel], BaseModel]] = {
     TokensBody: TokensBody(model=_MODEL, max_windows=4, reading=_READING, warnings=()),
     WorkerList: WorkerList(mode="work", data=(_WORKER,)),
     WorkerBody: _WORKER,
+    ScalingBody: ScalingBody(
+        model=_MODEL,
+        workers_wanted=3,
+        because="work",
+        workers={"warming": 1, "ready": 1, "draining": 0},
+        waiting_jobs=48,
+        running_jobs=2,
+        work_s=170.2,
+        oldest_wait_s=12.1,
+        target_s=60.0,
+    ),
     QueueBody: QueueBody(
         mode="work",
         models=(

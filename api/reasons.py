@@ -46,7 +46,7 @@ class Reasons:
         return self._of_all
 
 
-_MISSING: Final = frozenset({"no_worker", "warming"})
+_MISSING: Final = frozenset({"no_worker", "starting", "warming"})
 _WARMING: Final = Reason(code="warming", message="A worker is loading the model: it begins when that is done.")
 _OLDER_WORKERS: Final = Reason(
     code="older_workers",
@@ -70,7 +70,7 @@ def _of_fleet(fleet: Fleet, model: str) -> Reason | None:
         )
     ready = [worker for worker in willing if worker.state == "ready"]
     if not ready:
-        return _of_missing_workers(fleet.lost.get(model, 0), warming=bool(willing))
+        return _of_missing_workers(fleet.lost.get(model, 0), warming=bool(willing), scaled=model in fleet.scaled)
     if all(worker.store_away for worker in ready):
         return Reason(
             code="store_away",
@@ -80,11 +80,17 @@ def _of_fleet(fleet: Fleet, model: str) -> Reason | None:
     return None
 
 
-def _of_missing_workers(deaths: int, *, warming: bool) -> Reason:
+def _of_missing_workers(deaths: int, *, warming: bool, scaled: bool) -> Reason:
     if deaths >= MANY_DEATHS:
         return _failing(f"{deaths} workers of this model have died within ten minutes")
     if warming:
         return _WARMING
+    if scaled:
+        return Reason(
+            code="starting",
+            message="No worker for this model is running, and one is being started: that can take minutes. "
+            "If it takes long, tell the operators.",
+        )
     return Reason(
         code="no_worker",
         message="No worker for this model is running. It begins once the operators have started one.",

@@ -100,6 +100,7 @@ class Reason(Body):
     code: Literal[
         "behind",
         "no_worker",
+        "starting",
         "warming",
         "workers_failing",
         "older_workers",

@@ -40,8 +40,11 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     change                        string  counter of moves and new pictures of all jobs; kept
     modes                         hash    worker id or * -> paused or drained; until the worker is gone
     idle:<model>                  zset    ms -> worker that found nothing to do; until it does, or is gone
-    card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat
+    card:<model>                  string  the model's card in JSON; a week after its last worker's last heartbeat or
+                                          its scaler's last question
     vocabulary:<model>            hash    digest and packed: what its texts are read by; as its card
+    speeds:<model>                string  how fast its last worker was, JSON; as its card
+    scaled:<model>                string  1: a scaler has asked for it; two minutes after its last question
     cards                         zset    last heartbeat in ms -> model; cleaned of lapsed cards when read
     worker:<id>                   string  a worker's state in JSON; until five heartbeats are missed
     workers                       zset    last heartbeat in ms -> worker id; ten minutes after it

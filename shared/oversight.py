@@ -83,6 +83,28 @@ class PoolBody(Body):
     """How many are `warming`, `ready` or `draining`."""
 
 
+class ScalingBody(Body):
+    """`GET /v1/scaling`: how many workers of a model shall run."""
+
+    model: str
+    workers_wanted: int
+    """What a scaler takes."""
+    because: Literal["idle", "work", "wait", "busy", "paused", "unmeasured"]
+    """`idle`: nothing waits or runs; `work`: so much work in the target's time; `wait`: a job has waited longer; `busy`:
+    so many hold jobs; `paused`: the operators let none begin anything; `unmeasured`: none was ever measured."""
+    workers: dict[str, int]
+    """How many are `warming`, `ready` or `draining`."""
+    waiting_jobs: int
+    """That wait for nothing but a worker."""
+    running_jobs: int
+    work_s: float
+    """What one worker would need for all of these, at the pace measured."""
+    oldest_wait_s: float
+    """Since the submit of the job that has waited longest, of those that go next for their tenants."""
+    target_s: float
+    """As asked for."""
+
+
 class ResultCache(Body):
     """Submits that might have found their pictures, since this Redis was set up: what became of them."""
 

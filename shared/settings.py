@@ -174,6 +174,9 @@ class Settings(BaseSettings):
     differ in a few pixels; one that is asked to be deterministic is drawn alone."""
     drain_s: float = Field(default=3.0, ge=0)
     """On SIGTERM a worker ends what takes at most so long, and hands the rest to the others."""
+    state_file: Path | None = None
+    """Where a worker writes with each heartbeat that it is `warming`, `ready` or `draining`, for probes that ask no
+    Redis: the file's age tells whether it lives. Unset: nowhere."""
     store_patience_s: float = Field(default=60.0, ge=0)
     """How long a worker holds finished pictures while the object store is away; then their jobs wait again."""
     spool: Path | None = None

@@ -69,6 +69,7 @@ class Heartbeat:
         self._on_hung = on_hung
         self._on_orders = on_orders
         self._is_away = False
+        self._is_unseen = False
         self._announced: _Announcement | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
@@ -87,7 +88,12 @@ class Heartbeat:
         self._announcement = _Announcement(card, vocabulary)
 
     def beat(self) -> None:
-        """Renew the leases, tell the shift of the lost ones, publish the state, hear the orders, publish the card."""
+        """Renew the leases, tell the shift of the lost ones, publish the state, hear the orders, publish the card.
+
+        Raises QueueUnavailable; probes on this machine are told the state all the same.
+        """
+        state = self._state()
+        self._show(state)
         lease_s = self._settings.lease_s
         held = self._leases.held()
         if held:
@@ -95,7 +101,7 @@ class Heartbeat:
                 self._inbox.put(Lost(lost))
         said = self._announcement
         has_vocabulary = said.vocabulary is not None
-        orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
+        orders = run(self._client, heartbeat(state, life_s=lease_s, has_vocabulary=has_vocabulary))
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)
@@ -117,6 +123,21 @@ class Heartbeat:
                 _logger.exception("a heartbeat failed; the next one comes")
             if self._closing.wait(self._settings.lease_s / BEATS_PER_LEASE):
                 return
+
+    def _show(self, state: WorkerState) -> None:
+        file = self._settings.state_file
+        if file is None:
+            return
+        try:
+            draft = file.with_name(f"{file.name}.new")
+            draft.write_text(f"{state.state}\n")
+            draft.replace(file)  # a probe sees no half of it
+        except OSError as error:
+            if not self._is_unseen:
+                _logger.warning("probes can't see how this worker is: %s", error)
+            self._is_unseen = True
+        else:
+            self._is_unseen = False
 
     def _note(self, *, is_away: bool) -> None:
         if is_away and not self._is_away:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from api.deps import Gateway, TheGateway
+from api.openapi import problems
 from shared.contract import Check, Readiness
-from shared.errors import DarkroomError, QueueUnavailable
+from shared.errors import DarkroomError, InvalidRequest, QueueUnavailable
 from shared.scripts import Fleet, fleet
 
 router = APIRouter(tags=["Health"])
@@ -40,12 +43,39 @@ async def healthz() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", summary="Can the service draw?", responses={503: {"model": Readiness}})
+class Wish(StrEnum):
+    """What somebody wants to know of readiness."""
+
+    DRAWING = "drawing"
+    """Would a job be drawn now?"""
+    TRAFFIC = "traffic"
+    """Would this gateway take one?"""
+
+
+@router.get(
+    "/readyz",
+    summary="Can the service draw?",
+    responses={503: {"model": Readiness}, **problems(InvalidRequest)},
+)
 @router.head("/readyz", include_in_schema=False)
-async def readyz(gateway: TheGateway, response: Response) -> Readiness:
-    """Check Redis, the object store, and that a worker is ready; 503 with what is missing if not."""
-    (redis, worker), store = await asyncio.gather(_queue_checks(gateway), _store_check(gateway))
-    checks = (redis, store, worker)
+async def readyz(
+    gateway: TheGateway,
+    response: Response,
+    wish: Annotated[
+        Wish,
+        Query(
+            alias="for",
+            description="`drawing`: check Redis, the object store and that a worker is ready. `traffic`: check Redis "
+            "alone, for a load balancer: without a worker jobs are taken and wait, without the store they can be read.",
+        ),
+    ] = Wish.DRAWING,
+) -> Readiness:
+    """Check what is needed; 503 with what is missing if something is."""
+    if wish is Wish.TRAFFIC:
+        checks = ((await _queue_checks(gateway))[0],)
+    else:
+        (redis, worker), store = await asyncio.gather(_queue_checks(gateway), _store_check(gateway))
+        checks = (redis, store, worker)
     ready = all(check.ok for check in checks)
     if not ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

@@ -39,6 +39,8 @@ function key.holders(id) return key.prefix .. 'holders:' .. id end
 function key.idle(model) return key.prefix .. 'idle:' .. model end
 function key.card(model) return key.prefix .. 'card:' .. model end
 function key.vocabulary(model) return key.prefix .. 'vocabulary:' .. model end
+function key.speeds(model) return key.prefix .. 'speeds:' .. model end
+function key.scaled(model) return key.prefix .. 'scaled:' .. model end
 function key.worker(id) return key.prefix .. 'worker:' .. id end
 function key.webhooks(tenant) return key.prefix .. 'webhooks:' .. tenant end
 function key.webhook(id) return key.prefix .. 'webhook:' .. id end

@@ -33,6 +33,7 @@ from shared.scripts.batches import (
 )
 from shared.scripts.changes import Change, Changed, Stand, changed, glance
 from shared.scripts.fleet import (
+    Demand,
     Fleet,
     Mode,
     Orders,
@@ -41,6 +42,7 @@ from shared.scripts.fleet import (
     RunningWork,
     WaitingWork,
     announce,
+    demand,
     direct,
     fleet,
     heartbeat,
@@ -87,6 +89,7 @@ __all__ = [
     "Changed",
     "Claimed",
     "DeliveriesPage",
+    "Demand",
     "Fleet",
     "Forgotten",
     "Gauges",
@@ -120,6 +123,7 @@ __all__ = [
     "collect",
     "couriers",
     "deliveries",
+    "demand",
     "direct",
     "discard",
     "due",

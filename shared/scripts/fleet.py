@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from shared.call import Call, Reply, blob, call_of, items, number, text
-from shared.contract import WorkerState
+from shared.contract import Speed, WorkerState
 from shared.errors import NoVocabulary, WorkerNotFound
 from shared.generation import ModelCard
 from shared.jobs import WorkerId
@@ -17,9 +19,13 @@ from shared.lanes import Lane
 from shared.vocabulary import Vocabulary
 
 CARD_LIFE_S: Final = 7 * 24 * 3600
+SCALED_S: Final = 120
+"""After a scaler's question, how long its model counts as scaled: a few rounds of the scaler."""
 REMEMBER_LOST_S: Final = 600
 """How long a worker that fell silent is remembered: when it is asked whether workers die again and again, and what it
 was told, should it come back."""
+
+_SPEEDS: Final = TypeAdapter(tuple[Speed, ...])
 
 
 class Mode(StrEnum):
@@ -47,6 +53,10 @@ class Fleet:
     """How many workers of a model came in the last ten minutes, and died or failed since."""
     silent_ms: Mapping[str, int] = field(default_factory=dict[str, int], compare=False)
     """By worker: since its last heartbeat."""
+    speeds: Mapping[str, tuple[Speed, ...]] = field(default_factory=dict[str, tuple[Speed, ...]])
+    """By model: how fast its last worker was, gone or not; without those that have drawn nothing yet."""
+    scaled: frozenset[str] = frozenset()
+    """Models for which a scaler asks: it starts workers when jobs wait."""
 
     def mode_of(self, worker: str) -> Mode:
         """What a worker shall do: the stricter of its own orders and everybody's."""
@@ -96,6 +106,17 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What waits for nothing but a worker."""
+
+    jobs: int
+    work_ms: int
+    """Expected."""
+    oldest_ms: int
+    """Since the submit of the oldest one, of those that go next for their tenants; 0 if none waits."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """What is known of all models together."""
 
@@ -109,17 +130,24 @@ def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
     """Tell which models are known and which workers live."""
 
     def parse(_code: str, rest: list[Reply]) -> Fleet:
-        cards, workers, modes, lost, silent = rest
+        cards, workers, modes, lost, silent, speeds, scaled = rest
         told = _pairs(modes)
         gone = [text(model) for model in items(lost)]
         living = tuple(WorkerState.model_validate_json(text(state)) for state in items(workers))
+        known = tuple(ModelCard.model_validate_json(text(card)) for card in items(cards))
         return Fleet(
-            tuple(ModelCard.model_validate_json(text(card)) for card in items(cards)),
+            known,
             living,
             Mode(told.get("*", Mode.WORK)),
             {name: Mode(mode) for name, mode in told.items() if name != "*"},
             {model: gone.count(model) for model in gone},
             {worker.id: number(ms) for worker, ms in zip(living, items(silent), strict=True)},
+            {
+                card.id: _SPEEDS.validate_json(text(kept))
+                for card, kept in zip(known, items(speeds), strict=True)
+                if text(kept)
+            },
+            frozenset(card.id for card, asked in zip(known, items(scaled), strict=True) if number(asked)),
         )
 
     return call_of("fleet", keys, (REMEMBER_LOST_S * 1000,), parse)
@@ -154,7 +182,9 @@ def heartbeat(state: WorkerState, *, life_s: float, has_vocabulary: bool = False
     def parse(code: str, rest: list[Reply]) -> Orders:
         return Orders(code == "OK", Mode(text(rest[0]) or Mode.WORK))
 
-    args = (state.id, state.model, state.model_dump_json(), round(life_s * 1000), CARD_LIFE_S, int(has_vocabulary))
+    speeds = _SPEEDS.dump_json(state.speeds) if state.speeds else ""
+    said = (state.id, state.model, state.model_dump_json())
+    args = (*said, round(life_s * 1000), CARD_LIFE_S, int(has_vocabulary), speeds)
     return call_of("heartbeat", keys, args, parse)
 
 
@@ -185,6 +215,15 @@ def outlook(model: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
         return Outlook(lanes, tuple(_running(items(entry)) for entry in items(running)), number(percent) / 100)
 
     return call_of("outlook", keys, (model,), parse)
+
+
+def demand(model: str, *, keys: Keys = DEFAULT) -> Call[Demand]:
+    """Tell a scaler what workers of a model could begin; what is known of the model is kept as long as it asks."""
+
+    def parse(_code: str, rest: list[Reply]) -> Demand:
+        return Demand(*map(number, rest))
+
+    return call_of("demand", keys, (model, CARD_LIFE_S, SCALED_S), parse)
 
 
 def overview(*, keys: Keys = DEFAULT) -> Call[Overview]:

@@ -79,6 +79,13 @@ class TestExpectedWork:
     def test_before_anything_is_measured_it_is_the_nominal_speed(self, workers: list[WorkerState]) -> None:
         assert expected_ms(params(), workers) == round(params().cost * NOMINAL_MS)
 
+    def test_while_nobody_has_measured_anything_it_is_what_the_last_worker_left(self) -> None:
+        left = (speed(),)
+
+        assert expected_ms(params(), [], left) == 10 * 100 + 50
+        assert expected_ms(params(), [worker(state="warming")], left) == 10 * 100 + 50
+        assert expected_ms(params(), [worker(speeds=(speed(step_ms=1, picture_ms=0),))], left) == 10
+
     def test_it_is_never_nothing(self) -> None:
         tiny = params(width=8, height=8, num_inference_steps=1)
 

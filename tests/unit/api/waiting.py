@@ -60,9 +60,16 @@ def speed(
 
 
 def fleet(
-    *workers: WorkerState, mode: Mode = Mode.WORK, modes: Mapping[str, Mode] | None = None, lost: int = 0
+    *workers: WorkerState,
+    mode: Mode = Mode.WORK,
+    modes: Mapping[str, Mode] | None = None,
+    lost: int = 0,
+    kept: tuple[Speed, ...] = (),
+    scaled: bool = False,
 ) -> Fleet:
-    return Fleet((), workers, mode, modes or {}, {MODEL: lost} if lost else {})
+    speeds = {MODEL: kept} if kept else {}
+    asked = frozenset({MODEL} if scaled else ())
+    return Fleet((), workers, mode, modes or {}, {MODEL: lost} if lost else {}, speeds=speeds, scaled=asked)
 
 
 def running(

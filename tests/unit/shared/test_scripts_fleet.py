@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from shared import scripts
+from shared.contract import Speed
 from shared.errors import NoVocabulary, WorkerNotFound
-from shared.jobs import LeaseToken, WorkerId
+from shared.jobs import LeaseToken, Terms, WorkerId
 from shared.keys import DEFAULT
-from shared.scripts import Mode
+from shared.lanes import Lane
+from shared.scripts import Demand, Mode
 from shared.scripts.fleet import CARD_LIFE_S
 from shared.vocabulary import Vocabulary
-from tests.desk import CARD, LEASE_S, MODEL, WORKER, Desk, claim_call, state
+from tests.desk import CARD, KEEP_S, LEASE_S, MODEL, OTHER, WORKER, Desk, claim_call, state
 from tests.servers import wait_until
 
 
@@ -163,3 +165,64 @@ def test_a_heartbeat_tells_who_has_it_that_the_vocabulary_is_gone(desk: Desk) ->
     assert not desk(scripts.heartbeat(state(), life_s=60, has_vocabulary=True)).is_announced
     desk(scripts.announce(CARD, WORDS))
     assert desk(scripts.heartbeat(state(), life_s=60, has_vocabulary=True)).is_announced
+
+
+SPEEDS = (Speed(width=1024, height=1024, guided=True, step_ms=80, picture_ms=200),)
+
+
+def test_how_fast_a_model_was_is_known_after_its_last_worker_left(desk: Desk) -> None:
+    fast = state().model_copy(update={"speeds": SPEEDS})
+    desk(scripts.announce(CARD))
+    assert desk(scripts.fleet()).speeds == {}
+    desk(scripts.heartbeat(fast, life_s=60))
+    desk(scripts.heartbeat(state("new"), life_s=60))  # which has drawn nothing yet
+    desk(scripts.leave(WorkerId(fast.id), MODEL))
+    assert desk(scripts.fleet()).speeds == {MODEL: SPEEDS}
+
+
+class TestDemand:
+    def test_it_is_all_that_waits_for_a_worker(self, desk: Desk) -> None:
+        assert desk(scripts.demand(MODEL)) == Demand(0, 0, 0)
+        desk.submit(work_ms=1000)
+        desk.submit(work_ms=2000, lane=Lane.BULK)
+        desk.submit(work_ms=4000, tenant=OTHER)
+        desk.submit(work_ms=8000, model="another/model")
+        found = desk(scripts.demand(MODEL))
+        assert (found.jobs, found.work_ms) == (3, 7000)
+        desk.claim()
+        assert desk(scripts.demand(MODEL)).jobs == 2
+
+    def test_the_oldest_of_those_that_go_next_tells_how_long_is_waited(self, desk: Desk) -> None:
+        first = desk.submit()
+        wait_until(lambda: desk(scripts.demand(MODEL)).oldest_ms >= 20, limit_s=5, what="it has waited")
+        desk.submit(tenant=OTHER, lane=Lane.BULK)
+        assert desk(scripts.demand(MODEL)).oldest_ms >= 20
+        desk(scripts.cancel(first.id, first.tenant))
+        assert desk(scripts.demand(MODEL)).jobs == 1
+
+    def test_a_tenant_s_jobs_count_as_far_as_they_may_run_at_once(self, desk: Desk) -> None:
+        two_at_once = Terms(keep_s=KEEP_S, max_tenant_running=2)
+        for lane in (Lane.INTERACTIVE, Lane.INTERACTIVE, Lane.INTERACTIVE, Lane.BULK):
+            desk.submit(lane=lane, terms=two_at_once, work_ms=1000)
+        assert desk(scripts.demand(MODEL)).jobs == 2
+        desk.claim()
+        found = desk(scripts.demand(MODEL))
+        assert (found.jobs, found.work_ms) == (1, 1000)
+        desk.claim()
+        assert desk(claim_call()) is None  # it is passed over from now on
+        assert desk(scripts.demand(MODEL)) == Demand(0, 0, 0)
+        desk.submit(tenant=OTHER)
+        assert desk(scripts.demand(MODEL)).jobs == 1
+
+    def test_who_asks_keeps_what_is_known_of_the_model_and_is_known_to_ask(self, desk: Desk) -> None:
+        desk(scripts.announce(CARD, WORDS))
+        desk(scripts.heartbeat(state().model_copy(update={"speeds": SPEEDS}), life_s=60))
+        names = [f"{DEFAULT.prefix}{what}:{MODEL}" for what in ("card", "vocabulary", "speeds")]
+        for name in names:
+            desk.client.expire(name, 60)
+        assert desk(scripts.fleet()).scaled == frozenset()
+        desk(scripts.demand(MODEL))
+        assert all(desk.client.ttl(name) > 60 for name in names)
+        assert desk(scripts.fleet()).scaled == {MODEL}
+        desk.client.delete(f"{DEFAULT.prefix}scaled:{MODEL}")  # as two minutes would
+        assert desk(scripts.fleet()).scaled == frozenset()

@@ -75,6 +75,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.history(60),
     scripts.direct(scripts.Mode.PAUSED),
     scripts.outlook("m"),
+    scripts.demand("m"),
     scripts.overview(),
     scripts.gauges(),
     scripts.meter("process", Increments(1, {"field": 1})),

@@ -132,10 +132,10 @@ def main() -> None:
             before = datetime.now(tz=UTC) - timedelta(hours=told.older_than)
             search = Search(queue, store, stored_before=before)
             found = search.count()
-            sys.stdout.write(
-                f"{found.orphans} pictures of no job, {found.num_bytes / 2**20:.1f} MiB; "
-                f"{found.owned} of jobs that are there; not looked at: {found.young} younger than {told.older_than:g} h, {found.strange} other files\n"
-            )
+            sys.stdout.write(f"{found.orphans} pictures of no job, {found.num_bytes / 2**20:.1f} MiB\n")
+            sys.stdout.write(f"{found.owned} of jobs that are there\n")
+            sys.stdout.write(f"not looked at: {found.young} younger than {told.older_than:g} h, ")
+            sys.stdout.write(f"{found.strange} other files\n")
             if told.delete:
                 if (why := refusal(found)) and not told.all:
                     sys.exit(f"Nothing was deleted. {why}")

@@ -144,7 +144,7 @@ def test_the_command_counts_first_and_deletes_when_told_to(
 
     counted = command(gateway.settings, redis_server, "--older-than", "0")
     assert (counted.returncode, counted.stderr) == (0, "")
-    assert counted.stdout.startswith("1 pictures of no job, 0.0 MiB; 1 of jobs that are there;")
+    assert counted.stdout.startswith("1 pictures of no job, 0.0 MiB\n1 of jobs that are there\n")
     assert hand.store.get(ORPHAN) == b"nobody's"
 
     assert command(gateway.settings, redis_server, "--delete", "--older-than", "0").stdout.endswith("\n1 deleted\n")

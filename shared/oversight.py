@@ -90,8 +90,8 @@ class ScalingBody(Body):
     workers_wanted: int
     """What a scaler takes."""
     because: Literal["idle", "work", "wait", "busy", "paused", "unmeasured"]
-    """`idle`: nothing waits or runs; `work`: so much work in the target's time; `wait`: a job has waited longer; `busy`:
-    so many hold jobs; `paused`: the operators let none begin anything; `unmeasured`: none was ever measured."""
+    """`idle`: nothing waits or runs; `work`: so much work in the time of the target; `wait`: a job has waited longer;
+    `busy`: so many hold jobs; `paused`: the operators let none begin anything; `unmeasured`: none was ever measured."""
     workers: dict[str, int]
     """How many are `warming`, `ready` or `draining`."""
     waiting_jobs: int

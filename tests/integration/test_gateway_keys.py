@@ -17,6 +17,7 @@ from shared.contract import JobBody
 from shared.errors import KeyRefused, KeyRequired, QueueUnavailable, ScopeMissing
 from shared.jobs import Tenant
 from shared.keyring import KeyList, Me, TenantList
+from shared.logs import Text
 from tests.conftest import settings_for
 from tests.integration.keyholders import (
     OPERATOR_KEY,
@@ -96,6 +97,7 @@ class TestMaking:
     @pytest.mark.usefixtures("drawer")
     def test_no_log_line_has_one(self, keyed: Serving, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
+        caplog.handler.setFormatter(Text())
         made = make_key(keyed, "ann")
         wrong = made.key[:-1] + ("0" if made.key[-1] != "0" else "1")
 
@@ -105,11 +107,9 @@ class TestMaking:
         keyed.http.get("/v1/jobs", headers={**bearer(PAGE_KEY), "Darkroom-Visitor": "v1"})
         keyed.http.delete(f"/v1/keys/{made.id}", headers=OPERATOR).raise_for_status()
 
-        told = [record.getMessage() for record in caplog.records if record.name.startswith("api.")]
-        wait_until(
-            lambda: any(f"tenant=ann key={made.id}" in line for line in caplog.messages), limit_s=5, what="named"
-        )
-        assert any(f"made key={made.id} tenant=ann" in line for line in told)
+        wait_until(lambda: f" tenant=ann key={made.id}] POST /v1/jobs 202" in caplog.text, limit_s=5, what="named")
+        told = [line for line in caplog.text.splitlines() if " api." in line]
+        assert any(f" tenant=operator key=operator] an operator: made key={made.id} tenant=ann" in one for one in told)
         own = "\n".join(told)
         for hidden in (made.key.split("_")[2], wrong.split("_")[2], OPERATOR_KEY, PAGE_KEY):
             assert hidden not in own

@@ -75,7 +75,7 @@ def test_it_serves_and_ends_answering_what_it_has_begun(settings: Settings, tmp_
         assert num_bytes == 8_000_000
         assert gateway.wait(20) in {0, -signal.SIGTERM}
     lines = log.read_text()
-    assert "[req-7] POST /v1/jobs 202" in lines
+    assert "[request=req-7 tenant=local] POST /v1/jobs 202" in lines
     assert "garden" not in lines
     assert "Traceback" not in lines
 

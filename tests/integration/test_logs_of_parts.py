@@ -15,17 +15,25 @@ import pytest
 
 from deploy.probe import Gateway, answers, has_warmed_up
 from deploy.process import Process, Program
+from shared.client import Client
 from tests.conftest import settings_for
 from tests.integration.keyholders import OPERATOR_KEY, PAGE_KEY, bearer
 from tests.integration.quoting_worker import UNREADABLE
 from tests.servers import RedisServer, S3Server, free_port, wait_until
+from tests.unit.ui.pressing import form_of
 from tests.unit.worker.courier.receivers import receiver
+from ui.feed import Asked
+from ui.form import FIELDS
+from ui.handlers import Handlers, View
+from ui.styles import read_styles
+from ui.visitors import Person
 
 ROOT: Final = Path(__file__).parents[2]
 STARTS_WITHIN_S: Final = 240.0
 MARKER: Final = "zanzibarquartz"
 """In each text that a customer writes here."""
 REQUEST: Final = "req-of-the-test"
+SESSION: Final = "of-the-test"
 FAILING: Final = "req-that-fails"
 EVENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +[\w.]+ ")
 
@@ -139,7 +147,7 @@ def live(logged: Logged) -> None:
         assert MARKER in error["message"]  # its owner may read what the library said
 
         refuse(http, ann)
-        use_page(logged.page_url, picture)
+        use_page(logged.page_url, logged.url, picture)
 
 
 def refuse(http: httpx2.Client, ann: Mapping[str, str]) -> None:
@@ -162,30 +170,33 @@ def refuse(http: httpx2.Client, ann: Mapping[str, str]) -> None:
     assert http.get("/v1/jobs", headers=bearer(MARKER)).status_code == 401
 
 
-def use_page(url: str, picture: bytes) -> None:
+def use_page(url: str, gateway: str, picture: bytes) -> None:
     """Press what a visitor presses, and send what none would."""
     with httpx2.Client(base_url=url, trust_env=False, timeout=60) as browser:
         browser.get("/").raise_for_status()
-        config = browser.get("/config").json()
-        shown = {one["id"]: one["props"] for one in config["components"]}
+        of_python = [one for one in browser.get("/config").json()["dependencies"] if one["backend_fn"]]
+        numbers = {str(one["api_name"]): one["id"] for one in of_python}
 
-        def press(one: Mapping[str, Any], data: list[Any], event: object = None) -> str:
-            asked = {"fn_index": one["id"], "data": data, "event_data": event, "session_hash": "of-the-test"}
+        def press(number: int, data: list[Any], event: object = None) -> str:
+            asked = {"fn_index": number, "data": data, "event_data": event, "session_hash": SESSION}
             return browser.post("/gradio_api/run/predict", json=asked).text
 
-        def as_shown(one: Mapping[str, Any]) -> list[Any]:
-            return [
-                f"a {MARKER} fox" if shown[at].get("elem_id") == "prompt" else shown[at].get("value")
-                for at in one["inputs"]
-            ]
+        def press_in_turn(number: int, data: list[Any]) -> str:
+            asked = {"fn_index": number, "data": data, "session_hash": SESSION}
+            browser.post("/gradio_api/queue/join", json=asked).raise_for_status()
+            with browser.stream("GET", "/gradio_api/queue/data", params={"session_hash": SESSION}) as told:
+                return next(line for line in told.iter_lines() if "process_completed" in line)
 
-        of_python = [one for one in config["dependencies"] if one["backend_fn"]]
-        by_name = {str(one["api_name"]): one for one in of_python}
-        press(by_name["_on_look"], as_shown(by_name["_on_look"]))
-        press(by_name["_on_generate"], as_shown(by_name["_on_generate"]))
+        press(numbers["_on_look"], [None, {}, None])
+        with Client(gateway, api_key=PAGE_KEY, visitor="of-the-test") as client:
+            view = Handlers(read_styles()).look(Person(client), View(), Asked(), {})
+        form = form_of(view, prompt=f"a {MARKER} fox")
+        said = press_in_turn(numbers["_on_generate"], [None, *(form[name] for name in FIELDS)])
+        assert '"success":true' in said.replace(" ", "")
+        assert MARKER in said  # it is in the feed
         for one in of_python:
             for data in ([MARKER] * len(one["inputs"]), [{"path": MARKER}] * len(one["inputs"]), [MARKER]):
-                press(one, data, {MARKER: MARKER, "do": MARKER, "value": MARKER})
+                press(one["id"], data, {MARKER: MARKER, "do": MARKER, "value": MARKER})
         dropped = browser.post("/settings", content=picture)
         assert MARKER in dropped.raise_for_status().text
         for data in (picture[: len(picture) // 2], MARKER.encode(), picture.replace(b"IEND", b"IXND")):

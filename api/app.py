@@ -90,7 +90,8 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
-        together, outlooks, changes = Together(redis), Outlooks(redis), Changes(redis)
+        together = Together(redis, replicas=settings.redis_replicas)
+        outlooks, changes = Outlooks(redis), Changes(redis)
         access = Access(settings, together)
         gateway = Gateway(
             settings,

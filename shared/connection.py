@@ -26,9 +26,9 @@ from redis.retry import Retry
 
 from shared.call import Call, Reply, library
 from shared.errors import QueueUnavailable
-from shared.sentinels import AsksSentinels, AsksSentinelsInLoop, Sentinels
+from shared.sentinels import AsksSentinels, AsksSentinelsInLoop, Sentinels, UnknownMaster
 from shared.settings import Settings
-from shared.trust import tls_trouble
+from shared.trust import causes, tls_trouble
 
 T = TypeVar("T")
 
@@ -225,6 +225,9 @@ def translated(error: RedisError) -> Exception:
         return error
     if trouble := tls_trouble(error):
         return QueueUnavailable(f"The queue can't be reached safely. {trouble}")
-    if isinstance(error, AuthenticationError):
-        return QueueUnavailable("The queue does not take the password of DARKROOM_REDIS_URL.")
+    kinds = tuple(map(type, causes(error)))
+    if AuthenticationError in kinds:
+        return QueueUnavailable("The queue, or a sentinel, does not take the password in DARKROOM_REDIS_URL.")
+    if UnknownMaster in kinds:
+        return QueueUnavailable("The sentinels do not know the master that DARKROOM_REDIS_URL names.")
     return QueueUnavailable("The queue does not answer. Try again shortly.")

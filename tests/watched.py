@@ -32,22 +32,23 @@ def asker(port: int, password: str) -> redis.Redis:
 class SentinelServer(Server):
     """Watches a master, and asks its like before it names another."""
 
-    def __init__(self, folder: Path, master: Valkey, password: str) -> None:
+    def __init__(self, folder: Path, master_port: int, master_password: str, password: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.password = password
-        self._master = master
+        self._master = (master_port, master_password)
 
     def program(self) -> Program:
         self.folder.mkdir(parents=True, exist_ok=True)
+        port, password = self._master
         lines = (
             f"bind {HOST}",
             f"port {self.port}",
             "dir ./",
             f"requirepass {self.password}",
             f"sentinel sentinel-pass {self.password}",
-            f"sentinel monitor {NAME} {HOST} {self._master.port} 2",
-            f"sentinel auth-pass {NAME} {self._master.password}",
+            f"sentinel monitor {NAME} {HOST} {port} 2",
+            f"sentinel auth-pass {NAME} {password}",
             f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
             f"sentinel failover-timeout {NAME} 6000",
         )
@@ -136,7 +137,8 @@ def watched(folder: Path, *, replicas: int = 2) -> Generator[Watched]:
         ]
         own = new_key()
         sentinels = [
-            started.enter_context(SentinelServer(folder / f"sentinel-{number}", master, own)) for number in range(3)
+            started.enter_context(SentinelServer(folder / f"sentinel-{number}", master.port, password, own))
+            for number in range(3)
         ]
         made = Watched([master, *others], sentinels)
         wait_until(

@@ -123,11 +123,11 @@ def test_a_connection_whose_server_became_a_replica_is_used_no_more(
         with asker(own_redis_server.port, own_redis_server.password) as operator:
             operator.config_set("masterauth", other.password)  # pyright: ignore[reportUnknownMemberType]
             operator.replicaof("127.0.0.1", other.port)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-        number = client.client_id()
+        number = client.client_id()  # pyright: ignore[reportUnknownMemberType]
         with pytest.raises(QueueUnavailable):
             desk.submit()
         with asker(own_redis_server.port, own_redis_server.password) as operator:
-            there = operator.client_list()
+            there = operator.client_list()  # pyright: ignore[reportUnknownMemberType]
         assert str(number) not in {one["id"] for one in there}
 
 

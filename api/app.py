@@ -100,7 +100,8 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_async(settings)
         store = await asyncio.to_thread(ObjectStore.from_settings, settings)
         wake_ups = WakeUps(settings)
-        together, outlooks, changes = Together(redis, meters), Outlooks(redis), Changes(redis)
+        together = Together(redis, meters, replicas=settings.redis_replicas)
+        outlooks, changes = Outlooks(redis), Changes(redis)
         storage = Storage(store, meters)
         access = Access(settings, together)
         gateway = Gateway(

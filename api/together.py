@@ -35,15 +35,22 @@ MOST_READS: Final = 16
 """Of a call: Redis serves nobody else meanwhile."""
 MOST_TRIPS: Final = 2
 """On their way at once: while one waits for a disk, others are answered."""
+CONFIRM_MS: Final = 1000
+"""How long replicas may take to have what was written."""
 
 
 @final
 class Together:
-    """Asks Redis, for one event loop."""
+    """Asks Redis, for one event loop.
 
-    def __init__(self, redis: Redis, meters: Meters | None = None) -> None:
+
+    With `replicas`, nobody is told of what was written before so many of them have it: a failover can't take it back.
+    """
+
+    def __init__(self, redis: Redis, meters: Meters | None = None, *, replicas: int = 0) -> None:
         self._redis = redis
         self._meters = meters or Meters()
+        self._replicas = replicas
         self._calls = _Trips[Call[Any], Any](self._call, most=MOST_CALLS)
         self._reads = _Trips[tuple[JobId, Tenant], Job](self._read, most=MOST_READS)
 
@@ -60,15 +67,20 @@ class Together:
             return await run_async(self._redis, read_each(asked))
 
     async def _call(self, calls: Sequence[Call[Any]]) -> Sequence[object]:
+        confirms = self._replicas > 0 and any(call.writes for call in calls)
         with self._measured():
             try:
                 async with self._redis.pipeline(transaction=False) as pipeline:
                     for call in calls:
                         pipeline.execute_command(*call.words)  # pyright: ignore[reportUnknownMemberType]: **options
+                    if confirms:  # of all that this connection wrote before
+                        pipeline.execute_command("WAIT", self._replicas, CONFIRM_MS)  # pyright: ignore[reportUnknownMemberType]
                     replies = cast("list[Reply | Exception]", await pipeline.execute(raise_on_error=False))
             except RedisError as error:
                 raise translated(error) from error
-        return [await self._answer(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        have = replies.pop() if confirms else None
+        is_safe = not confirms or (isinstance(have, int) and have >= self._replicas)
+        return [await self._answer(call, reply, is_safe) for call, reply in zip(calls, replies, strict=True)]
 
     @contextmanager
     def _measured(self) -> Generator[None]:
@@ -80,13 +92,21 @@ class Together:
             raise
         self._meters.note(REDIS_CALL_SECONDS, time.perf_counter() - begun, PART)
 
-    async def _answer(self, call: Call[T], reply: Reply | Exception) -> T | Exception:
+    async def _answer(self, call: Call[T], reply: Reply | Exception, is_safe: bool) -> T | Exception:
         try:
             if isinstance(reply, RedisError):
-                return await run_async(self._redis, call) if is_unknown(reply) else translated(reply)
-            return call.parse(cast("Reply", reply))
+                if not is_unknown(reply):
+                    return translated(reply)
+                answer, is_safe = await run_async(self._redis, call), not self._replicas  # on another connection
+            else:
+                answer = call.parse(cast("Reply", reply))
         except Exception as error:  # noqa: BLE001 it is theirs who asked
             return error
+        if call.writes and not is_safe:
+            return QueueUnavailable(
+                "The queue's replicas do not answer, so what was asked may get lost. Try again shortly."
+            )
+        return answer
 
 
 @final

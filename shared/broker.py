@@ -16,14 +16,15 @@ from typing import Any, Final, cast, final
 from celery import Celery  # pyright: ignore[reportMissingTypeStubs]: celery ships no types
 from kombu.entity import Queue  # pyright: ignore[reportMissingTypeStubs]
 from kombu.exceptions import OperationalError  # pyright: ignore[reportMissingTypeStubs]
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from kombu.transport.redis import Channel, Transport  # pyright: ignore[reportMissingTypeStubs]
+from redis.connection import AbstractConnection, Connection, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
-from shared.connection import tls_options
+from shared.connection import connection_attributes, tls_options, translated
 from shared.errors import QueueUnavailable
 from shared.keys import queue_of
-from shared.sentinels import ASK_TIMEOUT_S
+from shared.sentinels import AsksSentinels
 from shared.settings import Settings
 
 SHIFT: Final = "darkroom.shift"
@@ -64,27 +65,47 @@ _CONFIG: Final = {
 
 def make_app(settings: Settings) -> Celery:
     """Make the Celery app. Does not connect."""
-    address = settings.redis_address
-    urls = [address.sentinel_url(one) for one in address.sentinels] or [address.url]
-    app = cast("Any", Celery("darkroom", broker=";".join(urls)))
+    app = cast("Any", Celery("darkroom", broker=settings.redis_address.url))
     app.conf.update(_CONFIG)
-    tls = tls_options(settings)
-    if tls:
+    app.conf.broker_transport = _transport(settings)
+    if tls := tls_options(settings):
         app.conf.broker_use_ssl = tls  # kombu would take any certificate
-    if address.sentinels:
-        asking: dict[str, Any] = {
-            **address.sentinel_login,
-            **(dict(tls, ssl=True) if tls else {}),
-            "socket_timeout": ASK_TIMEOUT_S,
-            "socket_connect_timeout": ASK_TIMEOUT_S,
-            "retry": Retry(NoBackoff(), 0),  # there are others to ask
-        }
-        app.conf.broker_transport_options = {
-            **_TRANSPORT,
-            "master_name": address.master,
-            "sentinel_kwargs": asking,
-        }
     return cast("Celery", app)
+
+
+class _OutageIsALoss(AbstractConnection):
+    """Is lost when Redis says that it is unwell, or no master: Celery connects anew then, and dies of other errors."""
+
+    def read_response(self, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 (redis-py's own)
+        try:
+            return cast("object", super().read_response(*args, **kwargs))  # pyright: ignore[reportUnknownMemberType]
+        except ResponseError as error:
+            if isinstance(translated(error), QueueUnavailable):
+                self.disconnect()  # pyright: ignore[reportUnknownMemberType]: **kwargs
+                raise RedisConnectionError(str(error)) from error
+            raise
+
+
+class _Kind(type):
+    """A transport's, which Celery writes into its log as the scheme of an address."""
+
+    def __str__(cls) -> str:
+        return "redis"
+
+
+def _transport(settings: Settings) -> type:
+    """Make kombu's transport, with connections that know the sentinels.
+
+    kombu's own for sentinels is redis-py's pool, of which `shared.sentinels` says what it lacks.
+    """
+    known = connection_attributes(settings)
+    asks = (AsksSentinels,) if known else ()
+    kinds = {
+        name: type("Connection", (_OutageIsALoss, *asks, kind), known)
+        for name, kind in (("connection_class", Connection), ("connection_class_ssl", SSLConnection))
+    }
+    channel = type("Channel", (cast("type", Channel),), kinds)
+    return _Kind("Transport", (cast("type", Transport),), {"Channel": channel})
 
 
 def pool_queue(model: str) -> Queue:

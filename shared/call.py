@@ -74,6 +74,11 @@ def _name_of(verb: str) -> str:
 
 
 @cache
+def _writes(verb: str) -> bool:
+    return _flag_of(_read(verb)) != "no-writes"
+
+
+@cache
 def _script_of(verb: str) -> str:
     source = _read(verb)
     flag = _flag_of(source)
@@ -95,6 +100,11 @@ class Call(Generic[T_co]):
     def words(self) -> tuple[Argument, ...]:
         """What is sent to a Redis that has the library."""
         return ("FCALL", _name_of(self.verb), len(self.keys), *self.keys, *self.args)
+
+    @property
+    def writes(self) -> bool:
+        """True unless the verb is one that only reads."""
+        return _writes(self.verb)
 
     @property
     def words_of_script(self) -> tuple[Argument, ...]:

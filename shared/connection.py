@@ -26,10 +26,9 @@ from redis.retry import Retry
 
 from shared.call import Call, Reply, library
 from shared.errors import QueueUnavailable
-from shared.redis_address import RedisAddress
-from shared.sentinels import AsksSentinels, AsksSentinelsInLoop, Sentinels
+from shared.sentinels import AsksSentinels, AsksSentinelsInLoop, Sentinels, UnknownMaster
 from shared.settings import Settings
-from shared.trust import tls_trouble
+from shared.trust import causes, tls_trouble
 
 T = TypeVar("T")
 
@@ -109,7 +108,7 @@ def connect(settings: Settings) -> redis.Redis:
     pool = client.connection_pool
     asks = (AsksSentinels,) if address.sentinels else ()
     pool.connection_class = type(
-        "Connection", (_LeavesReplica, *asks, pool.connection_class), _attributes(settings, address)
+        "Connection", (_LeavesReplica, *asks, pool.connection_class), connection_attributes(settings)
     )
     return client
 
@@ -127,7 +126,7 @@ def connect_async(settings: Settings) -> redis.asyncio.Redis:
     )
     asks = (AsksSentinelsInLoop,) if address.sentinels else ()
     bases = (_TellsOfItsLoss, _PacksInC, _LeavesReplicaInLoop, *asks, pool.connection_class)
-    pool.connection_class = type("Connection", bases, _attributes(settings, address))
+    pool.connection_class = type("Connection", bases, connection_attributes(settings))
     return redis.asyncio.Redis.from_pool(pool)
 
 
@@ -206,8 +205,9 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _attributes(settings: Settings, address: RedisAddress) -> dict[str, object]:
-    """What a class of connections knows beside its bases."""
+def connection_attributes(settings: Settings) -> dict[str, object]:
+    """Make what a class of connections has to know to ask sentinels; nothing where there are none."""
+    address = settings.redis_address
     return {"sentinels": Sentinels(address, tls_options(settings))} if address.sentinels else {}
 
 
@@ -225,6 +225,9 @@ def translated(error: RedisError) -> Exception:
         return error
     if trouble := tls_trouble(error):
         return QueueUnavailable(f"The queue can't be reached safely. {trouble}")
-    if isinstance(error, AuthenticationError):
-        return QueueUnavailable("The queue does not take the password of DARKROOM_REDIS_URL.")
+    kinds = tuple(map(type, causes(error)))
+    if AuthenticationError in kinds:
+        return QueueUnavailable("The queue, or a sentinel, does not take the password in DARKROOM_REDIS_URL.")
+    if UnknownMaster in kinds:
+        return QueueUnavailable("The sentinels do not know the master that DARKROOM_REDIS_URL names.")
     return QueueUnavailable("The queue does not answer. Try again shortly.")

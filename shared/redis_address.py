@@ -96,10 +96,6 @@ class RedisAddress:
         netloc = self.sentinels[0].netloc if self.sentinels else self.netloc
         return f"{self.scheme}://{self.credentials}{netloc}{self.path}"
 
-    def sentinel_url(self, sentinel: Sentinel) -> str:
-        """One of the sentinels as kombu takes it: with the master's password."""
-        return f"sentinel://{self.credentials}{sentinel.netloc}{self.path}"
-
 
 def _files(asked: Mapping[str, str], *, is_tls: bool, may_login: bool) -> dict[str, str]:
     """Take the files out of a query, and refuse what else there is."""

@@ -31,6 +31,10 @@ _Role: TypeAlias = "list[bytes | str | int]"
 _QUESTION: Final = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
 
 
+class UnknownMaster(RedisConnectionError):
+    """No sentinel that answers knows a master of that name."""
+
+
 @final
 class Sentinels:
     """Those who know the master; for any thread and any event loop."""
@@ -59,7 +63,7 @@ class Sentinels:
                 continue
             if found:
                 return self._heard(number, found)
-        raise RedisConnectionError(self._nobody(last)) from last
+        raise self._nobody(last) from last
 
     async def master_in_loop(self) -> tuple[str, int]:
         """Ask where the master is. Raises redis-py's ConnectionError."""
@@ -74,7 +78,7 @@ class Sentinels:
                 continue
             if found:
                 return self._heard(number, found)
-        raise RedisConnectionError(self._nobody(last)) from last
+        raise self._nobody(last) from last
 
     def _in_order(self) -> Iterator[tuple[int, Sentinel]]:
         first = self._first
@@ -87,10 +91,10 @@ class Sentinels:
         host, port = found
         return host.decode(), int(port)
 
-    def _nobody(self, last: RedisError | None) -> str:
+    def _nobody(self, last: RedisError | None) -> RedisConnectionError:
         if last is None:
-            return f"The sentinels know no master {self._master!r}: is it the name of their `sentinel monitor`?"
-        return "No sentinel says where the master is."
+            return UnknownMaster(f"The sentinels know no master {self._master!r}.")
+        return RedisConnectionError("No sentinel says where the master is.")
 
 
 class AsksSentinels(Connection):

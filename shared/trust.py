@@ -49,7 +49,7 @@ def bundle(public: Path, own: Path) -> Path:
 
 def tls_trouble(error: BaseException) -> str | None:
     """Say why TLS did not come about, and what to do; None if that was not what `error` came of."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if any(type(one).__name__ == "CertificateError" for one in chain):  # urllib3 compares names itself, not OpenSSL
         return _wrong_certificate(min(_OTHER_NAME))
     found = next((one for one in chain if isinstance(one, ssl.SSLError)), None)
@@ -85,7 +85,7 @@ def _wrong_certificate(code: int) -> str:
     return f"Its certificate is not accepted (OpenSSL's reason {code})."
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Walk from an error to what it came of; libraries tell that in several ways."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

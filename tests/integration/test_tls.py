@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from api.rates import Rates
 from api.together import Together
 from deploy.health import has_heartbeat
+from deploy.keys import new_key
 from shared import scripts
 from shared.broker import WakeUps, make_app
 from shared.connection import connect, connect_async, refusal, run
@@ -28,6 +29,7 @@ from tests.certificates import Authority
 from tests.conftest import settings_for
 from tests.servers import RedisServer, S3Server
 from tests.tls_proxy import tls_before
+from tests.watched import NAME, SentinelServer
 
 WITHIN_S = 60.0
 ROOT = Path(__file__).parents[2]
@@ -164,6 +166,33 @@ def test_a_client_shows_its_certificate_where_one_is_asked_for(redis_server: Red
         for way in (by_thread, by_loop):
             with pytest.raises(QueueUnavailable):
                 way(over_tls(redis_server, port, authority.file))
+
+
+def test_sentinels_and_the_master_that_they_name_speak_tls(
+    redis_server: RedisServer, authority: Authority, tls_port: int, tmp_path: Path
+) -> None:
+    # It can't watch the master, to whom it speaks no TLS; it knows where it is.
+    with (
+        SentinelServer(tmp_path / "sentinel", tls_port, redis_server.password, new_key()) as sentinel,
+        tls_before(sentinel.port, authority.issue("sentinel")) as port,
+    ):
+        url = f"rediss+sentinel://:{redis_server.password}@127.0.0.1:{port}/{NAME}/0?sentinel_password={sentinel.password}"
+        settings = Settings(redis_url=SecretStr(url), ca_file=authority.file)
+        for way in (by_thread, by_loop, by_wake_up):
+            way(settings)
+        stranger = settings.model_copy(update={"ca_file": None})
+        assert "DARKROOM_CA_FILE" in (refusal(stranger) or "")
+
+
+def test_sentinels_that_do_not_know_the_name_or_the_password_are_an_outage(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with SentinelServer(tmp_path / "sentinel", redis_server.port, redis_server.password, new_key()) as sentinel:
+        for name, password, said in (("another", sentinel.password, "do not know"), (NAME, "wrong", "the password")):
+            url = f"redis+sentinel://:{redis_server.password}@127.0.0.1:{sentinel.port}/{name}?sentinel_password={password}"
+            for way in (by_thread, by_loop):
+                with pytest.raises(QueueUnavailable, match=said):
+                    way(Settings(redis_url=SecretStr(url)))
 
 
 @pytest.mark.parametrize("module", ["api", "worker", "worker.courier"])

@@ -36,7 +36,6 @@ def test_sentinels_are_listed_with_the_name_of_their_master() -> None:
     )
     assert address.sentinel_login == {"password": "p&q"}
     assert address.url == f"rediss://:{PASSWORD}@s1.example:26380/1"
-    assert address.sentinel_url(address.sentinels[2]) == f"sentinel://:{PASSWORD}@[fd00::3]:26379/1"
 
 
 def test_a_database_need_not_be_named() -> None:

@@ -1,4 +1,4 @@
-"""What the threads of a worker share: the leases held, the signs of life, the orders, the word to stop, pace, meters."""
+"""What the threads of a worker share: the leases held, the signs of life, orders, the word to stop, pace, meters."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ ANY_KEY = {("get", "/v1/me")}
 """Needs a key and no scope."""
 FOR_OPERATORS = ("/v1/workers", "/v1/queue", "/v1/keys", "/v1/tenants")
 
+FOR_WATCHERS = {"/metrics"}
+
 
 @dataclass(frozen=True)
 class Route:
@@ -47,6 +49,8 @@ class Route:
             return None
         if self.path.startswith(FOR_OPERATORS):
             return "admin"
+        if self.path in FOR_WATCHERS:
+            return "watch"
         return "read" if self.method == "get" else "submit"
 
     def send(self, http: httpx2.Client, headers: dict[str, str], *, job_id: str = "0" * 26) -> httpx2.Response:

@@ -154,7 +154,7 @@ class Edge:
         if not route:
             found = scope.get("route")
             route = ELSEWHERE if found is None else found.path_format
-        # What callers make up, methods too, must not make more and more series.
+        # What callers make up must not make more and more series.
         method = scope["method"] if route is not ELSEWHERE else ""
         self._meters.count(HTTP_REQUESTS, method, route, _STATUS_WORDS.get(answer.status, ""), exchange.code)
         if answer.began is not None and not exchange.is_held:

@@ -43,7 +43,6 @@ CONFIRM_MS: Final = 1000
 class Together:
     """Asks Redis, for one event loop.
 
-
     With `replicas`, nobody is told of what was written before so many of them have it: a failover can't take it back.
     """
 

@@ -211,20 +211,20 @@ class Meters:
         self.source: Final = source or secrets.token_hex(8)
         """By which its increments are told from others'."""
         self._lock = Lock()
-        self._counts: dict[Labels, int] = {}
-        self._sizes: dict[Labels, list[int]] = {}
+        self._counts: dict[tuple[str, Labels], int] = {}
+        self._sizes: dict[tuple[str, Labels], list[int]] = {}
         self._number = 0
         self._untold: Increments | None = None
 
     def count(self, meter: Counter, *labels: str) -> None:
         """Count one."""
-        key = (meter.name, *labels)
+        key = (meter.name, labels)
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + 1
 
     def note(self, meter: Histogram, value: float, *labels: str) -> None:
         """Count one that was so large."""
-        key = (meter.name, *labels)
+        key = (meter.name, labels)
         with self._lock:
             sizes = self._sizes.get(key)
             if sizes is None:
@@ -297,9 +297,9 @@ class Totals:
         return cls(counters, read)
 
 
-def _fields(counts: Mapping[Labels, int], sizes: Mapping[Labels, list[int]]) -> dict[str, int]:
-    fields = {_PARTED_BY.join(key): number for key, number in counts.items()}
-    for (name, *labels), found in sizes.items():
+def _fields(counts: Mapping[tuple[str, Labels], int], sizes: Mapping[tuple[str, Labels], list[int]]) -> dict[str, int]:
+    fields = {_PARTED_BY.join((name, *labels)): number for (name, labels), number in counts.items()}
+    for (name, labels), found in sizes.items():
         *by_bound, total = found
         for which, number in (*enumerate(by_bound), (_SUM, total)):
             if number:

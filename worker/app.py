@@ -96,7 +96,7 @@ class Worker:
         self._failure: DarkroomError | None = None
         self._exit_code = EX_OK
         self._client: redis.Redis = connect(settings)
-        self._storage = Storage(ObjectStore.from_settings(settings))
+        self._storage = Storage(ObjectStore.from_settings(settings), self._duty.meters)
         self._app = make_app(settings)
         self._wake_ups = WakeUps(settings, app=self._app)
         origin = Origin(self.card.id, self.card.revision, f"Darkroom {VERSION}")
@@ -284,6 +284,7 @@ class Worker:
 
     def _leave(self) -> None:
         try:
+            self._heartbeat.tell()
             run(self._client, leave(self.id, self.card.id, failed=self._exit_code != EX_OK))
         except QueueUnavailable:
             _logger.warning("the queue is away, so the fleet will miss this worker only when its state lapses")

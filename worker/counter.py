@@ -35,6 +35,11 @@ class Counter:
         """True while a claim has got no answer: it may have been heard, and a job may wait for it to be repeated."""
         return self._unanswered is not None
 
+    @property
+    def model(self) -> str:
+        """Whose jobs they are."""
+        return self._model
+
     def claim(self, lane: Lane | None = None, *, is_busy: bool = False) -> Claimed | None:
         """Take the job that goes next, in one lane or both; None if none waits or the queue does not answer.
 

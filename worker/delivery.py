@@ -32,6 +32,7 @@ from worker.duty import Duty
 from worker.engine.events import DeviceLost, Picture
 from worker.images import encode_image
 from worker.news import Broken, Ended, EngineLost, Lost, News, StoreAway
+from worker.stages import Stages
 from worker.storage import Storage
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class Delivery:
         self._storage = storage
         self._backlog = backlog
         self._origin = origin
+        self._stages = Stages(duty.meters, origin.model)
         self._leases = duty.leases
         self._inbox = duty.inbox
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
@@ -149,7 +151,8 @@ class Delivery:
             model_revision=origin.model_revision,
             software=origin.software,
         )
-        encoded = encode_image(pixels, provenance)
+        with self._stages.timed("encode"):
+            encoded = encode_image(pixels, provenance)
         key = image_key(job.tenant, job.id, index, encoded.output_format)
         image = Image(
             index=index,
@@ -192,11 +195,13 @@ class Delivery:
                 self._backlog.drop(waiting)
 
     def _store(self, image: Image, data: bytes) -> None:
-        self._storage.put(image.key, data, image.output_format.media_type)
+        with self._stages.timed("upload"):
+            self._storage.put(image.key, data, image.output_format.media_type)
 
     def _record(self, lease: Lease, image: Image) -> None:
         """Note a stored picture; finish the job if it was the last one."""
-        self._insist(lease, lambda: run(self._client, add_image(lease, image)))
+        with self._stages.timed("record"):
+            self._insist(lease, lambda: run(self._client, add_image(lease, image)))
         with self._lock:
             expected = self._expected.get(lease)
             if expected is None:

@@ -1,4 +1,4 @@
-"""What the threads of a worker share: the leases held, the signs of life, the orders, the word to stop, the pace."""
+"""What the threads of a worker share: the leases held, the signs of life, orders, the word to stop, pace, meters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import final
 
+from shared.meters import Meters
 from shared.scripts import Lease, Mode
 from worker.news import Inbox
 from worker.pace import Pace
@@ -127,3 +128,4 @@ class Duty:
     wish: Wish = field(default_factory=Wish)
     pace: Pace = field(default_factory=Pace)
     inbox: Inbox = field(default_factory=Inbox)
+    meters: Meters = field(default_factory=Meters)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -17,13 +18,17 @@ from shared.connection import run
 from shared.contract import WorkerState
 from shared.errors import QueueUnavailable
 from shared.generation import ModelCard
-from shared.scripts import Mode, announce, heartbeat, renew
+from shared.meters import REDIS_CALL_SECONDS, REDIS_ERRORS
+from shared.scripts import Mode, announce, heartbeat, meter, renew
 from shared.settings import Settings
 from shared.vocabulary import Vocabulary
 from worker.duty import Duty
 from worker.news import Lost
+from worker.stages import PART
 
 BEATS_PER_LEASE: Final = 5
+TELL_S: Final = 5.0
+"""Between two times that what was counted is added to the fleet's."""
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class _Announcement:
 
 @final
 class Heartbeat:
-    """Renews the leases and publishes the worker's state, five times a lease."""
+    """Renews the leases and publishes the worker's state, five times a lease, and what it counted now and then."""
 
     def __init__(
         self,
@@ -66,6 +71,8 @@ class Heartbeat:
         self._pulse = duty.pulse
         self._inbox = duty.inbox
         self._wish = duty.wish
+        self._meters = duty.meters
+        self._tell_again_at = 0.0
         self._on_hung = on_hung
         self._on_orders = on_orders
         self._is_away = False
@@ -100,13 +107,23 @@ class Heartbeat:
                 self._inbox.put(Lost(lost))
         said = self._announcement
         has_vocabulary = said.vocabulary is not None
-        orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
+        with self._meters.timed(REDIS_CALL_SECONDS, PART):
+            orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)
         if not orders.is_announced or self._announced is not said:  # what is known may be another worker's
             run(self._client, announce(said.card, said.vocabulary))
             self._announced = said
+        if time.monotonic() >= self._tell_again_at:
+            self.tell()
+            self._tell_again_at = time.monotonic() + TELL_S
+
+    def tell(self) -> None:
+        """Add what the worker has counted to the fleet's. Raises QueueUnavailable; then it is sent again next time."""
+        if (untold := self._meters.untold()) is not None:
+            run(self._client, meter(self._meters.source, untold))
+            self._meters.told()
 
     def _loop(self) -> None:
         while True:
@@ -117,6 +134,7 @@ class Heartbeat:
                 self.beat()
                 self._note(is_away=False)
             except QueueUnavailable:
+                self._meters.count(REDIS_ERRORS, PART)
                 self._note(is_away=True)
             except Exception:
                 _logger.exception("a heartbeat failed; the next one comes")

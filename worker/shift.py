@@ -30,6 +30,7 @@ from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, 
 from worker.held import HeldJob, row_owner
 from worker.news import Broken, Ended, EngineLost, Lost, News, StopAsked, StoreAway
 from worker.reporter import Report, Reporter, Sketch
+from worker.stages import Stages
 
 DECODING_S: Final = 10.0
 """A picture that is being decoded for longer is no sign of life; one that hangs makes the worker a hung one."""
@@ -105,6 +106,7 @@ class Shift:
         self._reporter = reporter
         self._duty = duty
         self._drain_s = drain_s
+        self._stages = Stages(duty.meters, counter.model)
         self._jobs: dict[JobId, HeldJob] = {}
         self._claim_again_at = 0.0
         self._step_s = 0.0
@@ -171,6 +173,7 @@ class Shift:
         with about(_about_all(tuple(self._jobs.values()))):
             events = self._engine.step()
         took_s = time.monotonic() - begun
+        self._stages.stepped(events)
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
         stepped: dict[JobId, RowId] = {}
         for event in events:

@@ -13,7 +13,9 @@ import threading
 from typing import Final, final
 
 from shared.errors import StoreUnavailable
+from shared.meters import STORE_CALL_SECONDS, STORE_ERRORS, Meters
 from shared.object_store import ObjectStore
+from worker.stages import PART
 
 PROBE_KEY: Final = "images/.probe"
 """Among the pictures: the rights of a key may end there."""
@@ -30,8 +32,9 @@ _logger = logging.getLogger(__name__)
 class Storage:
     """One object store; for many threads."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, meters: Meters | None = None) -> None:
         self._store = store
+        self._meters = meters or Meters()
         self._lock = threading.Lock()
         self._trouble: StoreUnavailable | None = None
         self._closing = threading.Event()
@@ -55,8 +58,10 @@ class Storage:
         if trouble is not None:
             raise StoreUnavailable(str(trouble)) from trouble.__cause__
         try:
-            self._store.put(key, data, media_type)
+            with self._meters.timed(STORE_CALL_SECONDS, PART, "put"):
+                self._store.put(key, data, media_type)
         except StoreUnavailable as error:
+            self._meters.count(STORE_ERRORS, PART, "put")
             self._note_away(error)
             raise
 

@@ -36,6 +36,8 @@ ANY_KEY = {("get", "/v1/me")}
 FOR_OPERATORS = ("/v1/workers", "/v1/queue", "/v1/keys", "/v1/tenants")
 FOR_WATCHERS = {"/v1/scaling"}
 
+FOR_WATCHERS = {"/metrics"}
+
 
 @dataclass(frozen=True)
 class Route:

@@ -30,7 +30,7 @@ VERSION_FILE: Final = ROOT / "shared" / "version.py"
 COMING: Final = "## Unreleased"
 
 _PLAIN: Final = re.compile(r"\d+\.\d+\.\d+")
-_TELLS_TAG: Final = re.compile(r"darkroom-[a-z-]+:|DARKROOM_VERSION:-|newTag:")
+TELLS_TAG: Final = re.compile(r"darkroom-[a-z-]+:|DARKROOM_VERSION:-|newTag:")
 """Lines that name our images' tag."""
 
 
@@ -73,7 +73,7 @@ def tagged(text: str, before: str, after: str) -> str:
     """Name another version on the lines that tell our images' tag."""
     whole = re.compile(rf"(?<![\d.]){re.escape(before)}(?![\d.]*\d)")
     lines = text.splitlines(keepends=True)
-    return "".join(whole.sub(after, line) if _TELLS_TAG.search(line) else line for line in lines)
+    return "".join(whole.sub(after, line) if TELLS_TAG.search(line) else line for line in lines)
 
 
 def release(said: str, *, day: date | None = None) -> str:
@@ -94,7 +94,7 @@ def release(said: str, *, day: date | None = None) -> str:
     if page()[0] != PAGE.read_text():
         raise NotReady("docs/licences.md is not what is installed and locked: run make licences, and commit it.")
     CHANGELOG.write_text(changelog)
-    for file in _naming_tags():
+    for file in naming_tags():
         file.write_text(tagged(file.read_text(), VERSION, version))
     VERSION_FILE.write_text(VERSION_FILE.read_text().replace(f'"{VERSION}"', f'"{version}"'))
     # In a process of its own, which reads the new version.
@@ -105,7 +105,8 @@ def release(said: str, *, day: date | None = None) -> str:
     return f"v{version}"
 
 
-def _naming_tags() -> list[Path]:
+def naming_tags() -> list[Path]:
+    """List the files that name our images' tag."""
     kubernetes = (ROOT / "deploy" / "kubernetes").rglob("*.yaml")
     return sorted([*ROOT.glob("docker-compose*.yml"), *kubernetes])
 

@@ -4,7 +4,7 @@ python -m deploy.sbom     # after `make sbom` has installed all extras from the 
 
 Each has the packages that its image's extra of pyproject.toml leads to, at the lock's versions, as the image's Python
 on Linux would choose them: not all that the lock has. The same sources give the same bytes: no times, nothing random.
-Not told: the Debian packages of the base image, and binaries inside wheels.
+Not told: the Debian packages of the base image, pip, and binaries inside wheels.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def _models(image: str) -> list[Document]:
 def _properties(image: str, base: Base) -> list[Document]:
     said = {
         "darkroom:python": base.python,
-        "darkroom:not-told": "Debian packages of the base image; binaries in wheels",
+        "darkroom:not-told": "Debian packages of the base image; pip; binaries in wheels",
     }
     if image == "worker":
         said["darkroom:cuda"] = (

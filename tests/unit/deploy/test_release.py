@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.release import NotReady, checked_version, dated, tagged
+from deploy.release import TELLS_TAG, NotReady, checked_version, dated, naming_tags, tagged
 from shared.version import VERSION
 from tests.servers import free_port
 from tests.unit.deploy.advisers import Adviser, advising
@@ -129,6 +130,12 @@ def test_only_the_coming_section_is_named() -> None:
 def test_nothing_to_tell_is_no_release(changelog: str) -> None:
     with pytest.raises(NotReady, match="Unreleased"):
         dated(changelog, "0.2.0", date(2026, 2, 3))
+
+
+def test_the_images_tags_are_the_version() -> None:
+    lines = [line for file in naming_tags() for line in file.read_text().splitlines() if TELLS_TAG.search(line)]
+
+    assert [line for line in lines if set(re.findall(r"\d+\.\d+\.\d+", line)) - {VERSION}] == []
 
 
 def test_only_our_images_tags_change() -> None:

@@ -34,9 +34,7 @@ BODIES = {"/v1/jobs": {"prompt": "x"}, "/v1/keys": {"name": "x", "tenant": "x"},
 ANY_KEY = {("get", "/v1/me")}
 """Needs a key and no scope."""
 FOR_OPERATORS = ("/v1/workers", "/v1/queue", "/v1/keys", "/v1/tenants")
-FOR_WATCHERS = {"/v1/scaling"}
-
-FOR_WATCHERS = {"/metrics"}
+FOR_WATCHERS = {"/metrics", "/v1/scaling"}
 
 
 @dataclass(frozen=True)

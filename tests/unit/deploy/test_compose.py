@@ -49,7 +49,7 @@ UNIT: Final = {"k": 2**10, "m": 2**20, "g": 2**30}
 
 def env() -> dict[str, str]:
     """What `make secrets` writes, and what the overrides ask for beside it."""
-    text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key="o" * 24, page_key="p" * 24)
+    text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key="o" * 24, page_key="p" * 24, watch_key="w" * 24)
     made = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z]", line))
     return made | {
         "DARKROOM_S3_REGION": "eu-central-1",

@@ -17,6 +17,9 @@ from uvicorn.config import STARTUP_FAILURE
 from api.app import create_app
 from api.deps import gateway_of
 from api.wire import server_config
+from shared.connection import connect, run
+from shared.errors import LayoutsApart, QueueUnavailable
+from shared.scripts import join
 from shared.settings import Settings, wrong_settings
 
 
@@ -55,15 +58,22 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def join_others(settings: Settings, app: FastAPI) -> None:
+    """Say that this gateway lives; while Redis is away that is left for later. Raises LayoutsApart."""
+    with connect(settings) as client, suppress(QueueUnavailable):
+        run(client, join(app.state.part))
+
+
 def main() -> None:
-    """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
+    """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong, or what works on Redis."""
     try:
         settings = Settings()
         logging.config.dictConfig(log_config(settings.log_level))
         app = create_app(settings)
+        join_others(settings, app)
     except ValidationError as error:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
-    except ValueError as error:
+    except (ValueError, LayoutsApart) as error:
         sys.exit(f"The gateway does not start: {error}")
     allow_open_files()
     server = Server(server_config(app, host=settings.api_host, port=settings.api_port), app)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -15,9 +16,10 @@ import redis
 
 from shared.connection import run
 from shared.contract import WorkerState
-from shared.errors import QueueUnavailable
+from shared.errors import LayoutsApart, QueueUnavailable
 from shared.generation import ModelCard
-from shared.scripts import Mode, announce, heartbeat, renew
+from shared.parts import PERIOD_S, PartKind, this_part
+from shared.scripts import Mode, announce, heartbeat, join, renew
 from shared.settings import Settings
 from shared.vocabulary import Vocabulary
 from worker.duty import Duty
@@ -56,6 +58,7 @@ class Heartbeat:
         card: ModelCard,
         state: Callable[[], WorkerState],
         on_hung: Callable[[], None],
+        on_apart: Callable[[LayoutsApart], None] = lambda error: _logger.critical("%s", error),
         on_orders: Callable[[Mode], None] = lambda _: None,
     ) -> None:
         self._client = client
@@ -67,7 +70,9 @@ class Heartbeat:
         self._inbox = duty.inbox
         self._wish = duty.wish
         self._on_hung = on_hung
+        self._on_apart = on_apart
         self._on_orders = on_orders
+        self._join_again_at = 0.0
         self._is_away = False
         self._announced: _Announcement | None = None
         self._closing = threading.Event()
@@ -87,8 +92,14 @@ class Heartbeat:
         self._announcement = _Announcement(card, vocabulary)
 
     def beat(self) -> None:
-        """Renew the leases, tell the shift of the lost ones, publish the state, hear the orders, publish the card."""
+        """Renew the leases, tell the shift of the lost ones, publish the state, hear the orders, publish the card.
+
+        Raises QueueUnavailable, LayoutsApart.
+        """
         lease_s = self._settings.lease_s
+        if time.monotonic() >= self._join_again_at:
+            run(self._client, join(this_part(PartKind.WORKER, self._state().id)))
+            self._join_again_at = time.monotonic() + PERIOD_S
         held = self._leases.held()
         if held:
             for lost in run(self._client, renew(held, lease_s=lease_s)):
@@ -113,6 +124,9 @@ class Heartbeat:
                 self._note(is_away=False)
             except QueueUnavailable:
                 self._note(is_away=True)
+            except LayoutsApart as error:
+                self._on_apart(error)
+                return
             except Exception:
                 _logger.exception("a heartbeat failed; the next one comes")
             if self._closing.wait(self._settings.lease_s / BEATS_PER_LEASE):

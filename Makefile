@@ -48,6 +48,10 @@ test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
 chaos: $(DEV_READY) ## Kill, freeze and cut off the parts while jobs run, for minutes; count what was promised and kept
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: upgrade-drill
+upgrade-drill: $(DEV_READY) ## Replace parts of an older commit (OLD=...) by these one by one, and back, while jobs run
+	@$(BIN)/python -m tests.chaos.upgrade --old $(OLD) $(ARGS)
+
 .PHONY: contract
 contract: $(DEV_READY) ## Ask a real gateway 5,000 things that its OpenAPI document allows or forbids; ARGS="--cases 20000" for more
 	@$(BIN)/python -m tests.contract $(ARGS)

@@ -15,8 +15,10 @@ from uvicorn.config import STARTUP_FAILURE
 from api.app import create_app
 from api.deps import gateway_of
 from api.wire import server_config
-from shared.connection import refusal
+from shared.connection import connect, refusal, run
+from shared.errors import LayoutsApart, QueueUnavailable
 from shared.logs import configure
+from shared.scripts import join
 from shared.settings import Settings, wrong_settings
 
 
@@ -39,8 +41,18 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def join_others(settings: Settings, app: FastAPI) -> str | None:
+    """Say that this gateway lives; while Redis is away that is left for later. Why it may not, or None."""
+    try:
+        with connect(settings) as client, suppress(QueueUnavailable):
+            run(client, join(app.state.part))
+    except LayoutsApart as error:
+        return str(error)
+    return None
+
+
 def main() -> None:
-    """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong."""
+    """Run until SIGINT or SIGTERM; exit with 1 and a sentence if the settings are wrong, or what works on Redis."""
     try:
         settings = Settings()
         configure("gateway", level=settings.log_level, form=settings.log_format)
@@ -49,7 +61,7 @@ def main() -> None:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
         sys.exit(f"The gateway does not start: {error}")
-    if wrong := refusal(settings):
+    if wrong := refusal(settings) or join_others(settings, app):
         sys.exit(f"The gateway does not start: {wrong}")
     allow_open_files()
     server = Server(server_config(app, host=settings.api_host, port=settings.api_port), app)

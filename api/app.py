@@ -58,9 +58,11 @@ from shared.events import EVENTS
 from shared.meters import Meters
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
+from shared.parts import PartKind, this_part
 from shared.settings import Settings
 from shared.version import VERSION
 from shared.webhooks import WebhookChange, WebhookRequest
+from shared.worker_id import new_worker_id
 
 DESCRIPTION: Final = """
 Ask for pictures with `POST /v1/jobs`, read the job until it has ended, fetch its pictures. Every error
@@ -127,6 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
             gateway.waker,
             gateway.unanswered,
             meters=meters,
+            part=app.state.part,
             call_courier=wake_ups.call_courier,
             feed=Feeder(gateway).round,
         )
@@ -164,6 +167,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.part = this_part(PartKind.GATEWAY, new_worker_id())
     api.errors.install(app)
     # The size on the routes, inside of Edge: around the application its answer would be no Problem.
     app.include_router(health.router, max_body_size=MAX_BODY_BYTES)

@@ -16,8 +16,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.batches import BatchId
+from shared.call import library
 from shared.jobs import JobId, Tenant
-from shared.keys import DEFAULT
+from shared.keys import DEFAULT, channel_of_library
 
 T = TypeVar("T")
 
@@ -173,7 +174,7 @@ class Changes:
     async def _listen(self) -> None:
         """Listen on one connection until it is dead, or redis-py gives it up. Raises RedisError."""
         async with self._redis.pubsub() as subscription:  # pyright: ignore[reportUnknownMemberType]: **kwargs
-            await subscription.subscribe(DEFAULT.changes)
+            await subscription.subscribe(DEFAULT.changes, channel_of_library(library().name))
             is_asked = False
             while not _is_canceled():
                 message = cast("_Message | None", await subscription.get_message(timeout=SILENCE_S))

@@ -37,6 +37,7 @@ from shared.errors import (
     KeyNotFound,
     KeyRefused,
     KeyRequired,
+    LayoutsApart,
     LeaseLost,
     ModelError,
     ModelNotFound,
@@ -102,6 +103,7 @@ NEVER_ANSWERED: Final[frozenset[type[DarkroomError]]] = frozenset(
         DeadlinePassed,
         # Inside a worker or a client. One that came up in the gateway would be a fault of ours: 500.
         CheckpointUnavailable,
+        LayoutsApart,
         LeaseLost,
         GatewayUnavailable,
         UnexpectedAnswer,

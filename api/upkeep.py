@@ -1,4 +1,7 @@
-"""What the gateway does on its own: sweep, wake, call couriers, feed batches, take submits back, delete, tell."""
+"""What the gateway does on its own: sweep, wake, call couriers, feed batches, take submits back, delete, tell.
+
+And it says that it lives.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ from shared.batches import BatchId
 from shared.broker import COURIER_QUEUE
 from shared.call import Call
 from shared.connection import run_async
-from shared.errors import BatchNotFound, JobNotFound, QueueUnavailable, StoreUnavailable
+from shared.errors import BatchNotFound, JobNotFound, LayoutsApart, QueueUnavailable, StoreUnavailable
 from shared.jobs import JobId, Tenant
 from shared.keys import queue_of
 from shared.meters import Meters
-from shared.scripts import due, reap, withdraw, withdraw_batch
+from shared.parts import PERIOD_S, Part
+from shared.scripts import due, join, reap, withdraw, withdraw_batch
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -122,11 +126,13 @@ class Upkeep:
         unanswered: Unanswered,
         *,
         meters: Meters,
+        part: Part,
         call_courier: Callable[[], None],
         feed: Callable[[], Awaitable[float]],
     ) -> None:
         self._settings = settings
         self._meters = meters
+        self._part = part
         self._call_courier = call_courier
         self._feed = feed
         self._redis = redis
@@ -140,6 +146,7 @@ class Upkeep:
         """Go on until canceled."""
         async with asyncio.TaskGroup() as loops:
             works = (
+                self._join,
                 self._sweep,
                 self._take_back,
                 self._feed,
@@ -168,6 +175,15 @@ class Upkeep:
             if this is not None and this.cancelling():  # one may get lost on its way through redis-py
                 return
             await asyncio.sleep(pause_s)
+
+    async def _join(self) -> float:
+        try:
+            await run_async(self._redis, join(self._part))
+        except LayoutsApart as error:  # Redis was away when we started, or has lost what it knew of us
+            self._note("layout", str(error))
+        else:
+            self._note("layout", None)
+        return PERIOD_S
 
     async def _sweep(self) -> float:
         call = reap(lease_s=self._settings.lease_s, max_attempts=self._settings.max_attempts)

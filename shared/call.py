@@ -26,8 +26,6 @@ Reply: TypeAlias = "bytes | int | list[Reply] | None"
 
 PARTS: Final = ("keys", "meters", "work", "fair", "outbox", "record")
 """The files that hold no verb, each standing on those before it."""
-LIBRARIES: Final = "darkroom_"
-"""How the name of each of our libraries begins."""
 
 _FLAG: Final = re.compile(r"^-- Flags (?P<flag>[a-z-]+)$", re.MULTILINE)
 
@@ -47,7 +45,7 @@ def library() -> Library:
     verbs = [name for name in files if name not in PARTS]
     parts = "\n".join(map(_read, PARTS))
     sources = [parts, *map(_read, verbs)]
-    name = LIBRARIES + hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+    name = "darkroom_" + hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
     functions = (_function(f"{name}_{verb}", source) for verb, source in zip(verbs, sources[1:], strict=True))
     return Library(name, "\n".join((f"#!lua name={name}", parts, *functions)))
 

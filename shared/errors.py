@@ -31,6 +31,7 @@
     ├── UnexpectedAnswer        unexpected_answer    the client got an answer that it can't read
     ├── WaitTimeout             wait_timeout         the client stopped waiting; the job goes on
     ├── LeaseLost               lease_lost           the job is no longer this worker's
+    ├── LayoutsApart            layouts_apart        parts work on this Redis whose keys have another layout
     └── GenerationFailed        -                    a job ended without a picture
         ├── ModelError          model_error          the pipeline raised
         ├── OutOfMemory         out_of_memory        it does not fit this device
@@ -337,6 +338,12 @@ class LeaseLost(DarkroomError):
     """The job is no longer this worker's: canceled, ended, or handed to another."""
 
     code = "lease_lost"
+
+
+class LayoutsApart(DarkroomError):
+    """Parts of another version work on this Redis, whose keys have another layout."""
+
+    code = "layouts_apart"
 
 
 class GenerationFailed(DarkroomError):

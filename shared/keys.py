@@ -70,6 +70,7 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
     meters                        hash    what was counted, by field (shared/meters.py); kept
     metered:<source>              string  number of the last increments that a process told; a day
     libraries                     zset    last noted in ms -> library of functions; a week
+    parts                         zset    ms at which it counts as gone -> a living part, JSON
     changes                       channel words for those who wait, and for gateways; nothing is kept
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,
@@ -99,6 +100,10 @@ outcome is how a job ended, or `reused` for one that succeeded with another's pi
 jobs that began, and `<lane>:drew:<class>` of those that succeeded, by class of their time: 2 ** (class / 4) ms and
 more.
 
+One key is no layout's, and never changes: `layouts`, named by the prefix without its number, is a zset, ms at which it
+counts as gone -> `<layout> <version>` of parts that live. By it a part sees those of another layout, whose keys it
+can't read.
+
 A word of `changes` is `<kind>:<job or batch id>:<tenant>`. It says where to look, not what is there, and who doesn't
 know its kind takes no notice: `move` (the job's version was raised), `image` (it has a new picture), `progress` (its
 worker has reported), `gone` (it was forgotten), `batch` (the batch has ended, or was erased). Of access,
@@ -110,16 +115,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
+
+LAYOUT: Final = 2
+"""Of the keys and what they hold. Raise it where programs of before could not work beside those of now; a new key, or a
+new field that others can leave out, raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Where a deployment keeps its keys; two that share a Redis take two prefixes.
 
-    The number is the layout's: what an older layout left behind is not read.
+    The number at its end is the layout's: what an older layout left behind is not read.
     """
 
-    prefix: str = "{darkroom}:2:"
+    prefix: str = f"{{darkroom}}:{LAYOUT}:"
 
     @property
     def changes(self) -> str:
@@ -128,6 +138,11 @@ class Keys:
 
 
 DEFAULT = Keys()
+
+
+def channel_of_library(name: str) -> str:
+    """Name the channel that the gateways which use a library listen to. Nothing is said there: being heard is all."""
+    return f"{{darkroom}}:library:{name}"
 
 
 @lru_cache

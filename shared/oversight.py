@@ -12,6 +12,7 @@ from shared.generation import GenerationParams
 from shared.history import Ended, History, Outcome, Times
 from shared.jobs import Job, JobError, JobId, JobStatus
 from shared.lanes import Lane
+from shared.parts import Part
 
 ModeName = Literal["work", "paused", "drained"]
 """`work`: take jobs; `paused`: begin nothing more; `drained`: begin nothing more and hand back what takes long."""
@@ -45,6 +46,8 @@ class WorkerList(Body):
     mode: ModeName
     """What all workers shall do, those too that come later."""
     data: tuple[WorkerBody, ...]
+    parts: tuple[Part, ...] = ()
+    """The living gateways, couriers and workers of this Darkroom, with their versions."""
 
 
 class LineBody(Body):

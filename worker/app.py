@@ -32,7 +32,7 @@ from shared.broker import WakeUps, make_app, pool_queue
 from shared.compatibility import CONTRACT
 from shared.connection import connect, run
 from shared.contract import Batching, WorkerState
-from shared.errors import DarkroomError, QueueUnavailable
+from shared.errors import DarkroomError, LayoutsApart, QueueUnavailable
 from shared.generation import ModelCard
 from shared.keys import queue_of
 from shared.logs import name_worker
@@ -111,6 +111,7 @@ class Worker:
             card=self.card,
             state=self.state,
             on_hung=self._die_hung,
+            on_apart=self._die_apart,
             on_orders=self._follow,
         )
         self._sweeper = Sweeper(self._client, settings, self._wake_ups)
@@ -268,6 +269,10 @@ class Worker:
     def _die_hung(self) -> None:
         _logger.critical("no step in %.0f s: the worker ends, its jobs go to others", self._settings.hung_step_s)
         self._end(EX_HUNG)
+
+    def _die_apart(self, error: LayoutsApart) -> None:
+        _logger.critical("%s", error)
+        self._end(EX_FAILURE)
 
     def _end(self, exit_code: int) -> None:
         """Leave, and end without waiting for any thread; whatever happens."""

@@ -16,10 +16,11 @@ import redis
 
 from shared.connection import run
 from shared.contract import WorkerState
-from shared.errors import QueueUnavailable
+from shared.errors import LayoutsApart, QueueUnavailable
 from shared.generation import ModelCard
 from shared.meters import REDIS_CALL_SECONDS, REDIS_ERRORS
-from shared.scripts import Mode, announce, heartbeat, meter, renew
+from shared.parts import PERIOD_S, PartKind, this_part
+from shared.scripts import Mode, announce, heartbeat, join, meter, renew
 from shared.settings import Settings
 from shared.vocabulary import Vocabulary
 from worker.duty import Duty
@@ -61,6 +62,7 @@ class Heartbeat:
         card: ModelCard,
         state: Callable[[], WorkerState],
         on_hung: Callable[[], None],
+        on_apart: Callable[[LayoutsApart], None] = lambda error: _logger.critical("%s", error),
         on_orders: Callable[[Mode], None] = lambda _: None,
     ) -> None:
         self._client = client
@@ -74,7 +76,9 @@ class Heartbeat:
         self._meters = duty.meters
         self._tell_again_at = 0.0
         self._on_hung = on_hung
+        self._on_apart = on_apart
         self._on_orders = on_orders
+        self._join_again_at = 0.0
         self._is_away = False
         self._is_unseen = False
         self._announced: _Announcement | None = None
@@ -97,10 +101,13 @@ class Heartbeat:
     def beat(self) -> None:
         """Renew the leases, tell the shift of the lost ones, publish the state, hear the orders, publish the card.
 
-        Raises QueueUnavailable; probes on this machine are told the state all the same.
+        Raises QueueUnavailable, LayoutsApart; probes on this machine are told the state all the same.
         """
         self._show_state()
         lease_s = self._settings.lease_s
+        if time.monotonic() >= self._join_again_at:
+            run(self._client, join(this_part(PartKind.WORKER, self._state().id)))
+            self._join_again_at = time.monotonic() + PERIOD_S
         held = self._leases.held()
         if held:
             for lost in run(self._client, renew(held, lease_s=lease_s)):
@@ -136,6 +143,9 @@ class Heartbeat:
             except QueueUnavailable:
                 self._meters.count(REDIS_ERRORS, PART)
                 self._note(is_away=True)
+            except LayoutsApart as error:
+                self._on_apart(error)
+                return
             except Exception:
                 _logger.exception("a heartbeat failed; the next one comes")
             if self._closing.wait(self._settings.lease_s / BEATS_PER_LEASE):

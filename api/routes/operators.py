@@ -63,6 +63,7 @@ from shared.scripts import (
     history,
     outlook,
     overview,
+    parts,
     set_aside,
     waiting,
 )
@@ -123,11 +124,15 @@ async def list_workers(gateway: TheGateway) -> WorkerList:
 
     A worker that falls silent is gone from here within `DARKROOM_LEASE_S`.
     """
-    found = await gateway.run(fleet())
+    found, living = await asyncio.gather(gateway.run(fleet()), gateway.run(parts()))
     workers = sorted(found.workers, key=lambda worker: (worker.model, worker.started_at_ms, worker.id))
     aheads = await asyncio.gather(*(gateway.run(outlook(model)) for model in {worker.model for worker in workers}))
     running = [work for ahead in aheads for work in ahead.running]
-    return WorkerList(mode=found.mode.value, data=tuple(_worker(found, worker, running) for worker in workers))
+    return WorkerList(
+        mode=found.mode.value,
+        data=tuple(_worker(found, worker, running) for worker in workers),
+        parts=tuple(sorted(living, key=lambda part: (part.kind, part.id))),
+    )
 
 
 @router.post(

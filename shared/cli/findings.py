@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,8 @@ from shared.client import Client
 from shared.errors import DarkroomError, KeyRefused, KeyRequired
 from shared.generation import Size
 from shared.network import LOOPBACK
+from shared.oversight import WorkerList
+from shared.parts import PartKind
 from shared.settings import Settings, unknown_settings, wrong_settings
 from shared.version import VERSION
 
@@ -286,6 +289,7 @@ def _area(size: Size) -> int:
 
 def _orders(client: Client) -> Iterator[Finding]:
     found = client.workers()
+    yield from _versions(found)
     if found.mode != "work":
         yield wrong("workers", f"All workers are {found.mode}: jobs are accepted and wait.", "`darkroom resume`")
     for worker in found.data:
@@ -297,6 +301,29 @@ def _orders(client: Client) -> Iterator[Finding]:
                 f"{worker.id} can't write to the object store, and takes no job.",
                 "On its machine: are DARKROOM_S3_ENDPOINT and the keys right, and may they write?",
             )
+
+
+def _versions(found: WorkerList) -> Iterator[Finding]:
+    """Are all parts of one version? They need not be, but one that was forgotten is found here."""
+    versions: dict[str, Counter[PartKind]] = {}
+    for part in found.parts:
+        versions.setdefault(f"{part.software_version} (contract {part.contract})", Counter()).update((part.kind,))
+    said = "; ".join(
+        f"{version}: {', '.join(_counted(number, kind) for kind, number in sorted(kinds.items()))}"
+        for version, kinds in sorted(versions.items())
+    )
+    if len(versions) > 1:
+        yield warning(
+            "versions",
+            f"Parts of several versions work side by side. {said}.",
+            "While you update that is as it should be. Else update those that were left: docs/operations/upgrades.md.",
+        )
+    elif versions:
+        yield ok("versions", f"All parts are {said}.")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _clock(date: str | None, asked_at: datetime) -> Iterator[Finding]:

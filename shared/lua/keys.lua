@@ -5,7 +5,7 @@ local key = {} -- `key.changes` is a channel
 local SINGLE = {
   'sequence', 'change', 'models', 'stale', 'leases', 'graced', 'swept', 'deadlines', 'expiry', 'trash', 'set_aside',
   'failed', 'tallies', 'modes', 'cards', 'workers', 'born', 'access_keys', 'tenants', 'changes', 'outbox',
-  'couriers', 'feeding', 'erasing', 'libraries', 'meters',
+  'couriers', 'feeding', 'erasing', 'libraries', 'meters', 'parts',
 }
 
 -- Name the keys that begin with `prefix`: those of this call.
@@ -13,6 +13,7 @@ local function name_keys(prefix)
   if key.prefix == prefix then return end
   key.prefix = prefix
   for _, name in ipairs(SINGLE) do key[name] = prefix .. name end
+  key.layouts = string.gsub(prefix, '%d+:$', '') .. 'layouts' -- of all layouts the same
 end
 
 function key.job(id) return key.prefix .. 'job:' .. id end

@@ -1,4 +1,4 @@
--- libraries: note that a library is in use, and tell which ones are.
+-- libraries: note that a library is in use, and tell, once, which ones of ours nobody has noted for long.
 --
 -- KEYS[1]  prefix
 -- ARGV[1]  name of the caller's
@@ -12,5 +12,6 @@
 
 local now = now_ms()
 redis.call('ZADD', key.libraries, now, ARGV[1])
+local lapsed = redis.call('ZRANGE', key.libraries, '-inf', now - ARGV[2], 'BYSCORE')
 redis.call('ZREMRANGEBYSCORE', key.libraries, '-inf', now - ARGV[2])
-return {'OK', redis.call('ZRANGE', key.libraries, 0, -1)}
+return {'OK', lapsed}

@@ -4,8 +4,8 @@
     job = await run_async(redis, read(job.id, job.tenant))
 
 `jobs` has what the gateway asks, `leases` what a worker does, `sweeping` what both do for those that are gone, `fleet`
-who works and how, `oversight` what else operators ask, `changes` what is asked for those who follow jobs, `access` who
-may ask, `webhooks` who is told of ends, `batches` many jobs at once.
+who works and how, `parts` which programs of which versions live, `oversight` what else operators ask, `changes` what is
+asked for those who follow jobs, `access` who may ask, `webhooks` who is told of ends, `batches` many jobs at once.
 
 Every call may be sent twice: the second changes nothing more, but for `collect`, `feed` and `forget_batch`, which then
 take what is next. Any call may raise QueueUnavailable when it is run; a docstring names what else its reply can mean.
@@ -66,7 +66,8 @@ from shared.scripts.jobs import (
 )
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.oversight import Gauges, Line, Order, Waiting, failure, failures, gauges, history, meter, waiting
-from shared.scripts.sweeping import Retired, Sweep, discard, libraries, orphans, postpone, reap, retire, set_aside
+from shared.scripts.parts import join, libraries, parts
+from shared.scripts.sweeping import Retired, Sweep, discard, orphans, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
     add_webhook,
@@ -142,6 +143,7 @@ __all__ = [
     "heartbeat",
     "history",
     "issue",
+    "join",
     "keyring",
     "leave",
     "libraries",
@@ -151,6 +153,7 @@ __all__ = [
     "outlook",
     "overview",
     "page",
+    "parts",
     "ping",
     "postpone",
     "preview",

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from shared.call import Call, Reply, call_of, items, text
 from shared.errors import WorkerLost
 from shared.jobs import DEADLINE_PASSED, Job, JobError, JobId
 from shared.keys import DEFAULT, Keys
 from shared.record import job_of
-
-LIBRARY_LIFE_S: Final = 7 * 24 * 3600
-"""Longer than an upgrade takes, in which old and new programs run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +85,3 @@ def set_aside(*, limit: int, keys: Keys = DEFAULT) -> Call[tuple[Job, ...]]:
         return tuple(job_of(job) for job in items(rest[0]))
 
     return call_of("set_aside", keys, (limit,), parse)
-
-
-def libraries(name: str, *, keys: Keys = DEFAULT) -> Call[frozenset[str]]:
-    """Note that a library of functions is in use, and tell which were within `LIBRARY_LIFE_S`."""
-
-    def parse(_code: str, rest: list[Reply]) -> frozenset[str]:
-        return frozenset(text(one) for one in items(rest[0]))
-
-    return call_of("libraries", keys, (name, LIBRARY_LIFE_S * 1000), parse)

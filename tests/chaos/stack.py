@@ -31,14 +31,21 @@ _ABOUT_A_JOB: Final = re.compile(r"(?P<claimed> claimed)? job=(?P<id>\w+)")
 class WorkerRun:
     """One life of a worker process, and what its log says."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path, before: tuple[str, ...] = ()) -> None:
-        """Start it; `before` stands before its command, such as what takes it to another network."""
+    def __init__(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        log: Path,
+        before: tuple[str, ...] = (),
+        root: Path = ROOT,
+    ) -> None:
+        """Start it, of the code in `root`; `before` stands before its command, as what takes it to another network."""
         command = (*before, sys.executable, "-m", "worker")
         self._lines: list[str] = []
         self._lock = threading.Lock()
         ready = self._is_ready
         self.process = Process(
-            Program(name, command, log, ready=lambda _pid: ready(), environment=environment, cwd=ROOT)
+            Program(name, command, log, ready=lambda _pid: ready(), environment=environment, cwd=root)
         )
         self.process.start()
 
@@ -105,10 +112,19 @@ class WorkerPlace:
 
 @final
 class GatewayPlace:
-    """A gateway on a port that it keeps."""
+    """A gateway, of the code in `root`, on a port that it keeps."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], folder: Path, host: str = HOST) -> None:
-        port = free_port()
+    def __init__(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        host: str = HOST,
+        *,
+        port: int | None = None,
+        root: Path = ROOT,
+    ) -> None:
+        self.port = port = port or free_port()
         self.name = name
         self.url = f"http://{host}:{port}"
         self.log = folder / f"{name}.log"
@@ -119,7 +135,7 @@ class GatewayPlace:
                 self.log,
                 ready=lambda _pid: answers(f"{self.url}/healthz"),
                 environment={**environment, "DARKROOM_API_HOST": host, "DARKROOM_API_PORT": str(port)},
-                cwd=ROOT,
+                cwd=root,
             )
         )
         self.in_trouble = threading.Lock()

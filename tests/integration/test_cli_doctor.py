@@ -11,6 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from shared.client import Client
+from shared.compatibility import CONTRACT
+from shared.connection import run
+from shared.parts import Part, PartKind, this_part
+from shared.scripts import join
+from shared.version import VERSION
 from tests.conftest import settings_for
 from tests.integration.command import Command, Drawing
 from tests.integration.keyholders import OPERATOR_KEY
@@ -25,13 +30,28 @@ def found(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str, s
 
 
 def test_an_installation_that_is_well(darkroom: Command, hand: Hand) -> None:
+    run(hand.redis, join(this_part(PartKind.GATEWAY, "g")))
     with Drawing(hand):
         done = darkroom.run("doctor", "--draw", "--json")
 
     assert done.returncode == 0
     assert {what: level for what, (level, _, _) in found(done).items()} == dict.fromkeys(
-        ["address", "version", "clock", "redis", "object store", "worker", "key", "model", "drawing"], "ok"
+        ["address", "version", "clock", "redis", "object store", "worker", "key", "versions", "model", "drawing"], "ok"
     )
+
+
+def test_versions_that_are_mixed(darkroom: Command, hand: Hand) -> None:
+    older = Part(kind=PartKind.WORKER, id="w", software_version="0.0.9", contract=0)
+    for part in (this_part(PartKind.GATEWAY, "g"), this_part(PartKind.WORKER, "v"), older):
+        run(hand.redis, join(part))
+
+    level, said, remedy = found(darkroom.run("doctor", "--json"))["versions"]
+
+    assert level == "warning"
+    assert "0.0.9 (contract 0): 1 worker; " in said
+    assert f"{VERSION} (contract {CONTRACT}): " in said
+    assert remedy is not None
+    assert "upgrades.md" in remedy
 
 
 def test_people_get_a_table_with_what_to_do(darkroom: Command, hand: Hand) -> None:

@@ -10,6 +10,7 @@ from celery import signals  # pyright: ignore[reportMissingTypeStubs]: celery sh
 
 from shared.broker import COURIER_QUEUE, DELIVER, courier_queue, make_app
 from shared.connection import connect, connect_async
+from shared.errors import LayoutsApart, QueueUnavailable
 from shared.logs import name_worker
 from shared.settings import Settings
 from shared.worker_id import new_worker_id
@@ -33,6 +34,13 @@ class Courier:
 
     def run(self) -> int:
         """Work until a signal ends it; the process' exit code."""
+        try:
+            self._heartbeat.join()
+        except LayoutsApart as error:
+            _logger.critical("%s", error)
+            return 1
+        except QueueUnavailable:
+            pass  # the heartbeat says it again
         app = cast("Any", self._app)
         app.conf.task_queues = [courier_queue()]
         app.task(name=DELIVER)(self._work_a_shift)

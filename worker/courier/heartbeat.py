@@ -15,8 +15,9 @@ from celery import Celery, bootsteps  # pyright: ignore[reportMissingTypeStubs]:
 from redis import Redis
 
 from shared.connection import run
-from shared.errors import QueueUnavailable
-from shared.scripts import attend
+from shared.errors import LayoutsApart, QueueUnavailable
+from shared.parts import PartKind, this_part
+from shared.scripts import attend, join
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Heartbeat:
 
     def __init__(self, courier: str, redis: Redis) -> None:
         self._courier = courier
+        self._part = this_part(PartKind.COURIER, courier)
         self._redis = redis
         self._moved_at: float | None = None
         self._is_quiet = False
@@ -38,6 +40,10 @@ class Heartbeat:
     def begin(self, app: Celery) -> None:
         """Have the app's worker beat."""
         cast("Any", app).steps["consumer"].add(_step_of(self))
+
+    def join(self) -> None:
+        """Say which version this courier is. Raises QueueUnavailable, LayoutsApart."""
+        run(self._redis, join(self._part))
 
     def move(self) -> None:
         """Note that the shift goes on. Called from its thread."""
@@ -54,9 +60,12 @@ class Heartbeat:
             self._note("the shift hangs")
             return
         try:
+            self.join()
             run(self._redis, attend(self._courier))
         except QueueUnavailable:
             self._note("the queue does not answer")
+        except LayoutsApart as error:  # Redis was away when we started, or has lost what it knew of us
+            self._note(str(error))
         except Exception:
             _logger.exception("no heartbeat; it goes on")
         else:

@@ -9,7 +9,7 @@ from api.libraries import drop_unused
 from shared import scripts
 from shared.call import library
 from shared.connection import connect, connect_async, run
-from shared.keys import DEFAULT
+from shared.keys import DEFAULT, channel_of_library
 from shared.settings import Settings
 from tests.conftest import settings_for
 from tests.servers import RedisServer
@@ -48,3 +48,18 @@ def test_libraries_that_nobody_has_used_for_a_week_are_dropped(own_redis_server:
         assert loaded == {YOUNG, THEIRS, library().name}
         client.function_delete(library().name)
         run(client, scripts.fleet())
+
+
+def test_a_library_that_another_darkroom_on_the_server_uses_is_kept(own_redis_server: RedisServer) -> None:
+    """It is in another database, so what it notes is not seen here; that it listens is."""
+    settings = settings_for(own_redis_server)
+    with connect(settings) as client, client.pubsub() as theirs:  # pyright: ignore[reportUnknownMemberType]: **kwargs
+        for name in (YOUNG, OLD):
+            client.function_load(library_of(name))
+        client.zadd(f"{DEFAULT.prefix}libraries", {OLD: 1})  # we used it once; the other one never
+        theirs.subscribe(channel_of_library(OLD))
+        theirs.get_message(timeout=5)  # pyright: ignore[reportUnknownMemberType]: **kwargs
+
+        drop(settings)
+
+        assert {one[1].decode() for one in client.function_list()} == {YOUNG, OLD, library().name}

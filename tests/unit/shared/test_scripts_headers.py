@@ -16,6 +16,7 @@ from shared.contract import WorkerState
 from shared.generation import AspectRatio, Defaults, GenerationParams, ModelCard, OutputFormat, Scheduler, Size
 from shared.jobs import Image, JobError, JobId, JobWarning, LeaseToken, NewJob, Notes, Once, Tenant, Terms, WorkerId
 from shared.meters import Increments
+from shared.parts import PartKind, this_part
 from shared.scripts import Lease
 from shared.webhooks import Attempt, DeliveryId, NewWebhook, Outcome, WebhookChange, WebhookId, WebhookRequest
 
@@ -61,6 +62,8 @@ CALLS: tuple[Call[object], ...] = (
     scripts.reap(lease_s=1, max_attempts=3),
     scripts.orphans((ID, ID)),
     scripts.libraries("darkroom_0"),
+    scripts.join(this_part(PartKind.GATEWAY, "g")),
+    scripts.parts(),
     scripts.announce(CARD),
     scripts.heartbeat(STATE, life_s=1),
     scripts.leave(WORKER, "m"),

@@ -151,7 +151,7 @@ def test_nothing_can_write_to_its_image_or_gain_powers(services: dict[str, Tree]
 def test_nothing_runs_as_root_but_what_says_why(services: dict[str, Tree]) -> None:
     for name, service in services.items():
         if name in OURS:
-            assert "user" not in service  # the image's, which test_images.py looks at
+            assert "user" not in service  # the image's, which test_image_names.py looks at
         elif name not in ROOT_INSIDE:
             assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
 

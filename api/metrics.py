@@ -33,6 +33,8 @@ PREFIX: Final = "darkroom_"
 FRESH_S: Final = 1.0
 """For how long what was found is told again: whoever asks more often learns no more."""
 
+_OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0"
+
 Values = Mapping[Labels, float]
 
 
@@ -64,7 +66,7 @@ class Metrics:
                 self._found = await self._ask()
                 self._asked_at = time.monotonic()
             found = self._found
-        encode, media_type = choose_encoder(accept)
+        encode, media_type = choose_encoder(_OPEN_METRICS if _names_open_metrics(accept) else "")
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collector(found))
         # Thousands of lines: polls are answered meanwhile.
@@ -105,6 +107,12 @@ async def push(redis: Redis, meters: Meters) -> None:
     if (untold := meters.untold()) is not None:
         await run_async(redis, meter(meters.source, untold))
         meters.told()
+
+
+def _names_open_metrics(accept: str) -> bool:
+    """True if it is accepted in whichever version: the library raises for one that is no number."""
+    kinds = (one.partition(";")[0].strip().lower() for one in accept.split(","))
+    return _OPEN_METRICS.partition(";")[0] in kinds
 
 
 class _Collector:

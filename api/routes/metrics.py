@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
 
 from api.deps import TheGateway, watcher
 
@@ -35,20 +36,11 @@ _TEXT: Final = {"schema": {"type": "string"}, "example": _EXAMPLE}
         }
     },
 )
-async def show_metrics(
-    gateway: TheGateway,
-    accept: Annotated[
-        str,
-        Header(
-            description="`application/openmetrics-text; version=1.0.0` for OpenMetrics; else Prometheus' text.",
-            examples=["text/plain"],
-        ),
-    ] = "",
-) -> Response:
+async def show_metrics(request: Request, gateway: TheGateway) -> Response:
     """Tell what waits, runs and was counted in the whole fleet: the same from every gateway, so scrape one address.
 
     While Redis is away this is answered all the same, with `darkroom_redis_up 0` and little else. Needs a key with the
     scope `watch`, such as `DARKROOM_WATCH_KEY`.
     """
-    body, media_type = await gateway.metrics.told(accept)
+    body, media_type = await gateway.metrics.told(request.headers.get("accept", ""))
     return Response(body, media_type=None, headers={"Content-Type": media_type})

@@ -111,6 +111,23 @@ def test_it_is_for_those_who_watch(settings: Settings) -> None:
         assert code_of(gateway.http.get("/metrics")) == "key_required"
 
 
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("*/*", "text/plain; version=0.0.4"),
+        ("text/plain; version=of-tomorrow", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text; version=x, text/plain", OPEN_METRICS),
+        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.2", OPEN_METRICS),
+    ],
+)
+def test_whatever_is_accepted_is_answered(settings: Settings, accept: str, answered: str) -> None:
+    with serving(settings) as gateway:
+        response = gateway.http.get("/metrics", headers={"Accept": accept})
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith(answered)
+
+
 @pytest.mark.parametrize("headers", [{}, {"Accept": OPEN_METRICS}])
 def test_without_redis_it_says_so(own_redis_server: RedisServer, s3_server: S3Server, headers: dict[str, str]) -> None:
     with guarded(settings_for(own_redis_server, s3_server)) as gateway:

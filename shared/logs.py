@@ -234,11 +234,12 @@ def configure(part: str, *, level: str, form: LogFormat, hears_prints: bool = Tr
         root.removeHandler(other)
     root.addHandler(handler)
     # Below INFO libraries log headers, bodies and signed addresses: that is kept shut.
-    root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
+    least = logging.getLevelNamesMapping()[level]
+    root.setLevel(max(least, logging.INFO))
     for name in OURS:
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(least)
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(least, logging.WARNING))
     at = logging.INFO if hears_prints else logging.NOTSET
     sys.stdout = Printed(sys.__stdout__ or sys.stdout, logging.getLogger("stdout"), at)
     sys.stderr = Printed(sys.__stderr__ or sys.stderr, logging.getLogger("stderr"), logging.WARNING)

@@ -51,4 +51,4 @@ def test_an_outage_is_told_once_and_borne(redis_settings: Settings, caplog: pyte
         beating = Heartbeat("me", client)
         for _ in range(3):
             beating.beat()
-    assert caplog.messages == ["no heartbeat courier=me: the queue does not answer"]
+    assert caplog.messages == ["no heartbeat: the queue does not answer"]

@@ -40,7 +40,7 @@ RETRIES: Final = 1
 """One, at once, and for lost connections alone: after a restart of Redis every pooled connection is
 dead. What timed out is not sent again: a frozen Redis would hold the caller for a second term."""
 
-_UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE", "BUSY")
+_UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE", "BUSY")
 """Error replies that tell of the server's state, not of a wrong call."""
 
 _REPLICAS: Final = "NOREPLICAS"

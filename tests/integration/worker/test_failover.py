@@ -189,6 +189,7 @@ def test_who_takes_wake_ups_outlives_a_redis_that_takes_no_writes(
     finally:
         courier.terminate()
         courier.wait(LIMIT_S)
+        print(log.read_text())  # noqa: T201 (pytest shows it when the test fails)
 
 
 @contextmanager

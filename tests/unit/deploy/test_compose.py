@@ -14,6 +14,7 @@ import pytest
 from api.wire import GRACE_S as GATEWAY_GRACE_S
 from deploy.keys import EXAMPLE, Keys, env_file_text
 from shared.settings import Settings
+from shared.version import VERSION
 from tests.compose_files import BASE, ROOT, Tree, Unset, merged, read, target, variables
 from ui.__main__ import GRACE_S as PAGE_GRACE_S
 
@@ -220,7 +221,7 @@ def test_on_gpus_the_same_service_works_so_that_it_scales() -> None:
     worker = merged(BASE, GPU, env=env())["services"]["worker"]
 
     assert worker["build"]["args"]["TORCH_INDEX"] == ""
-    assert worker["image"] == "darkroom-worker-gpu"
+    assert worker["image"] == f"darkroom-worker-gpu:{VERSION}"
     assert worker["environment"]["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
     (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}

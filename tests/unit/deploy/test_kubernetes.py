@@ -228,7 +228,8 @@ class TestSettings:
             env = env_of(overlay, workloads(overlay)[name])
             with monkeypatch.context() as told:
                 for variable, value in env.items():
-                    told.setenv(variable, value if isinstance(value, str) else f"a-secret-of-{variable}")
+                    secret = "redis://:a-secret@redis:6379/0" if "REDIS" in variable else f"a-secret-of-{variable}"
+                    told.setenv(variable, value if isinstance(value, str) else secret)
                 assert unknown_settings() == {}, name
                 Settings()
 

@@ -26,7 +26,7 @@ COMPOSE_FILES := $(shell grep -L '!reset' docker-compose*.yml)
 .PHONY: help
 help: ## List the commands
 	@echo 'usage: make COMMAND [NAME=value]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'names:'
 	@echo '  DARKROOM_*   any setting, such as DARKROOM_API_PORT=9000, DARKROOM_WORKERS=2; .env.example has them all'
 	@echo '  TORCH_INDEX  without a GPU, https://download.pytorch.org/whl/cpu saves several GB on Linux'

@@ -16,8 +16,9 @@ from api.intake import Draft, draft
 from api.openapi import REPLAYED
 from api.terms import room_in_s, terms_of, terms_of_line, too_costly
 from shared.batches import Line, Place, new_batch_id
+from shared.compatibility import CONTRACT
 from shared.contract import JobBody
-from shared.errors import InvalidRequest, NoModel, QueueUnavailable, TooMuch
+from shared.errors import FieldError, InvalidRequest, NoModel, QueueUnavailable, TooMuch
 from shared.generation import SEED_BITS, GenerationParams, ModelCard
 from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant, Terms, new_job_id
 from shared.scripts import Fleet, Sealed, fill_batch, fleet, outlook, recall, seal_batch, submit, submit_line
@@ -109,6 +110,8 @@ async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Subm
 
     Raises InvalidRequest if it costs more than may be asked for by now, NoModel, and what `accept` does.
     """
+    if old.needs > CONTRACT:  # this gateway has read its parameters without what it doesn't know
+        raise InvalidRequest((FieldError("job", "A newer gateway made this job: ask that one, or ask anew."),))
     served = await gateway.run(fleet())
     card = card_for(served, old.model)
     if wrong := too_costly(old.params, gateway.settings.max_job_cost):

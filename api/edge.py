@@ -81,6 +81,7 @@ CORS_ANSWER_HEADERS: Final = (
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
+_METHODS: Final = READING.union(CORS_METHODS)
 _CLOSE: Final = {"Connection": "close"}
 _QUIET: Final = frozenset({"/healthz", "/readyz"})
 _REFUSED: Final = 400
@@ -155,7 +156,7 @@ class Edge:
             found = scope.get("route")
             route = ELSEWHERE if found is None else found.path_format
         # What callers make up must not make more and more series.
-        method = scope["method"] if route is not ELSEWHERE else ""
+        method = scope["method"] if route is not ELSEWHERE and scope["method"] in _METHODS else ""
         self._meters.count(HTTP_REQUESTS, method, route, _STATUS_WORDS.get(answer.status, ""), exchange.code)
         if answer.began is not None and not exchange.is_held:
             self._meters.note(HTTP_SECONDS, answer.began - started, method, route)

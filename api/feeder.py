@@ -13,6 +13,7 @@ from typing import Final, final
 from api.acceptance import AWAKE, accept_line
 from api.deps import Gateway
 from shared.batches import Helping, Line, Place
+from shared.compatibility import CONTRACT
 from shared.errors import StoreUnavailable, TooMuch
 from shared.scripts import feed, put_back
 
@@ -39,25 +40,30 @@ class Feeder:
         """Feed all batches that have room; tell in how many seconds to look again. Raises QueueUnavailable."""
         call = feed(most=HELPING, most_active=MOST_ACTIVE, hold_s=HOLD_S, again_s=LOOK_S)
         while (helping := await self._gateway.run(call)) is not None:
-            again_s = 0.0
             try:
-                await self._offer(helping)
+                again_s = 0.0 if await self._offer(helping) else LOOK_S
             except (TooMuch, StoreUnavailable) as error:
                 log.debug("batch %s waits: %s", helping.batch, error)
                 again_s = LOOK_S
             await self._gateway.run(put_back(helping.batch, again_s=again_s))
         return LOOK_S
 
-    async def _offer(self, helping: Helping) -> None:
-        """Offer the lines; another gateway may be ahead of this one, and has then offered the rest too."""
+    async def _offer(self, helping: Helping) -> bool:
+        """Offer the lines; False if the next one is for a newer gateway than this one.
+
+        Another gateway may be ahead of this one, and has then offered the rest too.
+        """
         woken: Counter[str] = Counter()
         for number, said in enumerate(helping.lines, helping.before + 1):
             line = Line.model_validate_json(said)
+            if line.needs > CONTRACT:
+                return False
             served = await self._gateway.outlooks.fleet()
             submitted = await accept_line(self._gateway, helping.tenant, line, Place(helping.batch, number), served)
             if submitted is None:
-                return
+                return True
             ready = sum(worker.state == "ready" and worker.model == line.model for worker in served.workers)
             if submitted.how not in AWAKE and woken[line.model] < max(1, ready):
                 woken[line.model] += 1  # a worker goes on until the queue is empty: one word each is enough
                 await self._gateway.waker.wake(line.model)
+        return True

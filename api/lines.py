@@ -15,6 +15,7 @@ from typing import Final
 from api.context import request_id
 from api.intake import JSON, draft
 from shared.batches import MAX_LINES, Line
+from shared.compatibility import needed_by
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import SEED_BITS
 from shared.lanes import Lane
@@ -76,6 +77,7 @@ def _line(said: bytes, served: Fleet, max_cost: int) -> Line:
         cancel_after_s=request.cancel_after,
         may_reuse=request.reuse,
         asked=request_id(),
+        needs=needed_by(params),
     )
 
 

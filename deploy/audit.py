@@ -29,6 +29,7 @@ SERVICE: Final = "DARKROOM_AUDIT_URL"
 """The environment's name for a mirror of the service."""
 MODE: Final = "DARKROOM_AUDIT"
 REQUIRED: Final = "required"
+OPTIONAL: Final = "optional"
 
 MOST_QUERIES: Final = 1000
 """Of one request, by OSV's documentation."""

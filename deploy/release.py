@@ -20,7 +20,7 @@ from typing import Final
 
 from packaging.version import InvalidVersion, Version
 
-from deploy.audit import MODE, REQUIRED, audit
+from deploy.audit import MODE, OPTIONAL, REQUIRED, audit
 from deploy.licences import PAGE, page
 from deploy.locked import ROOT, unpinned
 from shared.version import VERSION
@@ -86,23 +86,34 @@ def release(said: str, *, day: date | None = None) -> str:
     changelog, section = dated(CHANGELOG.read_text(), version, day or datetime.now(tz=UTC).date())
     if loose := unpinned():
         raise NotReady(f"requirements.lock does not fit pyproject.toml: {', '.join(loose)}. Run make lock.")
-    if audit(sys.stdout, {MODE: REQUIRED, **os.environ}):
+    mode = OPTIONAL if os.environ.get(MODE) == OPTIONAL else REQUIRED
+    if audit(sys.stdout, {**os.environ, MODE: mode}):
         raise NotReady(
             "The locked packages are not known to be safe, see above. Renew them, or accept an advisory in "
             "deploy/advisories.toml; where nobody answers, DARKROOM_AUDIT=optional releases without a scan."
         )
     if page()[0] != PAGE.read_text():
         raise NotReady("docs/licences.md is not what is installed and locked: run make licences, and commit it.")
+    before = _git("rev-parse", "HEAD").strip()
+    try:
+        _make(version, changelog, section)
+    except BaseException:
+        _git("reset", "--hard", "--quiet", before)  # nothing of anybody's was in the tree
+        raise
+    return f"v{version}"
+
+
+def _make(version: str, changelog: str, section: str) -> None:
     CHANGELOG.write_text(changelog)
     for file in naming_tags():
         file.write_text(tagged(file.read_text(), VERSION, version))
     VERSION_FILE.write_text(VERSION_FILE.read_text().replace(f'"{VERSION}"', f'"{version}"'))
     # In a process of its own, which reads the new version.
-    subprocess.run([sys.executable, "-m", "deploy.sbom"], cwd=ROOT, check=True)
+    if subprocess.call([sys.executable, "-m", "deploy.sbom"], cwd=ROOT):
+        raise NotReady("The bills of materials could not be made, see above.")
     # The hook that runs `make check` has run for what is committed; here only names have changed.
     _git("commit", "--quiet", "--no-verify", "--all", "--message", f"Release {version}")
     _git("tag", "--annotate", "--cleanup=verbatim", f"v{version}", "--message", section)
-    return f"v{version}"
 
 
 def naming_tags() -> list[Path]:

@@ -23,6 +23,7 @@ from typing import Final
 
 DEVICE: Final = "CUDA_VISIBLE_DEVICES"
 LOOK_AGAIN_S: Final = 2.0
+TOOL_TIMEOUT_S: Final = 60.0
 _TOOL: Final = "nvidia-smi"
 _QUERY: Final = ("--query-gpu=uuid", "--format=csv,noheader")
 
@@ -43,7 +44,10 @@ def gpus() -> list[str]:
             f"There is no {_TOOL}: install NVIDIA's container toolkit on the machine, and start the container with "
             "its GPUs and NVIDIA_DRIVER_CAPABILITIES=compute,utility, as docker-compose.gpu.yml does."
         )
-    answer = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 fixed words
+    try:
+        answer = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False)  # noqa: S603 fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        raise NoGpus(f"{_TOOL} does not answer: is the driver well? Try it on the machine itself.") from None
     found = answer.stdout.split() if answer.returncode == 0 else []
     if not found:
         raise NoGpus(f"{_TOOL} names no GPU: {(answer.stderr or answer.stdout).strip() or 'it said nothing'}")

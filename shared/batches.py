@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, NewType
 
 from pydantic import StringConstraints
 
+from shared.compatibility import FIRST
 from shared.contract import Body, JobBody, MetadataKey, MetadataValue
 from shared.generation import GenerationParams
 from shared.jobs import Job, JobError, JobId, JobStatus, NewJob, Tenant, Value, drawn, new_job_id
@@ -54,6 +55,9 @@ class Line(Value):
     may_reuse: bool
     asked: str | None = None
     """Id of the request that brought the batch."""
+    needs: int = FIRST
+    """What contract a gateway must know to make a job of it: an older one would read the parameters without what it
+    does not know."""
 
     def job(self, tenant: Tenant) -> NewJob:
         """Make the line's job."""

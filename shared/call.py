@@ -71,9 +71,13 @@ def _name_of(verb: str) -> str:
     return f"{library().name}_{verb}"
 
 
+_TIDYING: Final = frozenset({"admit", "batches", "demand", "fleet"})
+"""Verbs that only read, as far as those who call them know: what they write, their next run would write again."""
+
+
 @cache
 def _writes(verb: str) -> bool:
-    return _flag_of(_read(verb)) != "no-writes"
+    return verb not in _TIDYING and _flag_of(_read(verb)) != "no-writes"
 
 
 @cache

@@ -35,6 +35,8 @@ QUIET: Final = ("httpx", "httpx2")
 """Loggers that say each request's whole address at INFO: theirs begin at WARNING."""
 PRIVATE: Final = "[prompt]"
 """Stands where an error quoted one."""
+LONGEST_PRINTED: Final = 10_000
+"""Characters of a line that a library prints; what is longer is told in parts."""
 SHORTEST_PRIVATE: Final = 4
 """Characters: what is shorter says nothing, and is part of other words."""
 INDENT: Final = "    "
@@ -185,7 +187,7 @@ class Stderr(logging.Handler):
         lost = logging.LogRecord(
             record.name, logging.ERROR, "", 0, "a line is missing: %s", (type(error).__name__,), None
         )
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(Exception):  # nobody reads it any more, or its very form is at fault
             self._stream.write(self.format(lost) + "\n")
 
 
@@ -202,7 +204,10 @@ class Printed(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Tell each line whose end has come, unless the level is NOTSET; a thread's lines are its own."""
-        *whole, self._begun.line = (getattr(self._begun, "line", "") + text).split("\n")
+        *whole, rest = (getattr(self._begun, "line", "") + text).split("\n")
+        if len(rest) > LONGEST_PRINTED:
+            whole, rest = [*whole, rest], ""
+        self._begun.line = rest[rest.rfind("\r") + 1 :]  # what was written over, as progress bars are, nobody would see
         for line in whole:
             if self._level and line and not line.isspace():
                 self._logger.log(self._level, "%s", line)
@@ -276,7 +281,7 @@ def _whose(of_task: About) -> str:
 def _value(value: object) -> str:
     """Say a field's value in JSON: numbers to the thousandth, what JSON has no words for as text."""
     if isinstance(value, str):
-        return _quoted(value)
+        return _quoted(_without_private(value))
     if isinstance(value, float):
         return repr(round(value, 3)) if math.isfinite(value) else f'"{value}"'
     return _encode(value)
@@ -284,7 +289,7 @@ def _value(value: object) -> str:
 
 def _word(value: object) -> str:
     """Say a field's value so that one sees where it ends."""
-    text = str(value)
+    text = _without_private(str(value))
     return text if text.isprintable() and " " not in text and text else json.dumps(text)
 
 
@@ -296,7 +301,7 @@ def _visible(line: str) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    return _without_private(record.getMessage()) if record.args else str(record.msg)
+    return _without_private(record.getMessage() if record.args else str(record.msg))
 
 
 def _trouble(record: logging.LogRecord) -> str:
@@ -333,7 +338,9 @@ def _on_printed(limit: int | None = None, file: TextIO | None = None, chain: boo
         traceback.print_exception(error, limit=limit, file=file, chain=chain)
         return
     told: list[str] = []
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # one may be its own cause
+        seen.add(id(error))
         told.insert(0, f"{''.join(traceback.format_tb(error.__traceback__, limit))}{type(error).__qualname__}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     logging.getLogger("stderr").error("a library caught and printed:\n%s", "\n".join(told))
@@ -369,5 +376,5 @@ _PLAIN: Final = len(logging.makeLogRecord({}).__dict__)
 _NO_FIELDS: Final = frozenset({"message", "asctime", "color_message"})
 """What Python's own formatter leaves on a record that it has seen before, and uvicorn's message in colours."""
 _TOLD: Final = ("request", "tenant", "key", "job", "attempt")
-_TAKEN: Final = frozenset({"at", "level", "logger", "part", "host", "version", "error"})
+_TAKEN: Final = frozenset({"at", "level", "logger", "message", "part", "host", "version", "error"})
 """Fields that no line's own may replace."""

@@ -30,7 +30,8 @@ class PartKind(StrEnum):
 class Part(Value):
     """A part that lives."""
 
-    kind: PartKind
+    kind: PartKind | str
+    """Another word from a newer version."""
     id: str
     software_version: str
     contract: int

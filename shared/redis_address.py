@@ -9,6 +9,7 @@ No message of this module repeats what it was given: there are passwords in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -79,7 +80,14 @@ class RedisAddress:
         files = _files(asked, is_tls=scheme == "rediss", may_login=bool(plus))
         at = split.netloc.rfind("@") + 1
         credentials, netloc = split.netloc[:at], split.netloc[at:]
+        if split.fragment:
+            raise ValueError("a # in it is written %23: nothing is read behind one")
         if not plus:
+            if scheme != "unix" and not (split.hostname and re.fullmatch(r"(/[0-9]*)?", split.path)):
+                raise ValueError(
+                    "after the host goes the database's number: redis://:password@redis.example.net:6379/0. "
+                    "A / in a password is written %2F"
+                )
             return cls(scheme, credentials, netloc, split.path, files)
         master, db = _master(split)
         login = {name.removeprefix("sentinel_"): asked[name] for name in _OF_SENTINELS & asked.keys()}
@@ -106,8 +114,11 @@ def _files(asked: Mapping[str, str], *, is_tls: bool, may_login: bool) -> dict[s
                 "DARKROOM_CA_FILE"
             )
     known = _FILES | _CHECKS.keys() | (_OF_SENTINELS if may_login else frozenset[str]())
-    if strange := sorted(asked.keys() - known):
-        raise ValueError(f"nothing reads {', '.join(strange)}; after the question mark go {', '.join(sorted(known))}")
+    if asked.keys() - known:  # which is not repeated: a password may have a question mark of its own
+        raise ValueError(
+            f"after the question mark stands what nothing reads; there go {', '.join(sorted(known))}. "
+            "A ? in a password is written %3F"
+        )
     files = {name: value for name, value in asked.items() if name in _FILES}
     if files and not is_tls:
         raise ValueError(f"{', '.join(sorted(files))} needs TLS: it begins with rediss:// or rediss+sentinel://")

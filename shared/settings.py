@@ -100,7 +100,8 @@ _OF_DEPLOY: Final = frozenset({"DARKROOM_DATA", "DARKROOM_WORKERS", "DARKROOM_RE
 class Settings(BaseSettings):
     """Where the parts find each other, and the limits that an operator may set."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    # What is wrong is said without what it is: it may be a password.
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = SecretStr("redis://127.0.0.1:6379/0")
     """A URL that may carry a password: `redis://` or `rediss://` (TLS), and with sentinels `redis+sentinel://` or

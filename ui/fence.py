@@ -83,10 +83,11 @@ def _refusal(scope: Scope, headers: Headers) -> Response | None:
         return _refused(HTTPStatus.NOT_FOUND, "There is no such address.")
     if is_foreign(scope["method"], headers):
         return _refused(HTTPStatus.FORBIDDEN, _FOREIGN)
-    if not _is_bounded(scope):
+    is_chunked = "transfer-encoding" in headers  # which h11 follows though a length is said, too
+    if not (is_chunked or _is_bounded(scope)):
         return None
     length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdecimal()):
+    if is_chunked or not (length.isascii() and length.isdecimal()):
         return _refused(HTTPStatus.LENGTH_REQUIRED, "Say the request's length.")
     # Python refuses to read numbers of thousands of digits.
     if len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -87,6 +88,9 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to beat."""
+        if self._settings.state_file is not None:  # what a dead process said in this place is no state of this one
+            with suppress(OSError):
+                self._settings.state_file.unlink(missing_ok=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -103,19 +107,19 @@ class Heartbeat:
 
         Raises QueueUnavailable, LayoutsApart; probes on this machine are told the state all the same.
         """
-        self._show_state()
         lease_s = self._settings.lease_s
+        try:
+            self._renew(lease_s)  # first: nothing that goes wrong with the rest shall cost a lease
+        finally:
+            state = self._state()
+            self._show(state)
         if time.monotonic() >= self._join_again_at:
-            run(self._client, join(this_part(PartKind.WORKER, self._state().id)))
             self._join_again_at = time.monotonic() + PERIOD_S
-        held = self._leases.held()
-        if held:
-            for lost in run(self._client, renew(held, lease_s=lease_s)):
-                self._inbox.put(Lost(lost))
+            run(self._client, join(this_part(PartKind.WORKER, state.id)))
         said = self._announcement
         has_vocabulary = said.vocabulary is not None
         with self._meters.timed(REDIS_CALL_SECONDS, PART):
-            orders = run(self._client, heartbeat(self._state(), life_s=lease_s, has_vocabulary=has_vocabulary))
+            orders = run(self._client, heartbeat(state, life_s=lease_s, has_vocabulary=has_vocabulary))
         if self._wish.hear(orders.mode):
             _logger.info("told by the operators: %s", _MEANING[orders.mode])
         self._on_orders(orders.mode)
@@ -151,13 +155,19 @@ class Heartbeat:
             if self._closing.wait(self._settings.lease_s / BEATS_PER_LEASE):
                 return
 
-    def _show_state(self) -> None:
+    def _renew(self, lease_s: float) -> None:
+        held = self._leases.held()
+        if held:
+            for lost in run(self._client, renew(held, lease_s=lease_s)):
+                self._inbox.put(Lost(lost))
+
+    def _show(self, state: WorkerState) -> None:
         file = self._settings.state_file
         if file is None:
             return
         try:
             draft = file.with_name(f"{file.name}.new")
-            draft.write_text(f"{self._state().state}\n")
+            draft.write_text(f"{state.state}\n")
             draft.replace(file)  # a probe sees no half of it
         except OSError as error:
             if not self._is_unseen:

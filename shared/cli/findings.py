@@ -29,7 +29,6 @@ from shared.errors import DarkroomError, KeyRefused, KeyRequired
 from shared.generation import Size
 from shared.network import LOOPBACK
 from shared.oversight import WorkerList
-from shared.parts import PartKind
 from shared.settings import Settings, unknown_settings, wrong_settings
 from shared.version import VERSION
 
@@ -305,7 +304,7 @@ def _orders(client: Client) -> Iterator[Finding]:
 
 def _versions(found: WorkerList) -> Iterator[Finding]:
     """Are all parts of one version? They need not be, but one that was forgotten is found here."""
-    versions: dict[str, Counter[PartKind]] = {}
+    versions: dict[str, Counter[str]] = {}
     for part in found.parts:
         versions.setdefault(f"{part.software_version} (contract {part.contract})", Counter()).update((part.kind,))
     said = "; ".join(

@@ -20,6 +20,7 @@
 local LANES = {'interactive', 'bulk'}
 local OTHER = {interactive = 'bulk', bulk = 'interactive'}
 local MENDED_AT_ONCE = 8
+local MOST_BROUGHT_BACK = 100
 -- What the clock advances with each arrival, so that a thousand newcomers don't share a tag: next to nothing beside a
 -- job's width.
 local TICK = 16
@@ -243,16 +244,35 @@ local function put_beyond(spot)
   redis.call('ZREM', spot.heads, spot.member) -- after that, as in `put_in_line`
 end
 
--- Bring the first that is beyond, of each of these lanes and of each need within `contract`, back into its line. `needed`
--- says what those that are beyond a model's workers need.
+-- The first that is beyond and still waits, or nil. One may have ended there: programs from before there was a beyond
+-- leave it behind when they cancel a job.
+local function first_beyond(model, lane, needs)
+  local beyond = key.beyond(model, lane, needs)
+  local first = first_of(beyond)
+  while first do
+    local tenant, status = unpack(redis.call('HMGET', key.job(id_in(first)), 'tenant', 'status'))
+    if status == 'queued' then return first end
+    redis.call('ZREM', beyond, first)
+    if tenant then redis.call('ZREM', key.beyond_line(model, lane, tenant), first) end
+    first = first_of(beyond)
+  end
+  if redis.call('EXISTS', key.beyond(model, OTHER[lane], needs)) == 0 then note_beyond(model, needs, false) end
+end
+
+-- Bring the first that is beyond, of each of these lanes and of each need within `contract`, back into its line; where its
+-- tenant may begin nothing now, the next too: else a worker would hear of none while others' wait. `needed` says what
+-- those that are beyond a model's workers need.
 local function bring_back(model, lanes, needed, contract)
-  for needs in string.gmatch(needed, '%d+') do
-    for _, lane in ipairs(tonumber(needs) <= contract and lanes or {}) do
-      local first = first_of(key.beyond(model, lane, needs))
-      if first then
+  for word in string.gmatch(needed, '%d+') do
+    local needs = tonumber(word)
+    for _, lane in ipairs(needs <= contract and lanes or {}) do
+      for _ = 1, MOST_BROUGHT_BACK do
+        local first = first_beyond(model, lane, needs)
+        if not first then break end
         local spot = spot_of(id_in(first))
         leave_beyond(spot)
         put_in_line(spot)
+        if redis.call('SISMEMBER', key.parked(spot.tenant), lane .. ':' .. model) == 0 then break end
       end
     end
   end

@@ -15,9 +15,11 @@
 -- Flags allow-oom
 -- Moves nothing
 
+local REMEMBERED_MS = 3600 * 1000 -- after an outage none has spoken lately, and those that lived before go on
+
 local now, apart = now_ms(), {}
 redis.call('ZREMRANGEBYSCORE', key.layouts, '-inf', now)
-redis.call('ZREMRANGEBYSCORE', key.parts, '-inf', now)
+redis.call('ZREMRANGEBYSCORE', key.parts, '-inf', now - REMEMBERED_MS)
 for _, other in ipairs(redis.call('ZRANGE', key.layouts, 0, -1)) do
   if string.match(other, '^%d+') ~= ARGV[3] then apart[#apart + 1] = other end
 end

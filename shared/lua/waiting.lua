@@ -37,7 +37,7 @@ local function tenants_of(lane)
   end
   for _, id in ipairs(leased) do ids[#ids + 1] = id end
   for _, id in ipairs(ids) do
-    local tenant = field(id, 'tenant')
+    local tenant = field(id, 'tenant') or '' -- an older version may have forgotten what is beyond
     local line, beyond = key.line(model, lane, tenant), key.beyond_line(model, lane, tenant)
     local first = not seen[tenant] and first_of_both(line, beyond)
     seen[tenant] = true
@@ -70,7 +70,7 @@ for _, lane in ipairs(LANES) do
   for at = 1, math.min(#tenants, ARGV[2]) do
     local one = tenants[at]
     reply[#reply + 1] = {one.tenant, one.jobs, sum_of(one), redis.call('SCARD', key.running(one.tenant)),
-      now - field(id_in(one.first), 'created_at_ms')}
+      now - (field(id_in(one.first), 'created_at_ms') or now)}
   end
   told[#told + 1] = reply
 end

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from shared.call import Call, Reply, blob, call_of, items, number, text
 from shared.contract import Speed, WorkerState
@@ -17,6 +17,8 @@ from shared.jobs import WorkerId
 from shared.keys import DEFAULT, Keys
 from shared.lanes import Lane
 from shared.vocabulary import Vocabulary
+
+Said = TypeVar("Said", bound=BaseModel)
 
 CARD_LIFE_S: Final = 7 * 24 * 3600
 SCALED_S: Final = 120
@@ -127,27 +129,31 @@ class Overview:
 
 
 def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
-    """Tell which models are known and which workers live."""
+    """Tell which models are known and which workers live, but for what a newer version says in words of its own."""
 
     def parse(_code: str, rest: list[Reply]) -> Fleet:
         cards, workers, modes, lost, silent, speeds, scaled = rest
         told = _pairs(modes)
         gone = [text(model) for model in items(lost)]
-        living = tuple(WorkerState.model_validate_json(text(state)) for state in items(workers))
-        known = tuple(ModelCard.model_validate_json(text(card)) for card in items(cards))
+        living = [
+            (worker, ms)
+            for said, ms in zip(items(workers), items(silent), strict=True)
+            if (worker := _read(WorkerState, said))
+        ]
+        known = [
+            (card, kept, asked)
+            for said, kept, asked in zip(items(cards), items(speeds), items(scaled), strict=True)
+            if (card := _read(ModelCard, said))
+        ]
         return Fleet(
-            known,
-            living,
+            tuple(card for card, *_ in known),
+            tuple(worker for worker, *_ in living),
             Mode(told.get("*", Mode.WORK)),
             {name: Mode(mode) for name, mode in told.items() if name != "*"},
             {model: gone.count(model) for model in gone},
-            {worker.id: number(ms) for worker, ms in zip(living, items(silent), strict=True)},
-            {
-                card.id: _SPEEDS.validate_json(text(kept))
-                for card, kept in zip(known, items(speeds), strict=True)
-                if text(kept)
-            },
-            frozenset(card.id for card, asked in zip(known, items(scaled), strict=True) if number(asked)),
+            {worker.id: number(ms) for worker, ms in living},
+            {card.id: _SPEEDS.validate_json(text(kept)) for card, kept, _ in known if text(kept)},
+            frozenset(card.id for card, _, asked in known if number(asked)),
         )
 
     return call_of("fleet", keys, (REMEMBER_LOST_S * 1000,), parse)
@@ -250,3 +256,11 @@ def _pairs(reply: Reply) -> dict[str, str]:
 
 def _nothing(_code: str, _rest: list[Reply]) -> None:
     return None
+
+
+def _read(kind: type[Said], said: Reply) -> Said | None:
+    """Read what can be read: a newer version may say more than this one knows."""
+    try:
+        return kind.model_validate_json(text(said))
+    except ValidationError:
+        return None

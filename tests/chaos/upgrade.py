@@ -196,7 +196,7 @@ def mixed(fleet: Fleet) -> str:
             found = client.workers()
         except DarkroomError as error:
             return str(error)
-    kinds = Counter(part.kind.value for part in found.parts)
+    kinds = Counter(str(part.kind) for part in found.parts)
     return f"{len(found.data)} workers live, parts that say so: {dict(kinds) or 'none told'}"
 
 

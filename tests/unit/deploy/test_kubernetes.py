@@ -196,6 +196,14 @@ class TestPods:
                 assert source != "emptyDir" or "sizeLimit" in volume["emptyDir"], name
 
     @each_overlay
+    def test_each_claim_is_mounted_and_models_outlive_a_worker_where_they_are_large(self, overlay: str) -> None:
+        claims = {one["metadata"]["name"] for one in of_kind(overlay, "PersistentVolumeClaim")}
+        volumes = [one for workload in workloads(overlay).values() for one in pod_of(workload).get("volumes", ())]
+        mounted = {one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one}
+        assert mounted == claims
+        assert ("models" in claims) == (overlay in {"overlays/gpu", "overlays/aws"})
+
+    @each_overlay
     def test_each_image_is_of_a_version(self, overlay: str) -> None:
         for workload in workloads(overlay).values():
             image = container_of(workload)["image"]

@@ -264,3 +264,48 @@ class TestAProcess:
 
         assert "ours, at DEBUG" in told
         assert "secret" not in told
+
+
+OUTLIVED = r"""
+import logging, os, sys, traceback
+from shared.logs import About, about, configure
+
+configure("worker", level="INFO", form="json")
+log = logging.getLogger("worker.shift")
+with about(About("r", private=("my secret garden",))):
+    log.warning(f"truncated: {'my secret garden'}")
+    log.warning("in a field", extra={"detail": "quotes my secret garden"})
+print("\r10 %", end="")
+print("\r20 %", end="")
+print("\rdone")
+try:
+    error = ValueError("x")
+    raise error from error
+except ValueError:
+    traceback.print_exc()
+sys.stderr.flush()
+os.close(2)
+log.info("nobody hears this")
+print("went on", file=open(sys.argv[1], "w"))
+"""
+
+
+def test_what_quotes_a_prompt_without_being_asked_is_told_without_it_and_nothing_ends_a_part(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OUTLIVED, str(tmp_path / "went")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+
+    assert (done.returncode, (tmp_path / "went").read_text()) == (0, "went on\n")
+    assert [line["message"].split(chr(10))[0] for line in lines] == [
+        "truncated: [prompt]",
+        "in a field",
+        "done",
+        "a library caught and printed:",
+    ]
+    assert lines[1]["detail"] == "quotes [prompt]"

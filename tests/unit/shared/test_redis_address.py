@@ -62,8 +62,14 @@ def test_no_password_is_printed() -> None:
         ("redis+sentinel://:secret-word@s1:port/darkroom", "host:port"),
         ("rediss://:secret-word@redis.example?ssl_cert_reqs=none", "DARKROOM_CA_FILE"),
         ("rediss://:secret-word@redis.example?ssl_check_hostname=false", "DARKROOM_CA_FILE"),
-        ("rediss://:secret-word@redis.example?sentinel_password=another", "nothing reads sentinel_password"),
+        ("rediss://:secret-word@redis.example?sentinel_password=another", "what nothing reads"),
         ("redis://:secret-word@redis.example?ssl_ca_certs=/ca.pem", "needs TLS"),
+        ("redis://:12?secret-word@redis.example:6379/0", "written %3F"),
+        ("redis+sentinel://:a@s1:26379/darkroom/0?sentinel_password=ab&secret-word", "written %3F"),
+        ("redis://:12#secret-word@redis.example:6379/0", "written %23"),
+        ("redis://:12/secret-word@redis.example:6379/0", "written %2F"),
+        ("redis://redis.example:6379/jobs", "database's number"),
+        ("redis:///0", "database's number"),
     ],
 )
 def test_what_can_not_be_is_told_without_its_password(url: str, said: str) -> None:
@@ -93,3 +99,10 @@ def test_a_ca_file_holds_certificates(tmp_path: Path) -> None:
 def test_an_empty_ca_file_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_CA_FILE", "")
     assert Settings().ca_file is None
+
+
+def test_a_wrong_url_of_the_environment_stands_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "redis://:secret-word/and-more@redis.example:6379/0")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert "secret" not in str(caught.value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared import scripts
 from shared.compatibility import CONTRACT
 from shared.errors import TenantQueueFull
 from shared.jobs import Job, JobStatus, LeaseToken, Tenant, WorkerId, new_job_id
+from shared.keys import DEFAULT
 from shared.lanes import Lane
 from tests.desk import LEASE_S, MODEL, OTHER, TENANT, TERMS, Desk, finished, new_job, submit_call
 from tests.unit.shared.queue_keyspace import contents
@@ -174,3 +177,26 @@ def commands_of(desk: Desk) -> int:
     """Commands that Redis has run, those of scripts too."""
     stats = desk.client.info("commandstats")  # pyright: ignore[reportUnknownMemberType]: **kwargs
     return sum(int(one["calls"]) for one in stats.values())
+
+
+def test_what_an_older_version_ended_where_it_knows_no_jobs_is_left_behind(desk: Desk) -> None:
+    gone, canceled, waiting = (desk.submit(needs=NEW) for _ in range(3))
+    assert taken(desk, OLD) is None
+    # As a library does that knows of nothing beyond: the record ends, and what stands there stays.
+    desk.client.hset(DEFAULT.prefix + f"job:{canceled.id}", "status", "canceled")  # pyright: ignore[reportUnknownMemberType]
+    desk.client.delete(DEFAULT.prefix + f"job:{gone.id}")
+
+    assert desk(scripts.waiting(MODEL, most=5))
+    assert taken(desk, NEW) == waiting.id
+    assert taken(desk, NEW) is None
+    assert not [key for key in desk.all_keys() if b":beyond:" in key]
+
+
+def test_a_tenant_at_its_limit_keeps_a_newer_worker_from_nobody_elses(desk: Desk) -> None:
+    limited = replace(TERMS, max_tenant_running=1)
+    desk.all(scripts.submit(new_job(needs=NEW), limited) for _ in range(20))
+    desk.all(submit_call(new_job(needs=NEW, tenant=OTHER)) for _ in range(3))
+    assert taken(desk, OLD) is None
+
+    tenants = [claimed.job.tenant for claimed in (claim(desk, NEW) for _ in range(4)) if claimed]
+    assert sorted(tenants) == sorted([TENANT, OTHER, OTHER, OTHER])

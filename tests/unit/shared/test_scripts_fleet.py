@@ -226,3 +226,18 @@ class TestDemand:
         assert desk(scripts.fleet()).scaled == {MODEL}
         desk.client.delete(f"{DEFAULT.prefix}scaled:{MODEL}")  # as two minutes would
         assert desk(scripts.fleet()).scaled == frozenset()
+
+
+def test_what_a_newer_version_says_in_words_of_its_own_hides_nothing_else(desk: Desk) -> None:
+    desk(scripts.announce(CARD.model_copy(update={"id": "newer"})))
+    desk(scripts.announce(CARD))
+    desk(scripts.heartbeat(state("w1"), life_s=60))
+    desk(scripts.heartbeat(state("w2"), life_s=60))
+    card = CARD.model_dump_json().replace('"schedulers":[', '"schedulers":["of_tomorrow",')
+    desk.client.set(DEFAULT.prefix + "card:newer", card)
+    desk.client.set(DEFAULT.prefix + "worker:w1", '{"id": "w1"}')
+
+    found = desk(scripts.fleet())
+    assert found.cards == (CARD,)
+    assert found.workers == (state("w2"),)
+    assert set(found.silent_ms) == {"w2"}

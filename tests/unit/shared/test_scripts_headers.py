@@ -221,3 +221,13 @@ def test_a_library_is_named_by_its_content() -> None:
     assert source.startswith(f"#!lua name={name}\n")
     assert re.fullmatch(r"darkroom_[0-9a-f]{16}", name)
     assert set(re.findall(r"function_name = '(\w+)'", source)) == {f"{name}_{verb}" for verb in VERBS}
+
+
+@pytest.mark.parametrize("verb", ["admit", "batches", "demand", "fleet", "read", "gauges", "page"])
+def test_who_only_reads_waits_for_no_replica(verb: str) -> None:
+    assert not next(call for call in CALLS if call.verb == verb).writes
+
+
+@pytest.mark.parametrize("verb", ["submit", "cancel", "claim", "finish", "issue", "seal_batch", "set_limits"])
+def test_who_writes_does(verb: str) -> None:
+    assert next(call for call in CALLS if call.verb == verb).writes

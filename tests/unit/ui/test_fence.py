@@ -110,6 +110,12 @@ class TestBodies:
     def test_one_of_unsaid_length_is_refused(self, browser: TestClient) -> None:
         assert browser.post(JOIN, content=iter([b"{}"])).status_code == HTTPStatus.LENGTH_REQUIRED
 
+    @pytest.mark.parametrize("path", [JOIN, "/settings", "/sign-in"])
+    def test_one_with_two_lengths_is_refused(self, browser: TestClient, path: str) -> None:
+        both = {"Content-Length": "2", "Transfer-Encoding": "chunked"}
+
+        assert browser.post(path, content=b"{}", headers=both).status_code == HTTPStatus.LENGTH_REQUIRED
+
     def test_one_that_comes_in_pieces_is_passed_on_whole(self) -> None:
         said, sent = asyncio.run(_asked([b"a", b"b", b"c"], patience_s=60))
 

@@ -461,6 +461,8 @@ def test_a_deleted_batch_leaves_neither_jobs_nor_pictures_nor_rows_in_redis(gate
         "history",
         "meters",
         "metered",
+        "parts",
+        "libraries",
     }
     assert kinds <= counters
     assert accepted(gateway, prompts(300), **{KEY: "deleted"}).id != batch.id

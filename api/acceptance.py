@@ -20,7 +20,7 @@ from shared.compatibility import CONTRACT
 from shared.contract import JobBody
 from shared.errors import FieldError, InvalidRequest, NoModel, QueueUnavailable, TooMuch
 from shared.generation import SEED_BITS, GenerationParams, ModelCard
-from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant, Terms, new_job_id
+from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant, Terms, TraceParent, new_job_id
 from shared.scripts import Fleet, Sealed, fill_batch, fleet, outlook, recall, seal_batch, submit, submit_line
 
 AWAKE: Final = frozenset({Submission.REPEATED, Submission.JOINED, Submission.REUSED})
@@ -44,6 +44,7 @@ async def accept_body(gateway: Gateway, tenant: Tenant, body: bytes, key: str | 
     # A request that is wrong was not accepted before either.
     before = None if asked.wrong else await accepted_before(gateway, tenant, once)
     if before is not None:
+        gateway.traces.repeated(before)
         return Submitted(before, Submission.REPEATED)
     try:
         return await accept_request(gateway, tenant, asked, await gateway.outlooks.fleet(), once=once)
@@ -81,9 +82,16 @@ async def accept_request(
 
 
 async def accept(
-    gateway: Gateway, new: NewJob, card: ModelCard, served: Fleet, *, once: Once | None, may_reuse: bool
+    gateway: Gateway,
+    new: NewJob,
+    card: ModelCard,
+    served: Fleet,
+    *,
+    once: Once | None,
+    may_reuse: bool,
+    again: TraceParent | None = None,
 ) -> Submitted:
-    """Take a job into the queue and wake a worker for it.
+    """Take a job into the queue and wake a worker for it; `again` is the trace of the job that it tries again.
 
     Raises StoreUnavailable, QueueUnavailable, QueueFull and TenantQueueFull; of those only QueueUnavailable may be
     wrong in that nothing was accepted, and is put right later. Raises IdempotencyMismatch too.
@@ -91,8 +99,11 @@ async def accept(
     # A picture that could not be stored is work for nothing.
     await gateway.storage.require()
     result = _result(gateway, card, new, may_reuse=may_reuse)
+    terms = await _terms(gateway, new.tenant)
     try:
-        submitted = await gateway.run(submit(new, await _terms(gateway, new.tenant), once=once, result=result))
+        with gateway.traces.offered(new, again=again) as offer:
+            submitted = await gateway.run(submit(offer.new, terms, once=once, result=result))
+            offer.took(submitted)
     except QueueUnavailable:
         gateway.unanswered.add(new.id, new.tenant)  # it may have been accepted all the same
         raise
@@ -127,7 +138,7 @@ async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Subm
         retry_of=old.id,
         asked=request_id(),
     )
-    return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse)
+    return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse, again=old.trace)
 
 
 async def accept_line(gateway: Gateway, tenant: Tenant, line: Line, place: Place, served: Fleet) -> Submitted | None:
@@ -141,7 +152,10 @@ async def accept_line(gateway: Gateway, tenant: Tenant, line: Line, place: Place
     card = next((card for card in served.cards if card.id == line.model), None)  # none serves it any more
     result = None if card is None else _result(gateway, card, new, may_reuse=line.may_reuse)
     terms = terms_of_line(await _terms(gateway, tenant))
-    return await gateway.run(submit_line(new, terms, place, result=result))
+    with gateway.traces.offered_line(new, batch=place.batch, line=place.line, request=line.trace) as offer:
+        submitted = await gateway.run(submit_line(offer.new, terms, place, result=result))
+        offer.took(submitted)
+    return submitted
 
 
 async def accept_batch(

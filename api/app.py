@@ -48,6 +48,7 @@ from api.stays import Stays
 from api.storage import Storage
 from api.streams import Streams
 from api.together import Together
+from api.traces import Traces
 from api.upkeep import Unanswered, Upkeep, Waker
 from api.vocabularies import Vocabularies
 from shared.broker import WakeUps
@@ -60,6 +61,7 @@ from shared.network import LOOPBACK
 from shared.object_store import ObjectStore
 from shared.parts import PartKind, this_part
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing
 from shared.version import VERSION
 from shared.webhooks import WebhookChange, WebhookRequest
 from shared.worker_id import new_worker_id
@@ -88,14 +90,15 @@ class Application(FastAPI):
         return self._edge(Shortcut(outermost.app))
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the gateway; it connects when it starts.
+def create_app(settings: Settings, tracing: Tracing = OFF) -> FastAPI:
+    """Build the gateway; it connects when it starts. Who gives it `tracing` closes that.
 
     Raises ValueError if the settings ask for keys and have none to make the first one with.
     """
     if refusal := settings.keyless_refusal():
         raise ValueError(refusal)
     meters = Meters()
+    traces = Traces(tracing, trusts_callers=settings.trust_traceparent)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -121,6 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
             together,
             Vocabularies(together),
             Metrics(redis, together, storage),
+            traces,
         )
         rounds = Upkeep(
             settings,
@@ -153,7 +157,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = Application(
         edge=partial(
-            Edge, loopback_only=settings.api_host in LOOPBACK, meters=meters, origins=settings.allowed_origins
+            Edge,
+            loopback_only=settings.api_host in LOOPBACK,
+            meters=meters,
+            traces=traces,
+            origins=settings.allowed_origins,
         ),
         title="Darkroom",
         summary="Text to image, on your own machines.",

@@ -9,7 +9,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
+from opentelemetry.trace import Span
+
+from shared.jobs import TraceParent
 from shared.logs import ABOUT, About
+from shared.tracing import parent_of
 
 PATH: Final[ContextVar[str]] = ContextVar("path", default="/")
 
@@ -28,6 +32,8 @@ class Exchange:
     """Of the error that it is answered with, if it is one."""
     is_held: bool = False
     """True if the answer waits for something to happen: it takes as long as that takes."""
+    span: Span | None = None
+    """The request's, if requests are traced and this is one that may change something."""
 
 
 EXCHANGE: Final[ContextVar[Exchange]] = ContextVar("exchange")
@@ -52,3 +58,9 @@ def request_id() -> str | None:
     """The id of the request that is being answered; None outside of requests."""
     about = ABOUT.get()
     return about.request if about else None
+
+
+def request_trace() -> TraceParent | None:
+    """From where others go on with the trace of the request that is being answered; None if it is not traced."""
+    span = exchange().span
+    return None if span is None else parent_of(span)

@@ -25,6 +25,7 @@ from api.storage import Storage
 from api.streams import Streams
 from api.terms import rate_of
 from api.together import Together
+from api.traces import Traces
 from api.upkeep import Unanswered, Waker
 from api.vocabularies import Vocabularies
 from shared.access import NO_LIMITS, VISITOR_PATTERN, Limits, Scope
@@ -63,6 +64,7 @@ class Gateway:
     together: Together
     vocabularies: Vocabularies
     metrics: Metrics
+    traces: Traces
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""

@@ -25,11 +25,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import EXCHANGE, PATH, Exchange, choose_request_id
 from api.errors import http_problem
+from api.traces import READING, Traces, began_at
 from shared.contract import IDEMPOTENCY_KEY, KEY_IS, VISITOR
 from shared.errors import DarkroomError
 from shared.logs import ABOUT, About
 from shared.meters import HTTP_REQUESTS, HTTP_SECONDS, Meters
 from shared.network import LOOPBACK
+from shared.tracing import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,6 @@ CORS_ANSWER_HEADERS: Final = (
 )
 """Which headers of an answer a page of a listed origin may read."""
 
-READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
 _METHODS: Final = READING.union(CORS_METHODS)
 _CLOSE: Final = {"Connection": "close"}
@@ -98,10 +99,17 @@ class Edge:
     """The outermost layer: refuses what must not come in, answers what nobody else could."""
 
     def __init__(
-        self, app: ASGIApp, *, loopback_only: bool, meters: Meters, origins: frozenset[str] = frozenset()
+        self,
+        app: ASGIApp,
+        *,
+        loopback_only: bool,
+        meters: Meters,
+        traces: Traces,
+        origins: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
         self._meters = meters
+        self._traces = traces
         self._loopback_only = loopback_only
         self._origins = origins
         # Asked for the listed origins alone: to any other it would answer with what is no Problem.
@@ -122,6 +130,9 @@ class Edge:
         headers = _head(scope)
         about = About(choose_request_id(headers.get("x-request-id")))
         exchange = Exchange(about)
+        if self._traces.is_on and scope["method"] not in READING:
+            exchange.span = self._traces.request(headers, about)
+            about.trace = trace_of(exchange.span)
         answer = _Answer(send, about.request, exchange, varies=bool(self._origins))
         token = ABOUT.set(about)
         path_token = PATH.set(scope["path"])
@@ -141,7 +152,10 @@ class Edge:
             await self._failed(error, answer, scope, receive)
         finally:
             self._count(scope, exchange, answer, started)
-            level = logging.DEBUG if _is_quiet(scope, answer.status) else logging.INFO
+            is_quiet = _is_quiet(scope, answer.status)
+            if self._traces.is_on and not is_quiet:
+                self._trace(scope, headers, exchange, answer, started)
+            level = logging.DEBUG if is_quiet else logging.INFO
             if log.isEnabledFor(level):
                 took_ms = (time.perf_counter() - started) * 1000
                 path = quote(scope["path"][:200])
@@ -151,15 +165,25 @@ class Edge:
             ABOUT.reset(token)
 
     def _count(self, scope: Scope, exchange: Exchange, answer: _Answer, started: float) -> None:
-        route = exchange.route
-        if not route:
-            found = scope.get("route")
-            route = ELSEWHERE if found is None else found.path_format
+        route = _route(scope, exchange)
         # What callers make up must not make more and more series.
         method = scope["method"] if route is not ELSEWHERE and scope["method"] in _METHODS else ""
         self._meters.count(HTTP_REQUESTS, method, route, _STATUS_WORDS.get(answer.status, ""), exchange.code)
         if answer.began is not None and not exchange.is_held:
             self._meters.note(HTTP_SECONDS, answer.began - started, method, route)
+
+    def _trace(
+        self, scope: Scope, headers: Mapping[str, str], exchange: Exchange, answer: _Answer, started: float
+    ) -> None:
+        """End the span; a read that was refused has it all told now."""
+        about, span = exchange.about, exchange.span
+        if span is None:
+            at_ns = began_at(time.perf_counter() - started)
+            span = self._traces.request(headers, about, at_ns=at_ns)
+            about.trace = trace_of(span)
+        # What callers make up is no method.
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        self._traces.answered(span, f"{method} {_route(scope, exchange)}", answer.status, exchange)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._let_in(_head(scope), scope, receive, send)
@@ -264,6 +288,13 @@ def _head(scope: Scope) -> Mapping[str, str]:
 def _is_quiet(scope: Scope, status: int | None) -> bool:
     """True for what would drown the rest of the log: polls that were answered, and probes."""
     return scope["path"] in _QUIET or (scope["method"] in READING and status is not None and status < _REFUSED)
+
+
+def _route(scope: Scope, exchange: Exchange) -> str:
+    if exchange.route:
+        return exchange.route
+    found = scope.get("route")
+    return ELSEWHERE if found is None else found.path_format
 
 
 def _is_batch(scope: Scope) -> bool:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from api.context import request_id
+from api.context import request_id, request_trace
 from api.intake import JSON, draft
 from shared.batches import MAX_LINES, Line
 from shared.compatibility import needed_by
@@ -77,6 +77,7 @@ def _line(said: bytes, served: Fleet, max_cost: int) -> Line:
         cancel_after_s=request.cancel_after,
         may_reuse=request.reuse,
         asked=request_id(),
+        trace=request_trace(),
         needs=needed_by(params),
     )
 

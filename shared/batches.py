@@ -16,7 +16,7 @@ from pydantic import StringConstraints
 from shared.compatibility import FIRST
 from shared.contract import Body, JobBody, MetadataKey, MetadataValue
 from shared.generation import GenerationParams
-from shared.jobs import Job, JobError, JobId, JobStatus, NewJob, Tenant, Value, drawn, new_job_id
+from shared.jobs import Job, JobError, JobId, JobStatus, NewJob, Tenant, TraceParent, Value, drawn, new_job_id
 from shared.lanes import Lane
 
 BatchId = NewType("BatchId", str)
@@ -55,6 +55,8 @@ class Line(Value):
     may_reuse: bool
     asked: str | None = None
     """Id of the request that brought the batch."""
+    trace: TraceParent | None = None
+    """Of that request, for its job's trace to link to; None: it is not traced."""
     needs: int = FIRST
     """What contract a gateway must know to make a job of it: an older one would read the parameters without what it
     does not know."""

@@ -43,6 +43,9 @@ WorkerId = NewType("WorkerId", str)
 LeaseToken = NewType("LeaseToken", str)
 """A worker's timed claim to one attempt at one job; every write of the worker carries it."""
 
+TraceParent = NewType("TraceParent", str)
+"""A place in a trace, from which others go on: W3C's `traceparent`, 55 characters. Only of what is sampled."""
+
 LOCAL_TENANT: Final = Tenant("local")
 """Whoever asks without a key, where none is needed."""
 
@@ -215,6 +218,8 @@ class NewJob:
     """The ended job that this one tries again."""
     asked: str | None = None
     """Id of the request that made it, for log lines."""
+    trace: TraceParent | None = None
+    """From where its worker's and its webhooks' spans go on; None: it is not traced."""
     needs: int | None = None
     """The contract that a worker must know to draw it right; None: what its parameters tell."""
 
@@ -315,8 +320,21 @@ class Job:
     asked: str | None = None
     """Id of the request that made it, by which a worker's log lines name it; None: made without one, or by an older
     gateway."""
+    trace: TraceParent | None = None
+    """From where spans about it go on; None: it is not traced."""
+    pictures_trace: TraceParent | None = None
+    """The same of the job that had, or was drawing, its pictures when it was submitted."""
+    queued_at_ms: int | None = None
+    """When it was last put back into the queue."""
+    claimed_at_ms: int | None = None
+    """When its last attempt began."""
     needs: int = 1
     """The contract that a worker must know to draw it right."""
+
+
+def trace_id(parent: TraceParent | None) -> str:
+    """The id of the trace that this place is in, for log lines; empty if there is none."""
+    return (parent or "").partition("-")[2].partition("-")[0]
 
 
 def image_key(tenant: Tenant, job_id: JobId, index: int, output_format: OutputFormat) -> str:

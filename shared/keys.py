@@ -75,12 +75,13 @@ Cluster can hold them too. A member of an order, a line or the heads is `<sequen
 
 Fields of `job:<id>`: tenant, model, lane, params, metadata (JSON), sequence, keep_s, max_running, num_images, steps,
 width, work_ms, floor and tag (of the fair order), step, status, version, attempt, created_at_ms, started_at_ms,
-claimed_at_ms, completed_at_ms, deadline_ms, retry_of, retried_as (its latest retry), request and result (digests),
-follows, pictures (object keys, {} for the index), pictures_of, worker, token, error (JSON), `lost:<attempt>` (worker),
-`image:<index>` (JSON), reading (JSON), `warning:<code>` (JSON), batch and line (of a batch's job), asked (the
-request that made it), needs (the contract that its worker must know, if it is not the first), passed (1 once it was
-beyond some worker). `token` stays when a job ends, so that its last worker's verb can be run again, and is gone while
-the job waits.
+claimed_at_ms, queued_at_ms (when it was put back), completed_at_ms, deadline_ms, retry_of, retried_as (its latest
+retry), request and result (digests), follows, pictures (object keys, {} for the index), pictures_of, worker, token,
+error (JSON), `lost:<attempt>` (worker), `image:<index>` (JSON), reading (JSON), `warning:<code>` (JSON), batch and
+line (of a batch's job), asked (the request that made it), trace (a traceparent from which spans about it go on, if it
+is traced) and pictures_trace (that of the job whose pictures it took or waited for), needs (the contract that its
+worker must know, if it is not the first), passed (1 once it was beyond some worker). `token` stays when a job ends, so
+that its last worker's verb can be run again, and is gone while the job waits.
 
 Fields of `webhook:<id>`: tenant, url, events, description, secret, old_secret, old_secret_until_ms, created_at_ms, off
 (why), failing_since_ms, left_out, busy_until_ms (of the round under way). Fields of `delivery:<id>`: webhook, job

@@ -53,6 +53,8 @@ class About:
     """The key's id, never the key."""
     job: str = ""
     attempt: int = 0
+    trace: str = ""
+    """Id of the trace that its spans are in, if it is traced."""
     private: tuple[str, ...] = ()
     """Texts that an error may quote and no line shall: prompts."""
 
@@ -129,6 +131,8 @@ class Text(_Form):
                 fields = f" job={of_task.job} attempt={of_task.attempt}" if of_task.attempt else f" job={of_task.job}"
         for name, value in own.items():
             fields += f" {name}={_word(value)}"
+        if of_task is not None and of_task.trace:
+            fields += f" trace={of_task.trace}"
         if message.isprintable():
             said = f"{head}{message}{fields}"
         else:
@@ -375,6 +379,6 @@ _PLAIN: Final = len(logging.makeLogRecord({}).__dict__)
 """A record's attributes, those that `extra` adds left out."""
 _NO_FIELDS: Final = frozenset({"message", "asctime", "color_message"})
 """What Python's own formatter leaves on a record that it has seen before, and uvicorn's message in colours."""
-_TOLD: Final = ("request", "tenant", "key", "job", "attempt")
+_TOLD: Final = ("request", "tenant", "key", "job", "attempt", "trace")
 _TAKEN: Final = frozenset({"at", "level", "logger", "message", "part", "host", "version", "error"})
 """Fields that no line's own may replace."""

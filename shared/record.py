@@ -13,7 +13,20 @@ from shared.batches import Batch, BatchId, BatchStatus
 from shared.call import Reply, items, number, text
 from shared.compatibility import FIRST
 from shared.generation import GenerationParams
-from shared.jobs import Hold, Image, Job, JobError, JobId, JobStatus, JobWarning, NewJob, Reading, Tenant, WorkerId
+from shared.jobs import (
+    Hold,
+    Image,
+    Job,
+    JobError,
+    JobId,
+    JobStatus,
+    JobWarning,
+    NewJob,
+    Reading,
+    Tenant,
+    TraceParent,
+    WorkerId,
+)
 from shared.lanes import Lane
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -58,6 +71,10 @@ def job_of(reply: Reply) -> Job:
         reading=None if reading is None else Reading.model_validate_json(reading),
         lost_workers=tuple(WorkerId(fields[name]) for name in several if name.startswith("lost:")),
         asked=fields.get("asked"),
+        trace=_trace(fields.get("trace")),
+        pictures_trace=_trace(fields.get("pictures_trace")),
+        queued_at_ms=_optional_int(fields.get("queued_at_ms")),
+        claimed_at_ms=_optional_int(fields.get("claimed_at_ms")),
         needs=int(fields.get("needs", FIRST)),
         position=position_of(position),
         ahead_jobs=number(ahead_jobs),
@@ -101,6 +118,7 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
         ahead_ms=number(ahead_ms),
         hold=Hold(text(hold)) if hold else None,
         asked=new.asked,
+        trace=new.trace,
         needs=new.needed,
     )
 
@@ -144,6 +162,10 @@ def _parts(part: type[Part], fields: Mapping[str, str], names: Iterable[str], pr
 
 def _optional_int(value: str | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _trace(value: str | None) -> TraceParent | None:
+    return None if value is None else TraceParent(value)
 
 
 def _string_dict(value: str) -> dict[str, str]:

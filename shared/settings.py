@@ -230,6 +230,10 @@ class Settings(BaseSettings):
     log_format: LogFormat = "text"
     """A line an event: `text` for people, `json` for what collects logs."""
 
+    trust_traceparent: bool = False
+    """Let callers decide which of their requests are traced, and go on with their traces (`traceparent`). Else a trace
+    begins here, and links to theirs."""
+
     @property
     def redis_address(self) -> RedisAddress:
         """Where Redis is."""
@@ -303,6 +307,46 @@ class ClientSettings(BaseSettings):
     """Who asks. Never a word of the command line, where everybody on the machine can read it."""
     api_key_file: Path | None = None
     """A file with the key in it, instead."""
+
+
+class Telemetry(BaseSettings):
+    """Whether traces are sent, in OpenTelemetry's own variables. Its SDK reads the rest. What is empty is unset."""
+
+    # Never said: an endpoint may carry a password.
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where a receiver of OTLP over HTTP is, `http://collector:4318`; traces go to `/v1/traces` there."""
+    otel_exporter_otlp_traces_endpoint: str | None = None
+    """The same for traces alone, with its path."""
+    otel_exporter_otlp_protocol: str = "http/protobuf"
+    otel_exporter_otlp_traces_protocol: str | None = None
+    otel_traces_exporter: str = "otlp"
+    """`none`: nothing is sent."""
+    otel_sdk_disabled: str = "false"
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if traces are to be sent."""
+        is_off = self.otel_sdk_disabled.strip().lower() == "true" or self.otel_traces_exporter.strip() == "none"
+        return not is_off and self._endpoint is not None
+
+    @property
+    def trouble(self) -> str:
+        """Say why traces can't be sent as these variables ask; empty if they can."""
+        protocol = self.otel_exporter_otlp_traces_protocol or self.otel_exporter_otlp_protocol
+        if protocol.strip() != "http/protobuf":
+            where = "a collector listens for OTLP over HTTP on port 4318"
+            return f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not spoken here. Say http/protobuf; {where}."
+        if self.otel_traces_exporter.strip() != "otlp":
+            return f"OTEL_TRACES_EXPORTER={self.otel_traces_exporter} is not known here. Say otlp, or none."
+        if not (self._endpoint or "").startswith(("http://", "https://")):
+            return "OTEL_EXPORTER_OTLP_ENDPOINT is no address such as http://collector:4318."
+        return ""
+
+    @property
+    def _endpoint(self) -> str | None:
+        return self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
 
 
 class Terminal(BaseSettings):

@@ -114,7 +114,7 @@ local function requeue(id)
     kept = kept + redis.call('HEXISTS', key.job(id), 'image:' .. index)
   end
   redis.call('HDEL', key.job(id), 'token', 'worker')
-  redis.call('HSET', key.job(id), 'step', kept * steps / num_images)
+  redis.call('HSET', key.job(id), 'step', kept * steps / num_images, 'queued_at_ms', now_ms())
   local spot = spot_of(id)
   charge_lane(spot, -1)
   put(spot)

@@ -98,6 +98,7 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
         queue_of(job.model),
         job.asked or "",
         job.needed,
+        job.trace or "",
     )
 
 

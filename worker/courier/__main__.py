@@ -8,7 +8,8 @@ import sys
 from pydantic import ValidationError
 
 from shared.connection import refusal
-from shared.settings import Settings, wrong_settings
+from shared.settings import Settings, Telemetry, wrong_settings
+from shared.tracing import start_tracing
 from worker.courier.app import Courier
 from worker.logs import configure_logging
 
@@ -25,7 +26,11 @@ def main() -> int:
     if wrong := refusal(settings):
         sys.stderr.write(f"The courier does not start: {wrong}\n")
         return 2
-    return Courier(settings).run()
+    tracing = start_tracing("courier", Telemetry())
+    try:
+        return Courier(settings, tracing).run()
+    finally:
+        tracing.close()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from shared.connection import connect, connect_async
 from shared.errors import LayoutsApart, QueueUnavailable
 from shared.logs import name_worker
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing
 from shared.worker_id import new_worker_id
 from worker.courier.heartbeat import Heartbeat
 from worker.courier.rounds import Rounds
@@ -25,8 +26,9 @@ _logger = logging.getLogger(__name__)
 class Courier:
     """One process that sends; several share the work."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing = OFF) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._app = make_app(settings)
         self._is_stopping = False
         self.id = new_worker_id()
@@ -75,6 +77,7 @@ class Courier:
                     sender,
                     timeout_s=settings.webhook_timeout_s,
                     dead_after_s=settings.webhook_dead_after_s,
+                    tracing=self._tracing,
                 )
                 await rounds.run(is_stopping=self._stops_now)
         finally:

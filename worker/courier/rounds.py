@@ -14,14 +14,18 @@ from datetime import UTC, datetime
 from typing import Final, final
 from urllib.parse import urlsplit
 
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
 from redis.asyncio import Redis
 
 from shared.batches import batch_body
 from shared.connection import run_async
 from shared.contract import job_body
 from shared.errors import QueueUnavailable
+from shared.jobs import trace_id
 from shared.logs import About, about
 from shared.scripts import collect, settle
+from shared.tracing import OFF, Tracing, context_of
 from shared.webhooks import Attempt, Delivery, DeliveryId, Message, Outcome, Round, WebhookEvent
 from worker.courier.sender import Sender
 
@@ -45,9 +49,12 @@ PAUSES_S: Final = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600,
 class Rounds:
     """Sends what is due, for one event loop."""
 
-    def __init__(self, redis: Redis, sender: Sender, *, timeout_s: float, dead_after_s: float) -> None:
+    def __init__(
+        self, redis: Redis, sender: Sender, *, timeout_s: float, dead_after_s: float, tracing: Tracing = OFF
+    ) -> None:
         self._redis = redis
         self._sender = sender
+        self._tracing = tracing
         self._hold_s = timeout_s + SPARE_S
         self._dead_after_s = dead_after_s
 
@@ -119,12 +126,37 @@ class Rounds:
                 again_in_ms=pause_s * 1000 if outcome is Outcome.AGAIN and pause_s is not None else None,
             )
             _tell(taken, delivery, attempt)
+            self._trace(taken, delivery, attempt)
         return attempt
+
+    def _trace(self, taken: Round, delivery: Delivery, attempt: Attempt) -> None:
+        """Tell of a try in the trace of the job that it is about, if that is traced."""
+        job = delivery.job
+        if not self._tracing.is_on or job is None or job.trace is None:
+            return
+        facts: dict[str, AttributeValue] = {
+            "darkroom.job.id": job.id,
+            "darkroom.tenant": job.tenant,
+            "darkroom.webhook.id": taken.webhook,
+            "darkroom.webhook.event": delivery.event.value,
+            "darkroom.webhook.outcome": attempt.outcome.value,
+            "darkroom.webhook.tries": attempt.tries,
+            "server.address": _receiver_of(taken),
+        }
+        if attempt.status is not None:
+            facts["http.response.status_code"] = attempt.status
+        began_ns = attempt.at_ms * 1_000_000
+        span = self._tracing.begin(
+            "webhook", parent=context_of(job.trace), kind=SpanKind.CLIENT, facts=facts, at_ns=began_ns
+        )
+        if attempt.error:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(began_ns + attempt.took_ms * 1_000_000)
 
 
 def _about(delivery: Delivery) -> About:
     job = delivery.job
-    return About() if job is None else About(job.asked or "", job.tenant, job=job.id)
+    return About() if job is None else About(job.asked or "", job.tenant, job=job.id, trace=trace_id(job.trace))
 
 
 def _tell(taken: Round, delivery: Delivery, attempt: Attempt) -> None:

@@ -131,7 +131,8 @@ STEP_ROWS: Final = Histogram(
 )
 STAGE_SECONDS: Final = Histogram(
     "stage_seconds",
-    "What a picture took after its last step: `encode` into a file, `upload`, `record` in the queue.",
+    "What a picture took: `prompt` read, `denoise` from the begin of its first step to the end of its last, `decode` "
+    "by the VAE, `encode` into a file, `upload`, `record` in the queue. What lies between them is waiting.",
     ("stage", "pool"),
     _STAGE_SECONDS,
 )

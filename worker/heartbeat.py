@@ -25,8 +25,8 @@ from shared.scripts import Mode, announce, heartbeat, join, meter, renew
 from shared.settings import Settings
 from shared.vocabulary import Vocabulary
 from worker.duty import Duty
+from worker.measures import PART
 from worker.news import Lost
-from worker.stages import PART
 
 BEATS_PER_LEASE: Final = 5
 TELL_S: Final = 5.0

@@ -19,6 +19,7 @@ from shared.errors import GenerationFailed, OutOfMemory
 from worker.engine.decode import decode
 from worker.engine.events import DeviceLost, Picture, Pixels
 from worker.engine.failures import attempt
+from worker.engine.lap import Lap
 from worker.engine.model import Model
 
 
@@ -73,20 +74,23 @@ class Decoder:
             computed = torch.cuda.Event()
             computed.record()
             latents.record_stream(self._stream)
-        self._last = self._thread.submit(self._work, latents, computed)
-        return _Decoding(self._last)
+        lap = Lap(is_queued=self._stream is not None)
+        self._last = self._thread.submit(self._work, latents, computed, lap)
+        return _Decoding(self._last, lap)
 
     def check(self) -> None:
         """Raise what took the device away, if that happened here."""
         if self._lost is not None:
             raise self._lost
 
-    def _work(self, latents: torch.Tensor, computed: torch.cuda.Event | None) -> Pixels:
+    def _work(self, latents: torch.Tensor, computed: torch.cuda.Event | None, lap: Lap) -> Pixels:
         def whole() -> Pixels:
-            return decode(self._model, latents)
+            with lap.going():
+                return decode(self._model, latents)
 
         def in_tiles() -> Pixels:
-            return decode(self._model, latents, tiled=True)
+            with lap.going():
+                return decode(self._model, latents, tiled=True)
 
         self._begun_at = begun_at = time.monotonic()
         try:
@@ -131,11 +135,17 @@ class Decoder:
 class _Decoding:
     """A picture that this thread pool has, or is about to have."""
 
-    def __init__(self, future: Future[Pixels]) -> None:
+    def __init__(self, future: Future[Pixels], lap: Lap) -> None:
         self._future = future
+        self._lap = lap
 
     def pixels(self) -> Pixels:
         return self._future.result()
+
+    @property
+    def lap(self) -> Lap | None:
+        is_there = self._future.done() and self._future.exception() is None
+        return self._lap if is_there else None
 
 
 @final
@@ -151,3 +161,8 @@ class Glance:
         if isinstance(outcome, GenerationFailed):
             raise outcome
         return outcome
+
+    @property
+    def lap(self) -> None:
+        """Nobody asks what it took."""
+        return None

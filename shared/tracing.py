@@ -44,6 +44,8 @@ FAREWELL_S: Final = 2.0
 """How long a process that ends tries to send its last spans."""
 SELDOM_S: Final = 60.0
 """Between two lines that spans could not be sent."""
+SAID_SELDOM: Final = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
+"""Loggers that would tell with each try that spans are not taken, or that there are too many."""
 NOWHERE: Final = Context()
 """No parent: a span that begins a trace. None would be whatever the running task is in."""
 
@@ -157,8 +159,8 @@ def start_tracing(part: str, telemetry: Telemetry) -> Tracing:
     from opentelemetry.sdk.trace import TracerProvider as SdkProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    seldom = _Seldom()
-    for name in (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal"):
+    seldom = Seldom()
+    for name in SAID_SELDOM:
         logging.getLogger(name).addFilter(seldom)
     name = {"service.name": f"{SCOPE}-{part}"}
     ours = {"service.namespace": SCOPE, "service.version": VERSION, "host.name": socket.gethostname()}
@@ -177,7 +179,7 @@ def start_tracing(part: str, telemetry: Telemetry) -> Tracing:
 
 
 @final
-class _Seldom(logging.Filter):
+class Seldom(logging.Filter):
     """Lets a line pass now and then: a receiver that is away would else be told of with each try."""
 
     def __init__(self) -> None:
@@ -185,6 +187,7 @@ class _Seldom(logging.Filter):
         self._again_at = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Pass it if none has passed lately."""
         del record
         now = time.monotonic()
         if now < self._again_at:

@@ -11,7 +11,7 @@ import sys
 from pydantic import ValidationError
 
 from shared.errors import DarkroomError
-from shared.settings import Settings, wrong_settings
+from shared.settings import Settings, Telemetry, wrong_settings
 from worker.logs import configure_logging, take_over_libraries
 
 
@@ -30,13 +30,15 @@ def main() -> int:
     if wrong := refusal(settings):
         sys.stderr.write(f"The worker does not start: {wrong}\n")
         return 2
+    from shared.tracing import start_tracing  # noqa: PLC0415
     from worker.app import Worker  # noqa: PLC0415 (torch takes seconds to import)
 
+    tracing = start_tracing("worker", Telemetry())
     take_over_libraries()
     gc.freeze()  # what was imported stays, so no later collection need look at it
     gc.enable()
     try:
-        worker = Worker(settings)
+        worker = Worker(settings, tracing)
     except DarkroomError as error:
         logging.getLogger("worker").critical("%s", error)
         return 1

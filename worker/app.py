@@ -39,9 +39,11 @@ from shared.logs import name_worker
 from shared.object_store import ObjectStore
 from shared.scripts import Mode, leave
 from shared.settings import Settings, keep_compiled_code
+from shared.tracing import OFF, Tracing
 from shared.tuning import TuningInEffect
 from shared.version import VERSION
 from shared.worker_id import new_worker_id
+from worker.attempts import Attempts
 from worker.backlog import Backlog
 from worker.counter import Counter
 from worker.delivery import Delivery, Origin
@@ -77,7 +79,7 @@ _logger = logging.getLogger(__name__)
 class Worker:
     """One process that serves one model on one device."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing = OFF) -> None:
         """Find the checkpoint, without loading it. Raises CheckpointUnavailable."""
         self._settings = settings
         self._source: Source = choose_source(
@@ -88,7 +90,7 @@ class Worker:
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
-        self._duty = Duty()
+        self._duty = Duty(attempts=Attempts(tracing, self.id))
         self._batching: tuple[Batching, ...] = ()
         self._shift: Shift | None = None
         self._tuning: TuningInEffect | None = None
@@ -156,6 +158,7 @@ class Worker:
             for helper in helpers:
                 helper.close()
             self._leave()
+            self._duty.attempts.close()
         if self._failure is not None:
             _logger.critical("%s", self._failure)
         _logger.info("stopped", extra={"worker": self.id})
@@ -279,6 +282,7 @@ class Worker:
         try:
             self._exit_code = exit_code
             self._leave()
+            self._duty.attempts.close()
         finally:
             os._exit(exit_code)
 

@@ -27,6 +27,7 @@ from shared.logs import about
 from shared.object_store import is_refusal
 from shared.provenance import Provenance
 from shared.scripts import Lease, add_image, fail, finish
+from worker.attempts import Outcome
 from worker.backlog import Backlog, PictureLost, Waiting
 from worker.duty import Duty
 from worker.engine.events import DeviceLost, Picture, Pixels
@@ -74,6 +75,7 @@ class Delivery:
         self._backlog = backlog
         self._origin = origin
         self._stages = duty.stages
+        self._attempts = duty.attempts
         self._leases = duty.leases
         self._inbox = duty.inbox
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
@@ -218,17 +220,22 @@ class Delivery:
             self._finish(lease, expected.notes)
 
     def _finish(self, lease: Lease, notes: Notes) -> None:
-        self._insist(lease, lambda: run(self._client, finish(lease, notes=notes)))
+        with self._attempts.telling("finish", lease):
+            self._insist(lease, lambda: run(self._client, finish(lease, notes=notes)))
+        self._attempts.end(lease, Outcome.FINISHED)
         self._end(lease, Ended(lease))
 
     def _fail(self, lease: Lease, error: JobError) -> None:
-        self._insist(lease, lambda: run(self._client, fail(lease, error)))
+        with self._attempts.telling("fail", lease):
+            self._insist(lease, lambda: run(self._client, fail(lease, error)))
+        self._attempts.end(lease, Outcome.FAILED, error.code)
         self._end(lease, Ended(lease))
 
     def _end(self, lease: Lease, news: News) -> None:
         """Be done with a job. StoreAway and Broken leave the lease to the shift."""
         self.forget(lease)
         if isinstance(news, Ended | Lost):
+            self._attempts.end(lease, Outcome.LOST)  # unless it has ended already
             self._leases.let_go(lease)
         self._inbox.put(news)
 

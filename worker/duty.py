@@ -1,4 +1,4 @@
-"""What the threads of a worker share: leases held, signs of life, orders, the word to stop, pace, stages, meters."""
+"""What the threads of a worker share: leases, signs of life, orders, the word to stop, pace, stages, spans, meters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import final
 
 from shared.meters import Meters
 from shared.scripts import Lease, Mode
+from worker.attempts import Attempts
 from worker.news import Inbox
 from worker.pace import Pace
 from worker.stages import Stages
@@ -130,4 +131,5 @@ class Duty:
     pace: Pace = field(default_factory=Pace)
     inbox: Inbox = field(default_factory=Inbox)
     stages: Stages = field(default_factory=Stages)
+    attempts: Attempts = field(default_factory=Attempts)
     meters: Meters = field(default_factory=Meters)

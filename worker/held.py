@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from shared.generation import GenerationParams
-from shared.jobs import NO_NOTES, Job, Notes
+from shared.jobs import NO_NOTES, Job, Notes, trace_id
 from shared.logs import About
 from shared.scripts import Claimed, Lease
 from worker.engine.events import RowId
@@ -23,6 +23,7 @@ class HeldJob:
             self.job.tenant,
             job=self.job.id,
             attempt=self.job.attempt,
+            trace=trace_id(self.job.trace),
             private=(self.params.prompt, self.params.negative_prompt),
         )
         """For the log."""

@@ -23,6 +23,7 @@ from shared.lanes import Lane
 from shared.logs import About, about
 from shared.notes import Measure, notes_on
 from shared.scripts import Mode
+from worker.attempts import Outcome
 from worker.counter import Counter
 from worker.delivery import Delivery
 from worker.duty import Duty
@@ -109,6 +110,7 @@ class Shift:
         self._drain_s = drain_s
         self._measures = Measures(duty.meters, counter.model)
         duty.stages.listen(self._measures.passed)
+        duty.stages.listen(duty.attempts.passed)
         self._jobs: dict[JobId, HeldJob] = {}
         self._claim_again_at = 0.0
         self._step_s = 0.0
@@ -158,6 +160,7 @@ class Shift:
         job = held.job
         self._duty.leases.hold(held.lease)
         self._jobs[job.id] = held
+        self._duty.attempts.begin(job, held.lease)
         _logger.info("claimed", extra={"pictures": len(held.missing)})
         try:
             held.notes = notes_on(held.params, self._engine.measure)
@@ -256,6 +259,7 @@ class Shift:
             case Lost():
                 self._forget(held)
                 self._duty.leases.let_go(held.lease)
+                self._duty.attempts.end(held.lease, Outcome.LOST)
                 _logger.info("canceled, or another's by now")
             case Broken():
                 _logger.warning("failed", extra={"code": news.error.code})
@@ -280,6 +284,7 @@ class Shift:
         self._forget(held)
         self._duty.leases.let_go(held.lease)
         self._counter.release(held.lease)
+        self._duty.attempts.end(held.lease, Outcome.HANDED_BACK)
 
     def _forget(self, held: HeldJob) -> None:
         for row_id in held.rows:

@@ -24,6 +24,7 @@ from shared.jobs import Image, JobError, LeaseToken, WorkerId, image_key
 from shared.object_store import ObjectStore
 from shared.scripts import Claimed, add_image, announce, claim, fail, finish, heartbeat, progress, release
 from shared.settings import Settings
+from shared.tracing import OFF, Tracing
 from shared.vocabulary import Vocabulary
 from tests.servers import wait_until
 
@@ -54,9 +55,9 @@ class Serving:
 
 
 @contextmanager
-def serving(settings: Settings) -> Generator[Serving]:
+def serving(settings: Settings, tracing: Tracing = OFF) -> Generator[Serving]:
     """Serve the gateway on a free port in a thread; stop it as SIGTERM would."""
-    app = create_app(settings)
+    app = create_app(settings, tracing)
     server = Server(server_config(app, port=0), app)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()

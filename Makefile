@@ -107,6 +107,10 @@ secrets: ## Write .env with new random keys for docker compose; keeps one that i
 up: secrets ## Start everything in containers; ARGS="--scale worker=2 -d"
 	@docker compose up --build $(ARGS)
 
+.PHONY: fleet-secrets
+fleet-secrets: secrets ## Let workers of other machines in: make fleet-secrets ADDRESS=10.1.0.5 NAMES=host.example.net
+	@$(PYTHON) -m deploy.fleet --address '$(ADDRESS)' --names '$(NAMES)'
+
 .PHONY: cluster-secrets
 cluster-secrets: ## Write deploy/kubernetes/secrets.env with new random keys; keeps one that is there
 	@$(if $(PYTHON),,$(NO_PYTHON))

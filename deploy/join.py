@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from deploy.keys import write_private
 from deploy.process import StackError
-from deploy.reach import Found, plain_ways, try_redis, try_store
+from deploy.reach import Found, Unusable, plain_ways, try_both
 from deploy.terminal import attend, lock, say, tell
 from deploy.workers import LocalSettings, worker_members
 from shared.connection import connect, run
@@ -139,11 +139,11 @@ def join(settings: LocalSettings) -> None:
     """Try both addresses, then run workers until a signal.
 
     Raises:
-        StackError: it can't be done, and nothing was started; the message says what to do.
+        Unusable: one of them won't do, and nothing was started.
+        StackError: the workers can't be started; the message says what to do.
     """
     begin = time.monotonic()
-    found = try_redis(settings)
-    try_store(settings)
+    found = try_both(settings)
     for remark in (*plain_ways(settings), *found.remarks()):
         say("darkroom", remark)
     folder = settings.data / "worker"
@@ -159,7 +159,7 @@ def main() -> None:
     try:
         take_addresses(os.environ)
         join(settings_from(os.environ))
-    except StackError as error:
+    except (StackError, Unusable) as error:
         sys.exit(f"\n{error}")
 
 

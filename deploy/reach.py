@@ -1,21 +1,27 @@
 """Tries Redis and the object store as a worker will need them, and says in one sentence what is wrong, and what to do.
 
+    python -m deploy.reach COMMAND...     tries both, then becomes the command
+
 Changes nothing but a small object that comes and goes. Knows neither who asks nor what will be started.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
 
 import redis
-from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+from pydantic import ValidationError
+from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deploy.process import StackError
 from shared.compatibility import CONTRACT
 from shared.connection import connect, run, translated
 from shared.errors import ImageNotFound, StoreUnavailable
@@ -24,14 +30,19 @@ from shared.network import LOOPBACK
 from shared.object_store import ObjectStore, is_refusal
 from shared.parts import Part, PartKind, refusal
 from shared.scripts import Fleet, fleet, parts
-from shared.settings import Settings
+from shared.settings import Settings, wrong_settings
 from shared.trust import causes, tls_trouble
 from shared.version import VERSION
 
 CONNECT_TIMEOUT_S: Final = 5.0
+FLEET_PORT: Final = 6380
 PROBE_BYTES: Final = 1024
 REDIS: Final = "The address of Redis (REDIS, DARKROOM_REDIS_URL)"
 STORE: Final = "The address of the store (STORE, DARKROOM_S3_ENDPOINT)"
+
+
+class Unusable(Exception):
+    """No worker could work with what an address leads to; the message is a sentence for whoever wrote the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,17 @@ class Found:
             yield f"this checkout is {VERSION}, gateways there are {', '.join(others)}; they work together."
 
 
+def try_both(settings: Settings) -> Found:
+    """Try Redis, then the store.
+
+    Raises:
+        Unusable: a worker could not work with one of them.
+    """
+    found = try_redis(settings)
+    try_store(settings)
+    return found
+
+
 def plain_ways(settings: Settings) -> Iterator[str]:
     """Name the ways that anybody in between could listen to."""
     address = settings.redis_address
@@ -71,21 +93,21 @@ def try_redis(settings: Settings) -> Found:
     """Connect, log in, and call a function of ours.
 
     Raises:
-        StackError: a worker could not work there.
+        Unusable: a worker could not work there.
     """
     _greet(REDIS, [_host_and_port(netloc, 6379) for netloc in _netlocs(settings)])
     with connect(settings) as client:
         try:
             client.ping()  # pyright: ignore[reportUnknownMemberType]: **kwargs
         except RedisError as error:
-            raise StackError(_no_login(settings, error)) from error
+            raise Unusable(_no_login(settings, error)) from error
         try:
             found = Found(run(client, fleet()), run(client, parts()))
             apart = _other_layouts(client)
         except ResponseError as error:
-            raise StackError(_no_functions(client, error)) from error
+            raise Unusable(_no_functions(client, error)) from error
     if apart:
-        raise StackError(refusal(apart))
+        raise Unusable(refusal(apart))
     return found
 
 
@@ -93,7 +115,7 @@ def try_store(settings: Settings) -> None:
     """Put an object, read it, delete it.
 
     Raises:
-        StackError: a worker could not hand in its pictures there.
+        Unusable: a worker could not hand in its pictures there.
     """
     if endpoint := settings.s3_endpoint:
         split = urlsplit(endpoint)
@@ -105,11 +127,11 @@ def try_store(settings: Settings) -> None:
         back = store.get(key)
         store.delete([key])
     except (StoreUnavailable, ImageNotFound) as error:
-        raise StackError(_no_store(settings, error)) from error
+        raise Unusable(_no_store(settings, error)) from error
     finally:
         store.close()
     if back != data:
-        raise StackError(f"{STORE} leads to something that gives other bytes back than it was given.")
+        raise Unusable(f"{STORE} leads to something that gives other bytes back than it was given.")
 
 
 def _netlocs(settings: Settings) -> list[str]:
@@ -147,7 +169,7 @@ def _greet(which: str, places: Iterable[tuple[str, int]]) -> None:
         else:
             return
     if trouble:
-        raise StackError(f"{which} {trouble}")
+        raise Unusable(f"{which} {trouble}")
 
 
 def _no_login(settings: Settings, error: RedisError) -> str:
@@ -161,10 +183,12 @@ def _no_login(settings: Settings, error: RedisError) -> str:
         )
     if InvalidResponse in kinds:
         return f"{REDIS} leads to something that is no Redis: is it the right port?"
-    if settings.redis_address.scheme == "redis":
+    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+        is_tls = settings.redis_address.is_tls
         return (
-            f"{REDIS}: what is there ends the connection without an answer. If it wants TLS, the address begins with "
-            "rediss://"
+            f"{REDIS} leads to something that takes the connection and does not answer. "
+            + ("Does it speak TLS there?" if is_tls else "If it wants TLS there, the address begins with rediss://")
+            + f" The port that docker-compose.fleet.yml opens is {FLEET_PORT}."
         )
     return f"{REDIS}: {translated(error)}"
 
@@ -173,7 +197,7 @@ def _no_functions(client: redis.Redis, error: ResponseError) -> str:
     said = str(error)
     if "unknown command" in said.lower():
         return f"Redis there has no functions ({_version(client)}): Darkroom needs Redis 8 or Valkey 9."
-    if said.startswith("NOPERM"):
+    if isinstance(error, NoPermissionError):
         return f"{REDIS} has a user who may not use functions there (FCALL, FUNCTION) or not on our keys: {said}"
     return f"Redis there does not do what a worker needs ({_version(client)}): {said}"
 
@@ -208,3 +232,23 @@ def _no_store(settings: Settings, error: StoreUnavailable | ImageNotFound) -> st
     if isinstance(error, StoreUnavailable) and is_refusal(error):
         return f"{said} In {STORE.lower()} they stand before the @, a / in them written %2F."
     return f"{STORE} leads to a store that can't be used. {said}"
+
+
+def main() -> None:
+    """Become the command, if both can be used; else exit with 1 and a sentence."""
+    command = sys.argv[1:]
+    try:
+        settings = Settings()
+        found = try_both(settings)
+    except ValidationError as error:
+        sys.exit(f"These settings are wrong:\n{wrong_settings(error)}")
+    except Unusable as error:
+        sys.exit(str(error))
+    for remark in (*plain_ways(settings), *found.remarks()):
+        sys.stderr.write(f"{remark}\n")
+    sys.stderr.flush()
+    os.execvp(command[0], command)  # noqa: S606 the image says what
+
+
+if __name__ == "__main__":
+    main()

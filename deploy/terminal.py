@@ -23,6 +23,8 @@ from deploy.watchdog import hold
 
 LAST_RUN_GRACE_S: Final = 10.0
 """A run that was killed is cleared up by its watchdog; that may take so long."""
+SAME_ASKING_S: Final = 1.0
+"""Who stops a whole group, as systemd does, reaches us and make, which hands SIGTERM on: asked twice, meant once."""
 
 
 def tell(text: str) -> None:
@@ -85,10 +87,15 @@ def attend(members: Sequence[Member], when_ready: Callable[[], None]) -> None:
         StackError: a part can't be started; everything else has been ended.
     """
     supervisor = Supervisor(members, say)
+    asked_at = 0.0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked_at
         if not supervisor.stopping:
             say("darkroom", "stopping; once more Ctrl-C ends everything at once")
+            asked_at = time.monotonic()
+        elif time.monotonic() - asked_at < SAME_ASKING_S:
+            return
         supervisor.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -19,6 +19,8 @@ DEV_EXTRAS := $(RUN_EXTRAS),dev
 LOCKED := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)$(if $(TORCH_INDEX),-$(shell echo $(TORCH_INDEX) | cksum | cut -d' ' -f1))
 RUN_READY := $(VENV)/.run-$(LOCKED)
 DEV_READY := $(VENV)/.dev-$(LOCKED)
+# Whatever was installed that has all that a worker needs.
+WORKER_READY := $(firstword $(wildcard $(DEV_READY) $(RUN_READY)) $(VENV)/.worker-$(LOCKED))
 DOCKERFILES := $(wildcard deploy/docker/*Dockerfile)
 # Those with a tag of Compose' own (!reset) are no plain YAML: tests/unit/deploy/test_compose.py checks them merged.
 COMPOSE_FILES := $(shell grep -L '!reset' docker-compose*.yml)
@@ -39,6 +41,11 @@ setup: $(RUN_READY) ## Install what `make run` needs
 .PHONY: run
 run: $(RUN_READY) ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m deploy.local
+
+.PHONY: worker
+worker: $(WORKER_READY) ## Join a Darkroom elsewhere: REDIS=rediss://... STORE=https://... make worker
+	@$(if $(filter command,$(origin REDIS) $(origin STORE)),echo $(ON_THE_LINE) >&2)
+	@exec $(BIN)/python -m deploy.join
 
 .PHONY: test
 test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
@@ -100,6 +107,10 @@ secrets: ## Write .env with new random keys for docker compose; keeps one that i
 up: secrets ## Start everything in containers; ARGS="--scale worker=2 -d"
 	@docker compose up --build $(ARGS)
 
+.PHONY: fleet-secrets
+fleet-secrets: secrets ## Let workers of other machines in: make fleet-secrets ADDRESS=10.1.0.5 NAMES=host.example.net
+	@$(PYTHON) -m deploy.fleet --address '$(ADDRESS)' --names '$(NAMES)'
+
 .PHONY: cluster-secrets
 cluster-secrets: ## Write deploy/kubernetes/secrets.env with new random keys; keeps one that is there
 	@$(if $(PYTHON),,$(NO_PYTHON))
@@ -130,6 +141,7 @@ clean: ## Remove the virtual environment and caches; data/ stays
 
 NO_PYTHON = { echo 'Darkroom needs Python 3.11 or newer and found none: install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }
 NO_VENV = { echo 'Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+ON_THE_LINE = 'Everybody on this machine can read the words of make while it runs (ps), and these have keys in them. REDIS=... STORE=... before make, or JOIN=file, are read by you alone.'
 
 $(BIN)/python:
 	@$(if $(PYTHON),,$(NO_PYTHON))
@@ -141,6 +153,9 @@ define install
 	@$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c requirements.lock -e '.[$(1)]'
 	@touch $@
 endef
+
+$(VENV)/.worker-$(LOCKED): | $(BIN)/python
+	$(call install,worker)
 
 $(RUN_READY): | $(BIN)/python
 	$(call install,$(RUN_EXTRAS))

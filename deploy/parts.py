@@ -9,40 +9,25 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import SecretStr
 
 from deploy.embedded import S3, Valkey, free_port, port_trouble
 from deploy.keys import Keys, kept_keys, write_private
-from deploy.probe import Gateway, answers, has_warmed_up
+from deploy.probe import Gateway, answers
 from deploy.process import Program, StackError
 from deploy.supervisor import Member
-from shared.settings import Settings
+from deploy.workers import ROOT, LocalSettings, worker_members
 
-ROOT: Final = Path(__file__).parents[1]
 SERVER_GRACE_S: Final = 10.0
 COURIER_GRACE_S: Final = 20.0
 """A courier ends what it sends: a receiver has fifteen seconds to answer."""
-WORKER_GRACE_S: Final = 30.0
-"""A worker hands its jobs back at the next step, or ends those that are nearly done."""
 ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared with, not bound
-
-
-class LocalSettings(Settings):
-    """Every setting of the parts, and the local stack's own."""
-
-    workers: int | None = Field(default=None, ge=1, le=64)
-    """How many workers; unset: one for each NVIDIA GPU, or one without."""
-    data: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = ROOT / "data"
-    """Where everything is kept: jobs, pictures, keys, logs."""
-    gpus: str | None = Field(default=None, validation_alias="CUDA_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +75,27 @@ def compose(settings: LocalSettings) -> Stack:
     ready: Mapping[str, Callable[[int], bool]] = {
         "api": lambda _pid: gateway.is_up(),
         "ui": lambda _pid: answers(page_url),
-        "worker": lambda pid: has_warmed_up(settings, pid),
         # Nobody waits for it: what it has to send waits in Redis.
         "worker.courier": lambda _pid: True,
     }
 
-    def part(module: str, name: str, grace_s: float, stop_stage: int, **more: str) -> Member:
+    logs = settings.data / "logs"
+
+    def part(module: str, name: str, grace_s: float, **more: str) -> Member:
         program = Program(
             name,
             (sys.executable, "-m", module),
-            settings.data / "logs" / f"{name}.log",
+            logs / f"{name}.log",
             ready=ready[module],
             environment={**environment, **more},
             cwd=ROOT,
         )
-        return Member(program, grace_s, start_stage=2, stop_stage=stop_stage, echo=True)
+        return Member(program, grace_s, start_stage=2, stop_stage=2, echo=True)
 
-    workers = (
-        part("worker", f"worker-{number}" if number else "worker", WORKER_GRACE_S, 1, **device)
-        for number, device in enumerate(_devices(settings))
-    )
     kept = {} if settings.cookie_secret else {"DARKROOM_VISITOR_SECRET": keys.visitor_secret}
-    pages = (part("api", "gateway", SERVER_GRACE_S, 2), part("ui", "page", SERVER_GRACE_S, 2, **kept))
-    courier = part("worker.courier", "courier", COURIER_GRACE_S, 2)
+    pages = (part("api", "gateway", SERVER_GRACE_S), part("ui", "page", SERVER_GRACE_S, **kept))
+    courier = part("worker.courier", "courier", COURIER_GRACE_S)
+    workers = worker_members(settings, logs, environment)
     return Stack((*servers, *pages, courier, *workers), gateway, page_url, attach_file)
 
 
@@ -171,25 +154,3 @@ def _kept_ports(path: Path) -> Mapping[str, int]:
     }
     write_private(path, json.dumps(ports) + "\n")
     return ports
-
-
-def _devices(settings: LocalSettings) -> Iterator[dict[str, str]]:
-    """For each worker, the environment that gives it its own GPU."""
-    gpus = settings.gpus.split(",") if settings.gpus is not None else _gpu_indices()
-    gpus = [gpu for gpu in gpus if gpu]
-    for number in range(settings.workers or len(gpus) or 1):
-        if gpus:
-            yield {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
-        else:
-            # Threads that wait by spinning slow the neighbours, and here everybody is one.
-            yield {"OMP_WAIT_POLICY": "PASSIVE"}
-
-
-def _gpu_indices() -> list[str]:
-    """Indices of this machine's NVIDIA GPUs."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=index", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603 fixed words
-    return answer.stdout.split() if answer.returncode == 0 else []

@@ -137,6 +137,11 @@ class Keys:
         """The channel that tells of jobs that move, keys that are revoked, and limits that change."""
         return f"{self.prefix}changes"
 
+    @property
+    def layouts(self) -> str:
+        """The zset that says which layouts live: the one key that is no layout's."""
+        return re.sub(r"[0-9]+:$", "layouts", self.prefix)
+
 
 DEFAULT = Keys()
 

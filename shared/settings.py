@@ -13,12 +13,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.network import LOOPBACK, Reach
 from shared.redis_address import RedisAddress
-from shared.trust import checked_ca_file, readable
+from shared.store_address import StoreAddress
+from shared.trust import checked_ca_file, file_of_certificates, readable
 from shared.tuning import Attention, Tuning, VaePrecision
 
 
@@ -49,8 +50,17 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _store(endpoint: str | None) -> str | None:
+    StoreAddress.of(endpoint or "")
+    return endpoint
+
+
 def _ca_file(path: Path | None) -> Path | None:
     return path and checked_ca_file(path)
+
+
+def _file_of(word: object) -> object:
+    return (file_of_certificates(word) or word) if isinstance(word, str) else word
 
 
 def _unless_empty(path: object) -> object:
@@ -109,11 +119,15 @@ class Settings(BaseSettings):
     redis_replicas: int = Field(default=0, ge=0)
     """Replicas of Redis that must have what a gateway wrote before it answers: what it has acknowledged outlives the
     master. With fewer there, nothing new is accepted."""
-    ca_file: Annotated[Path | None, BeforeValidator(_unless_empty), AfterValidator(_ca_file)] = None
-    """Certificates (PEM) of a CA of one's own, which Redis' and the store's certificates may be signed by, too."""
+    ca_file: Annotated[
+        Path | None, BeforeValidator(_file_of), BeforeValidator(_unless_empty), AfterValidator(_ca_file)
+    ] = None
+    """Certificates (PEM) of a CA of one's own, which Redis' and the store's may be signed by, too: a file, or in its
+    place what it holds, in base64 on one line."""
 
-    s3_endpoint: str | None = "http://127.0.0.1:9000"
-    """The object store as workers and gateway reach it; empty for AWS' own."""
+    s3_endpoint: Annotated[str | None, AfterValidator(_store)] = "http://127.0.0.1:9000"
+    """The object store as workers and gateway reach it; empty for AWS' own. It may carry the keys and the bucket,
+    `https://KEY:SECRET@host:8334/bucket`, which then count instead of the four settings below."""
     s3_public_endpoint: str | None = None
     """The store as browsers reach it. Set: pictures are redirects to presigned URLs; unset: they
     come through the gateway."""
@@ -233,6 +247,16 @@ class Settings(BaseSettings):
     trust_traceparent: bool = False
     """Let callers decide which of their requests are traced, and go on with their traces (`traceparent`). Else a trace
     begins here, and links to theirs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_the_store(cls, given: dict[str, object]) -> dict[str, object]:
+        endpoint = given.get("s3_endpoint")
+        try:
+            address = StoreAddress.of(endpoint) if isinstance(endpoint, str) else None
+        except ValueError:
+            return given  # the field says so, by its name
+        return {**given, **address.settings} if address else given
 
     @property
     def redis_address(self) -> RedisAddress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+_PEM: Final = b"-----BEGIN"
+_DER: Final = b"\x30\x82"
+"""How a certificate begins: a sequence of 256 bytes or more."""
 _NOT_YET: Final = 9
 _EXPIRED: Final = 10
 _UNKNOWN_SIGNER: Final = frozenset({2, 18, 19, 20, 21, 24, 26, 27})
@@ -28,6 +32,19 @@ def checked_ca_file(path: Path) -> Path:
     return path
 
 
+def file_of_certificates(word: str) -> Path | None:
+    """Make a file of certificates that are given themselves, in base64; None of what is no such thing, as a path.
+
+    PEM or DER. The file goes when the process ends.
+    """
+    try:
+        given = base64.b64decode("".join(word.split()), validate=True)
+        text = given.decode() if given.startswith(_PEM) else ssl.DER_cert_to_PEM_cert(given)
+    except ValueError:
+        return None
+    return _kept(text) if given.startswith((_PEM, _DER)) else None
+
+
 def readable(name: str, path: Path) -> None:
     """Raise ValueError if a file that the settings name can't be read."""
     try:
@@ -39,9 +56,13 @@ def readable(name: str, path: Path) -> None:
 @cache
 def bundle(public: Path, own: Path) -> Path:
     """Make a file of both CAs' certificates, for libraries that take a single one; it goes when the process ends."""
-    both = "\n".join(path.read_text(encoding="utf-8") for path in (public, own))
+    return _kept("\n".join(path.read_text(encoding="utf-8") for path in (public, own)))
+
+
+@cache
+def _kept(text: str) -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="darkroom-ca-", suffix=".pem", delete=False, encoding="utf-8") as file:
-        file.write(both)
+        file.write(text)
     made = Path(file.name)
     atexit.register(made.unlink, missing_ok=True)
     return made

@@ -14,8 +14,11 @@ from tests.servers import free_port
 
 
 @contextmanager
-def tls_before(port: int, certificate: Certificate, *, clients_of: Path | None = None) -> Generator[int]:
-    """Serve TLS before 127.0.0.1:`port`; yields the port. With `clients_of`, a CA, clients show a certificate too."""
+def tls_before(
+    port: int, certificate: Certificate, *, clients_of: Path | None = None, host: str = "127.0.0.1"
+) -> Generator[int]:
+    """Serve TLS before 127.0.0.1:`port`; yields the port, of `host`. With `clients_of`, a CA, clients show a
+    certificate too."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate.file)
     if clients_of is not None:
@@ -23,7 +26,7 @@ def tls_before(port: int, certificate: Certificate, *, clients_of: Path | None =
         context.load_verify_locations(clients_of)
     outside = free_port()
     loop = asyncio.new_event_loop()
-    serving = loop.run_until_complete(_serve(outside, port, context))
+    serving = loop.run_until_complete(_serve((host, outside), port, context))
     thread = threading.Thread(target=loop.run_forever, name="tls proxy", daemon=True)
     thread.start()
     try:
@@ -35,7 +38,7 @@ def tls_before(port: int, certificate: Certificate, *, clients_of: Path | None =
         loop.close()
 
 
-async def _serve(outside: int, inside: int, context: ssl.SSLContext) -> asyncio.Server:
+async def _serve(outside: tuple[str, int], inside: int, context: ssl.SSLContext) -> asyncio.Server:
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection("127.0.0.1", inside)
@@ -45,7 +48,7 @@ async def _serve(outside: int, inside: int, context: ssl.SSLContext) -> asyncio.
         with suppress(asyncio.CancelledError):  # asyncio's server would print it
             await asyncio.gather(_hand_on(reader, there[1]), _hand_on(there[0], writer))
 
-    return await asyncio.start_server(meet, "127.0.0.1", outside, ssl=context)
+    return await asyncio.start_server(meet, *outside, ssl=context)
 
 
 async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

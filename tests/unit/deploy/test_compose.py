@@ -18,8 +18,10 @@ from shared.version import VERSION
 from tests.compose_files import BASE, ROOT, Tree, Unset, merged, read, target, variables
 from ui.__main__ import GRACE_S as PAGE_GRACE_S
 
-GPU, AWS, MINIO, TLS = (f"docker-compose.{name}.yml" for name in ("gpu", "aws", "minio", "tls"))
-LAID: Final = [
+GPU, AWS, MINIO, TLS, FLEET, WORKER = (
+    f"docker-compose.{name}.yml" for name in ("gpu", "aws", "minio", "tls", "fleet", "worker")
+)
+WHOLE: Final = [
     (BASE,),
     (BASE, GPU),
     (BASE, AWS),
@@ -27,7 +29,13 @@ LAID: Final = [
     (BASE, TLS),
     (BASE, GPU, TLS),
     (BASE, GPU, AWS, TLS),
+    (BASE, FLEET),
+    (BASE, GPU, TLS, FLEET),
 ]
+"""A whole Darkroom."""
+ALONE: Final = [(WORKER,), (WORKER, GPU)]
+"""Workers for one elsewhere."""
+LAID: Final = [*WHOLE, *ALONE]
 CHECKER: Final = Path(sys.executable).with_name("check-jsonschema")
 OURS: Final = frozenset({"gateway", "page", "courier", "worker"})
 SECRETS: Final = (
@@ -44,7 +52,9 @@ ROOT_INSIDE: Final = {
 POWERS: Final = {
     "store": {"CHOWN", "SETGID", "SETUID"},
     "proxy": {"NET_BIND_SERVICE"},
+    "store-tls": {"NET_BIND_SERVICE"},
 }
+OPENED: Final = {"valkey": ["10.1.0.5:6380:6380"], "store-tls": ["10.1.0.5:8334:8334"]}
 UNIT: Final = {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -57,6 +67,9 @@ def env() -> dict[str, str]:
         "DARKROOM_S3_BUCKET": "pictures",
         "PAGE_DOMAIN": "pictures.example.net",
         "API_DOMAIN": "api.pictures.example.net",
+        "FLEET_ADDRESS": "10.1.0.5",
+        "DARKROOM_REDIS_URL": "rediss://:p@first.example:6380/0",
+        "DARKROOM_S3_ENDPOINT": "https://k:s@first.example:8334/pictures",
     }
 
 
@@ -104,6 +117,7 @@ def test_every_file_is_among_those_that_are_checked() -> None:
     assert {file.name for file in ROOT.glob("docker-compose*.yml")} == {name for names in LAID for name in names}
 
 
+@pytest.mark.parametrize("laid", WHOLE)
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_secret_has_a_default(laid: tuple[str, ...], secret: str) -> None:
     with pytest.raises(Unset, match=f"{secret}: run 'make secrets' first"):
@@ -117,26 +131,30 @@ def test_secrets_are_on_no_command_line(services: dict[str, Tree]) -> None:
 
 
 def test_who_needs_no_key_is_given_none(services: dict[str, Tree]) -> None:
-    for name in ("courier", "worker"):
+    for name in {"courier", "worker"} & services.keys():
         given = services[name]["environment"]
         assert (given["DARKROOM_OPERATOR_KEY"], given["DARKROOM_PAGE_KEY"]) == ("", "")
-    assert services["courier"]["environment"]["DARKROOM_S3_SECRET_KEY"] == ""
-    assert "env_file" not in services["page"]
+        assert (given["DARKROOM_WATCH_KEY"], given["DARKROOM_VISITOR_SECRET"]) == ("", "")
+    if "courier" in services:
+        assert services["courier"]["environment"]["DARKROOM_S3_SECRET_KEY"] == ""
+        assert "env_file" not in services["page"]
 
 
 def test_redis_and_the_store_are_reached_by_our_containers_alone(services: dict[str, Tree]) -> None:
-    for name in {"valkey", "store"} & services.keys():
-        assert "ports" not in services[name]
+    for name in {"valkey", "store", "store-tls"} & services.keys():
+        assert "ports" not in services[name] or services[name]["ports"] == OPENED[name]
         assert services[name]["networks"] == ["back"]
-    assert services["page"]["networks"] == ["front"]
+    assert services.get("page", {"networks": ["front"]})["networks"] == ["front"]
 
 
 def test_ports_are_this_machines_only_or_the_proxys(services: dict[str, Tree]) -> None:
     published = {name: service["ports"] for name, service in services.items() if service.get("ports")}
 
     assert published.pop("proxy", ["80:8080", "443:8443"]) == ["80:8080", "443:8443"]
+    if "store-tls" in services:
+        assert {name: published.pop(name) for name in OPENED} == OPENED
     assert [port for ports in published.values() for port in ports if not port.startswith("127.0.0.1:")] == []
-    assert {"gateway", "page"}.isdisjoint(published) == ("proxy" in services)
+    assert {"gateway", "page"}.isdisjoint(published) == ("proxy" in services or "gateway" not in services)
 
 
 def test_nothing_can_write_to_its_image_or_gain_powers(services: dict[str, Tree]) -> None:
@@ -193,7 +211,7 @@ def test_what_is_told_to_stop_has_time_to(services: dict[str, Tree]) -> None:
     }
 
     for name, needed_s in needs_s.items():
-        assert seconds(services[name]["stop_grace_period"]) > needed_s, name
+        assert name not in services or seconds(services[name]["stop_grace_period"]) > needed_s, name
 
 
 def test_volumes_that_are_mounted_are_declared(laid: tuple[str, ...]) -> None:
@@ -214,11 +232,12 @@ def test_who_waits_for_whom_is_there(services: dict[str, Tree]) -> None:
 
 
 def test_a_worker_starts_whatever_profiles_are_asked_for(services: dict[str, Tree]) -> None:
-    assert [name for name in OURS if "profiles" in services[name]] == []
+    assert [name for name in OURS & services.keys() if "profiles" in services[name]] == []
 
 
-def test_on_gpus_the_same_service_works_so_that_it_scales() -> None:
-    worker = merged(BASE, GPU, env=env())["services"]["worker"]
+@pytest.mark.parametrize("under", [BASE, WORKER])
+def test_on_gpus_the_same_service_works_so_that_it_scales(under: str) -> None:
+    worker = merged(under, GPU, env=env())["services"]["worker"]
 
     assert worker["build"]["args"]["TORCH_INDEX"] == ""
     assert worker["image"] == f"darkroom-worker-gpu:{VERSION}"
@@ -259,6 +278,64 @@ def test_the_caddyfile_is_given_the_names_that_it_asks_for() -> None:
     given = read(TLS)["services"]["proxy"]["environment"]
 
     assert {name for name, default in asked if not default} <= given.keys() <= {name for name, _ in asked}
+
+
+def test_who_opens_the_first_machine_says_at_which_address() -> None:
+    with pytest.raises(Unset, match=r"FLEET_ADDRESS: run 'make fleet-secrets ADDRESS=...' first"):
+        merged(BASE, FLEET, env=env() | {"FLEET_ADDRESS": ""})
+
+
+def test_the_fleet_s_key_is_told_to_those_who_show_the_certificate_and_to_nobody_else() -> None:
+    services = merged(BASE, FLEET, env=env())["services"]
+
+    told = {name for name, service in services.items() if "fleet/server.env" in service.get("env_file", ())}
+    assert told == {"valkey", "store-tls"}
+    assert {"fleet", "data"} <= set(re.findall(r"^/(\w+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE))
+    assert not {"!fleet", "!.env"} & set((ROOT / ".dockerignore").read_text().split())
+
+
+def test_with_tls_valkey_still_does_all_that_it_does_without() -> None:
+    plain, opened = (merged(*names, env=env())["services"]["valkey"] for names in ((BASE,), (BASE, FLEET)))
+
+    assert opened["command"] == plain["command"]
+    assert "\n$MORE\nEND" in opened["command"][-1]
+    assert plain["environment"].keys() ^ opened["environment"].keys() == {"MORE"}
+    told = dict(line.split() for line in opened["environment"]["MORE"].splitlines())
+    assert told["tls-port"] == opened["ports"][0].split(":")[-1]
+    for file in (told["tls-cert-file"], told["tls-key-file"]):
+        assert f"base64 -d > {file}" in opened["entrypoint"][2]
+
+
+def test_the_fleet_s_proxy_is_given_what_its_file_asks_for() -> None:
+    asked = re.findall(r"\{\$(\w+)(:?)", (ROOT / "deploy" / "caddy" / "Fleetfile").read_text())
+    proxy = merged(BASE, FLEET, env=env())["services"]["store-tls"]
+    told = {"NAME"} | proxy["environment"].keys()  # NAME stands in fleet/server.env
+
+    assert {name for name, default in asked if not default} <= told
+
+
+@pytest.mark.parametrize("name", ["DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT"])
+def test_workers_alone_are_told_both_addresses(name: str) -> None:
+    with pytest.raises(Unset, match=f"{name}: say where"):
+        merged(WORKER, env={key: value for key, value in env().items() if key != name})
+
+
+def test_workers_alone_try_both_addresses_and_differ_from_the_others_in_nothing_else() -> None:
+    alone, beside = (merged(file, env=env())["services"]["worker"] for file in (WORKER, BASE))
+
+    assert alone["entrypoint"] == ["python", "-m", "deploy.reach"]
+    assert alone["command"] == ["python", "-m", "worker"]
+    same = beside.keys() - {"environment", "depends_on", "networks"}
+    assert {name: alone[name] for name in same} == {name: beside[name] for name in same}
+    ours = {name for name in beside["environment"] if not name.startswith("DARKROOM_S3_")} | {"DARKROOM_S3_ENDPOINT"}
+    assert {name: alone["environment"][name] for name in ours} == {name: beside["environment"][name] for name in ours}
+
+
+def test_an_image_has_what_its_entrypoint_is() -> None:
+    copied = (ROOT / "deploy" / "docker" / "Dockerfile").read_text().split(" AS worker\n")[1]
+
+    assert "deploy/reach.py" in copied
+    assert "!deploy/reach.py" in (ROOT / ".dockerignore").read_text().split()
 
 
 def test_every_variable_is_in_the_example_of_dot_env() -> None:

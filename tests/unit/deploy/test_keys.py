@@ -7,7 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from deploy.keys import EXAMPLE, Keys, env_file_text, kept_keys, write_private
-from deploy.parts import LocalSettings
+from deploy.workers import LocalSettings
 
 LONG_ENOUGH = 16
 

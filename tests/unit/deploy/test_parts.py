@@ -9,8 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.embedded import HOST, free_port, port_trouble
-from deploy.parts import LocalSettings, compose, url_here
+from deploy.parts import compose, url_here
 from deploy.process import StackError
+from deploy.workers import LocalSettings
 
 
 def settings(folder: Path, **more: object) -> LocalSettings:

@@ -29,6 +29,7 @@ from api.rates import Rates
 from api.routes import (
     automatic1111,
     batches,
+    checks,
     events,
     generate_image,
     health,
@@ -179,7 +180,7 @@ def create_app(settings: Settings, tracing: Tracing = OFF) -> FastAPI:
     api.errors.install(app)
     # The size on the routes, inside of Edge: around the application its answer would be no Problem.
     app.include_router(health.router, max_body_size=MAX_BODY_BYTES)
-    ours = (jobs, events, images, models, tokens, webhooks, operators, scaling, keys, metrics)
+    ours = (jobs, events, images, models, tokens, webhooks, operators, checks, scaling, keys, metrics)
     dialects = (openai_images, automatic1111, generate_image)
     for routes in (*ours, *dialects):
         # Whoever asks passes here, so that no route forgets to look.

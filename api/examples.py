@@ -22,6 +22,7 @@ from api.routes.generate_image import PictureAnswer
 from api.routes.health import Alive, Index
 from shared.access import KeyId, Scope
 from shared.batches import Batch, BatchBody, BatchId, BatchPage, BatchStatus, batch_body
+from shared.checks import Checks, ok, wrong
 from shared.contract import (
     Batching,
     Check,
@@ -368,6 +369,16 @@ EXAMPLES: Final[Mapping[type[BaseModel], BaseModel]] = {
                 at=datetime.fromtimestamp(_NOON_MS / 1000 - 60, tz=UTC), lanes={Lane.INTERACTIVE: _ENDED_LATELY}
             ),
         ),
+    ),
+    Checks: Checks(
+        data=(
+            ok("redis version", "It is Valkey 9.1.2."),
+            wrong(
+                "redis eviction",
+                "maxmemory-policy is allkeys-lru: when memory is short, jobs vanish.",
+                "maxmemory-policy noeviction",
+            ),
+        )
     ),
     SetAsideList: SetAsideList(data=(set_aside_job(_GIVEN_UP),)),
     NewKeyBody: NewKeyBody(**dict(_KEY), key=f"darkroom_{_KEY.id}_shown-once"),

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from typing import Final, NotRequired, Protocol, Self, TypedDict, cast, final
 from urllib.parse import urlsplit
 
 from boto3.session import Session  # pyright: ignore[reportMissingTypeStubs]: boto3 ships no types
+from botocore import UNSIGNED  # pyright: ignore[reportMissingTypeStubs]
 from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 from botocore.httpsession import get_cert_path  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
@@ -52,6 +54,9 @@ _WRONG_REQUEST: Final = frozenset(
     }
 )
 """Not all of 4xx: a bucket may be made again, a quota raised, a clock set, and 408, 409 and 429 pass by themselves."""
+
+_DENIED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+"""rclone, asked without any signature, says 400."""
 
 
 class _Body(Protocol):
@@ -152,6 +157,13 @@ class ObjectStore:
             public = _connect(settings, settings.s3_public_endpoint, attempts=1, read_timeout_s=READ_TIMEOUT_S)
         return cls(s3=s3, probe=probe, public=public, bucket=settings.s3_bucket, region=settings.s3_region)
 
+    @classmethod
+    def of_a_stranger(cls, settings: Settings) -> Self:
+        """The same bucket, where its public side is, for who has no key. Sends nothing either."""
+        endpoint = settings.s3_public_endpoint or settings.s3_endpoint
+        s3 = _connect(settings, endpoint, attempts=1, read_timeout_s=PROBE_TIMEOUT_S, signs=False)
+        return cls(s3=s3, probe=s3, public=s3, bucket=settings.s3_bucket, region=settings.s3_region)
+
     def close(self) -> None:
         """Close the pooled connections."""
         for client in (self._s3, self._probe, self._public):
@@ -243,9 +255,11 @@ class ObjectStore:
                 self._s3.delete_object(Bucket=self._bucket, Key=key)
 
 
-def _connect(settings: Settings, endpoint: str | None, *, attempts: int, read_timeout_s: float) -> _S3:
+def _connect(
+    settings: Settings, endpoint: str | None, *, attempts: int, read_timeout_s: float, signs: bool = True
+) -> _S3:
     config = Config(
-        signature_version="s3v4",
+        signature_version="s3v4" if signs else UNSIGNED,
         s3={"addressing_style": "path"},
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=CONNECT_TIMEOUT_S,
@@ -286,6 +300,15 @@ def is_refusal(error: StoreUnavailable) -> bool:
     """Tell whether the store refused what waiting does not mend: the key, its rights or the request are wrong."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and _code(cause) in _WRONG_KEY | _WRONG_REQUEST
+
+
+def is_denial(error: StoreUnavailable) -> bool:
+    """Tell whether the store answered that it does not do this for who asked; stores have many words for that."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return False
+    response = cast("dict[str, dict[str, object]]", cause.response)  # pyright: ignore[reportUnknownMemberType]
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _DENIED
 
 
 def _code(error: ClientError) -> str:

@@ -9,13 +9,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from shared.checks import Finding, wrong
 from shared.cli import findings
 from shared.cli.exits import ExitCode
-from shared.cli.findings import Finding
 from shared.cli.session import Session, session_of
 from shared.errors import DarkroomError
 
-STYLES: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
+STYLES: Final = {"ok": "green", "warning": "yellow", "wrong": "red", "unknown": "cyan"}
+WORDS: Final = {"unknown": "can't tell"}
+"""Of a level, where they are others than its name."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,7 +33,8 @@ def doctor(
 ) -> None:
     """Look for what is wrong with an installation, and tell how to mend it.
 
-    Exit code 1 if anything is. On the server's machine it looks at the settings in the environment, too.
+    Exit code 1 if anything is. With a key that has the scope admin the gateway tells what it finds of Redis, the object
+    store, workers and itself; on the server's machine the settings in the environment are looked at, too.
     """
     session = session_of(context)
     with session.err.status("looking"):
@@ -69,7 +72,7 @@ def _examined(session: Session, *, draw: bool) -> Iterator[Finding]:
         if draw:
             yield findings.drawing(session.client)
     except DarkroomError as error:
-        yield findings.wrong("gateway", str(error), "See the gateway's log.")
+        yield wrong("gateway", str(error), "See the gateway's log.")
 
 
 def _table(found: tuple[Finding, ...]) -> Table:
@@ -81,5 +84,5 @@ def _table(found: tuple[Finding, ...]) -> Table:
         said = Text(finding.found)
         if finding.remedy:
             said.append(f"\n→ {finding.remedy}", "bold")
-        table.add_row(Text(finding.level, STYLES[finding.level]), finding.what, said)
+        table.add_row(Text(WORDS.get(finding.level, finding.level), STYLES[finding.level]), finding.what, said)
     return table

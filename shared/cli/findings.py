@@ -9,26 +9,25 @@ import os
 import socket
 import ssl
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from shared.access import Scope
+from shared.checks import Finding, ok, unknown, warning, wrong
 from shared.cli.session import Session
 from shared.cli.words import duration
 from shared.client import Client
 from shared.errors import DarkroomError, KeyRefused, KeyRequired
 from shared.generation import Size
 from shared.network import LOOPBACK
-from shared.oversight import WorkerList
 from shared.settings import Settings, unknown_settings, wrong_settings
 from shared.version import VERSION
 
@@ -47,34 +46,12 @@ READINESS_REMEDIES: Final = {
     "get ready.",
 }
 
-
-class Finding(BaseModel):
-    """One thing that was looked at."""
-
-    model_config = ConfigDict(frozen=True)
-
-    level: Literal["ok", "warning", "wrong"]
-    what: str
-    """In a word or two."""
-    found: str
-    """A sentence."""
-    remedy: str | None = None
-    """What to do about it."""
-
-
-def ok(what: str, found: str) -> Finding:
-    """Say that something is as it should be."""
-    return Finding(level="ok", what=what, found=found)
-
-
-def warning(what: str, found: str, remedy: str) -> Finding:
-    """Say that something works and should be better."""
-    return Finding(level="warning", what=what, found=found, remedy=remedy)
-
-
-def wrong(what: str, found: str, remedy: str) -> Finding:
-    """Say that something does not work."""
-    return Finding(level="wrong", what=what, found=found, remedy=remedy)
+LEFT_OUT: Final = unknown(
+    "deployment",
+    "This key does not open: admin. So Redis' and the store's settings, workers, versions, webhooks and doors were not "
+    "looked at.",
+    "For these, use a key with the scope admin, such as DARKROOM_OPERATOR_KEY.",
+)
 
 
 def environment() -> Iterator[Finding]:
@@ -237,8 +214,7 @@ def identity(session: Session, client: Client) -> Iterator[Finding]:
             f"It does not open: {', '.join(sorted(missing))}.",
             "To draw, use a key that may submit and read.",
         )
-    if Scope.ADMIN in me.scopes:
-        yield from _orders(client)
+    yield from client.checks().data if Scope.ADMIN in me.scopes else (LEFT_OUT,)
 
 
 def models(client: Client) -> Iterator[Finding]:
@@ -284,45 +260,6 @@ def _trusts_environment(url: str) -> bool:
 
 def _area(size: Size) -> int:
     return size.width * size.height
-
-
-def _orders(client: Client) -> Iterator[Finding]:
-    found = client.workers()
-    yield from _versions(found)
-    if found.mode != "work":
-        yield wrong("workers", f"All workers are {found.mode}: jobs are accepted and wait.", "`darkroom resume`")
-    for worker in found.data:
-        if worker.mode != "work" and found.mode == "work":
-            yield warning("workers", f"{worker.id} is {worker.mode}.", f"`darkroom resume {worker.id}`")
-        if worker.store_away:
-            yield wrong(
-                "workers",
-                f"{worker.id} can't write to the object store, and takes no job.",
-                "On its machine: are DARKROOM_S3_ENDPOINT and the keys right, and may they write?",
-            )
-
-
-def _versions(found: WorkerList) -> Iterator[Finding]:
-    """Are all parts of one version? They need not be, but one that was forgotten is found here."""
-    versions: dict[str, Counter[str]] = {}
-    for part in found.parts:
-        versions.setdefault(f"{part.software_version} (contract {part.contract})", Counter()).update((part.kind,))
-    said = "; ".join(
-        f"{version}: {', '.join(_counted(number, kind) for kind, number in sorted(kinds.items()))}"
-        for version, kinds in sorted(versions.items())
-    )
-    if len(versions) > 1:
-        yield warning(
-            "versions",
-            f"Parts of several versions work side by side. {said}.",
-            "While you update that is as it should be. Else update those that were left: docs/operations/upgrades.md.",
-        )
-    elif versions:
-        yield ok("versions", f"All parts are {said}.")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _clock(date: str | None, asked_at: datetime) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import httpx2
 
 from shared.access import Scope
 from shared.batches import BatchBody, BatchPage, ResultBody
+from shared.checks import Checks
 from shared.client import batches, http, verbs, webhooks
 from shared.client.batches import COUNTS_S
 from shared.client.client import DEFAULT_URL
@@ -264,6 +265,10 @@ class AsyncClient:
     async def history(self, *, minutes: int | None = None) -> HistoryBody:
         """As `Client.history`."""
         return await self._run(verbs.history(minutes))
+
+    async def checks(self) -> Checks:
+        """As `Client.checks`."""
+        return await self._run(verbs.checks())
 
     async def direct_all(self, order: Order) -> QueueBody:
         """As `Client.direct_all`."""

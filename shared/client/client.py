@@ -11,6 +11,7 @@ import httpx2
 
 from shared.access import Scope
 from shared.batches import BatchBody, BatchPage, ResultBody
+from shared.checks import Checks
 from shared.client import batches, http, verbs, webhooks
 from shared.client.batches import COUNTS_S
 from shared.client.drivers import Driver
@@ -322,6 +323,10 @@ class Client:
     def history(self, *, minutes: int | None = None) -> HistoryBody:
         """Tell how jobs ended within so many minutes (60), and how long they waited. For operators."""
         return self._run(verbs.history(minutes))
+
+    def checks(self) -> Checks:
+        """Tell how the gateway finds its deployment: itself, Redis, the object store and the fleet. For operators."""
+        return self._run(verbs.checks())
 
     def direct_all(self, order: Order) -> QueueBody:
         """Tell all workers to pause, resume or drain, those too that come later. For operators."""

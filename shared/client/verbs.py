@@ -10,6 +10,7 @@ from typing import Final, Literal, TypedDict
 import httpx2
 
 from shared.access import TENANT_PATTERN, Scope, is_key_id
+from shared.checks import Checks, unknown
 from shared.client import following, http
 from shared.client.following import POLL_S
 from shared.client.patience import Patience
@@ -201,6 +202,14 @@ def retry_failed(job_id: str) -> Flow[RetriedJob]:
 def history(minutes: int | None) -> Flow[HistoryBody]:
     """Tell how jobs ended lately."""
     return http.read(HistoryBody, (yield from http.get("/v1/queue/history", http.said(minutes=minutes))))
+
+
+def checks() -> Flow[Checks]:
+    """Tell how the gateway finds its deployment; one of before this could be asked is told as such."""
+    answer = yield from http.get_any("/v1/checks")
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        return Checks(data=(unknown("deployment", "The gateway is older, and does not look at its deployment."),))
+    return http.read(Checks, http.checked(answer))
 
 
 def direct_all(order: Order) -> Flow[QueueBody]:

@@ -66,7 +66,7 @@ from shared.scripts.jobs import (
 )
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.oversight import Gauges, Line, Order, Waiting, failure, failures, gauges, history, meter, waiting
-from shared.scripts.parts import join, libraries, parts
+from shared.scripts.parts import Roll, join, libraries, parts, roll
 from shared.scripts.sweeping import Retired, Sweep, discard, orphans, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
@@ -103,6 +103,7 @@ __all__ = [
     "Outlook",
     "Overview",
     "Retired",
+    "Roll",
     "RunningWork",
     "Sealed",
     "Stand",
@@ -171,6 +172,7 @@ __all__ = [
     "replay",
     "retire",
     "revoke",
+    "roll",
     "seal_batch",
     "set_aside",
     "set_limits",

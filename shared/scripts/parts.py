@@ -1,16 +1,31 @@
-"""Which parts of this Darkroom live, of which versions, and which libraries of functions they use."""
+"""Which parts of this Darkroom live, of which versions, and which libraries of functions they use; who fell silent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from shared.call import Call, Reply, call_of, items, library, text
+from shared.call import Call, Reply, call_of, items, library, number, text
 from shared.errors import LayoutsApart
+from shared.jobs import WorkerId
 from shared.keys import DEFAULT, LAYOUT, Keys
 from shared.parts import LIFE_S, Part, refusal
 
 LIBRARY_LIFE_S: Final = 7 * 24 * 3600
 """Longer than an upgrade takes, in which old and new programs run side by side."""
+REMEMBER_SILENT_S: Final = 600
+"""How long a worker that fell silent is told of; `fleet` forgets it then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Who is missing, and who should not be there."""
+
+    silent_ms: Mapping[WorkerId, int]
+    """By worker that fell silent without a farewell, ten minutes ago at most: since its last heartbeat."""
+    layouts: tuple[str, ...]
+    """`<layout> <version>` of the parts that live."""
 
 
 def join(part: Part, *, life_s: float = LIFE_S, layout: int = LAYOUT, keys: Keys = DEFAULT) -> Call[None]:
@@ -34,6 +49,17 @@ def parts(*, keys: Keys = DEFAULT) -> Call[tuple[Part, ...]]:
         return tuple(Part.model_validate_json(text(part)) for part in items(rest[0]))
 
     return call_of("parts", keys, (), parse)
+
+
+def roll(*, keys: Keys = DEFAULT) -> Call[Roll]:
+    """Tell which workers fell silent, and parts of which layouts live."""
+
+    def parse(_code: str, rest: list[Reply]) -> Roll:
+        silent, layouts = map(items, rest)
+        told = {WorkerId(text(name)): number(ms) for name, ms in zip(silent[::2], silent[1::2], strict=True)}
+        return Roll(told, tuple(text(one) for one in layouts))
+
+    return call_of("roll", keys, (REMEMBER_SILENT_S * 1000,), parse)
 
 
 def libraries(name: str, *, keys: Keys = DEFAULT) -> Call[frozenset[str]]:

@@ -68,6 +68,7 @@ CALLS: Final[dict[str, Callable[[Client], object]]] = {
     "failed": lambda client: client.failed(),
     "retry_failed": lambda client: client.retry_failed(ID),
     "history": lambda client: client.history(),
+    "checks": lambda client: client.checks(),
     "direct_all": lambda client: client.direct_all("pause"),
     "direct_worker": lambda client: client.direct_worker("pause", "worker"),
     "create_key": lambda client: client.create_key("name", "tenant"),

@@ -33,7 +33,7 @@ FILLED_IN = {
 BODIES = {"/v1/jobs": {"prompt": "x"}, "/v1/keys": {"name": "x", "tenant": "x"}, "/v1/tenants/{name}": {}}
 ANY_KEY = {("get", "/v1/me")}
 """Needs a key and no scope."""
-FOR_OPERATORS = ("/v1/workers", "/v1/queue", "/v1/keys", "/v1/tenants")
+FOR_OPERATORS = ("/v1/checks", "/v1/workers", "/v1/queue", "/v1/keys", "/v1/tenants")
 FOR_WATCHERS = {"/metrics", "/v1/scaling"}
 
 

@@ -64,6 +64,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.libraries("darkroom_0"),
     scripts.join(this_part(PartKind.GATEWAY, "g")),
     scripts.parts(),
+    scripts.roll(),
     scripts.announce(CARD),
     scripts.heartbeat(STATE, life_s=1),
     scripts.leave(WORKER, "m"),

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from api.context import choose_request_id
 from api.edge import CAME_WHOLE, MAX_HEAD_BYTES, SECURITY_HEADERS
 from api.errors import http_problem
+from api.lingering import Lingering
 from shared.logs import About, about
 from shared.network import KEEP_ALIVE_S
 
@@ -31,6 +32,7 @@ GRACE_S: Final = 10
 class Wire(HttpToolsProtocol):
     """A connection that ends when it brings no request in time, and answers with a Problem what is none."""
 
+    _way: Lingering
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes: int | None = None
     """Read since the chunk in which the head began; None outside of a head."""
@@ -38,15 +40,20 @@ class Wire(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]: uvicorn's own
         """Begin, and wait for a head."""
         super().connection_made(transport)
+        self.transport = self._way = Lingering(transport, self.loop, self._is_sent_to)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._forget_deadline()
+        self._way.forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
+        if self._way.lingers:
+            self._way.drop(data)
+            return
         was_in_head = self._head_bytes is not None
         super().data_received(data)
         if self.transport.is_closing():
@@ -86,12 +93,22 @@ class Wire(HttpToolsProtocol):
         if self._is_answered() and (self._head_bytes is not None or self.cycle.more_body):
             self._expect_head()
 
+    def shutdown(self) -> None:
+        """Stop: linger for nobody."""
+        if self._way.lingers:
+            self._way.end()
+        else:
+            super().shutdown()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says more
         """Answer what is no HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]: at first
+
+    def _is_sent_to(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body  # pyright: ignore[reportUnnecessaryComparison]: at first
 
     def _expect_head(self) -> None:
         if self._deadline is None:
@@ -104,7 +121,7 @@ class Wire(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         if self._head_bytes is None:  # nothing has come, or the rest of a body whose request has been answered
-            self.transport.close()
+            self._way.end()
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
@@ -116,7 +133,7 @@ class Wire(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             if self.cycle.response_started:
-                self.transport.close()
+                self._way.end()
                 return
         request_id = choose_request_id(None)
         with about(About(request_id)):
@@ -125,7 +142,11 @@ class Wire(HttpToolsProtocol):
             b"%b: %b\r\n" % header for header in [*self.server_state.default_headers, *answer.raw_headers]
         )
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], headers, bytes(answer.body)))
-        self.transport.close()
+        self._forget_deadline()
+        if status is HTTPStatus.REQUEST_TIMEOUT:  # who has had that long gets no longer
+            self._way.end()
+        else:
+            self._way.linger()
 
 
 _LAST: Final = {"Cache-Control": "no-store", "Connection": "close"}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, NewType
 
 from shared.jobs import Tenant, drawn
+from shared.words import Word
 
 KeyId = NewType("KeyId", str)
 """12 characters that name a key."""
@@ -34,7 +34,7 @@ _ID = r"[0-9a-hjkmnp-tv-z]{12}"
 _WRITTEN = re.compile(rf"darkroom_(?P<id>{_ID})_(?P<secret>[0-9a-hjkmnp-tv-z]{{32}})")
 
 
-class Scope(StrEnum):
+class Scope(Word):
     """What a key opens. None of them implies another."""
 
     SUBMIT = "submit"

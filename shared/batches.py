@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Final, Literal, NewType
 
 from pydantic import StringConstraints
@@ -18,6 +17,7 @@ from shared.contract import Body, JobBody, MetadataKey, MetadataValue
 from shared.generation import GenerationParams
 from shared.jobs import Job, JobError, JobId, JobStatus, NewJob, Tenant, TraceParent, Value, drawn, new_job_id
 from shared.lanes import Lane
+from shared.words import Word
 
 BatchId = NewType("BatchId", str)
 """Random, as a job's id is."""
@@ -28,7 +28,7 @@ MAX_NAME_CHARS: Final = 200
 BatchName = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS)]
 
 
-class BatchStatus(StrEnum):
+class BatchStatus(Word):
     """Where a batch stands."""
 
     RUNNING = "running"
@@ -166,6 +166,11 @@ class BatchBody(Body):
     completed_at: datetime | None
     counts: Counts
     urls: BatchUrls
+
+    @property
+    def has_ended(self) -> bool:
+        """True once nothing more comes of it; also in a status that this version doesn't know."""
+        return self.completed_at is not None
 
 
 class BatchPage(Body):

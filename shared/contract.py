@@ -17,6 +17,7 @@ from shared.generation import MAX_PROMPT_CHARS, GenerationParams, GenerationRequ
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Reading
 from shared.lanes import Lane
 from shared.tuning import TuningInEffect
+from shared.words import OR_NEWER
 
 MAX_METADATA_PAIRS: Final = 16
 MAX_METADATA_CHARS: Final = 512
@@ -55,7 +56,7 @@ class JobRequest(GenerationRequest):
 
 
 class Body(BaseModel):
-    """An answer; readers ignore fields that they don't know, so that old clients outlive new gateways."""
+    """An answer; readers bear fields and words that they don't know, so that old clients outlive new gateways."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -97,17 +98,20 @@ class Metrics(Body):
 class Reason(Body):
     """Why a job waits."""
 
-    code: Literal[
-        "behind",
-        "no_worker",
-        "starting",
-        "warming",
-        "workers_failing",
-        "older_workers",
-        "paused",
-        "store_away",
-        "joined",
-        "running_limit",
+    code: Annotated[
+        Literal[
+            "behind",
+            "no_worker",
+            "starting",
+            "warming",
+            "workers_failing",
+            "older_workers",
+            "paused",
+            "store_away",
+            "joined",
+            "running_limit",
+        ],
+        OR_NEWER,
     ]
     message: str
     """A sentence for people."""
@@ -165,6 +169,11 @@ class JobBody(Body):
     metrics: Metrics
     urls: Urls
 
+    @property
+    def has_ended(self) -> bool:
+        """True once nothing can change it any more; also in a status that this version doesn't know."""
+        return self.completed_at is not None
+
 
 class JobPage(Body):
     """`GET /v1/jobs`: newest first."""
@@ -209,7 +218,7 @@ class WorkerState(Body):
     """What a worker says of itself with every heartbeat."""
 
     id: str
-    state: Literal["warming", "ready", "draining"]
+    state: Annotated[Literal["warming", "ready", "draining"], OR_NEWER]
     model: str
     device: str
     """Such as `cpu` or `NVIDIA H100 80GB HBM3`."""
@@ -253,7 +262,7 @@ class ModelList(Body):
 class Check(Body):
     """One thing that readiness needs."""
 
-    name: Literal["redis", "object_store", "worker"]
+    name: Annotated[Literal["redis", "object_store", "worker"], OR_NEWER]
     ok: bool
     message: str
 

@@ -6,13 +6,13 @@ here knows of HTTP, Redis or torch.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.errors import FieldError, InvalidRequest
 from shared.texts import clean_text
+from shared.words import Word
 
 MAX_PROMPT_CHARS: Final = 4_000
 """More than any encoder window holds; a cap on memory, not on meaning."""
@@ -31,7 +31,7 @@ STRONG_VARIATION: Final = 0.5
 """A `variation_strength` at which most pictures have another composition, or other colors."""
 
 
-class Scheduler(StrEnum):
+class Scheduler(Word):
     """Samplers by the names that the API speaks; the engine maps them to diffusers classes."""
 
     EULER = "euler"
@@ -42,7 +42,7 @@ class Scheduler(StrEnum):
     LCM = "lcm"
 
 
-class OutputFormat(StrEnum):
+class OutputFormat(Word):
     """File formats of a finished picture."""
 
     PNG = "png"
@@ -350,7 +350,7 @@ class GenerationRequest(Frozen):
         require("variation_strength", 0 <= strength <= 1, "Must be from 0, no variation, to 1.")
         require("num_images", 1 <= self.num_images <= card.max_images, "Must be from 1 to {}.", card.max_images)
         scheduler = self.scheduler or base.scheduler
-        if scheduler not in card.schedulers and (preset is None or scheduler is not preset.scheduler):
+        if scheduler not in card.schedulers and (preset is None or scheduler != preset.scheduler):
             errors.append(FieldError("scheduler", f"{card.title} has these: {', '.join(card.schedulers)}."))
         size = self._size(card, errors)
         if self.output_size is not None:

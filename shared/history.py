@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from shared.lanes import Lane
+from shared.words import Word
 
 CLASSES_PER_OCTAVE: Final = 4
 """As `class_of` in shared/lua/record.lua has it."""
@@ -22,7 +22,7 @@ BY_MINUTE: Final = 120
 MOST_MINUTES: Final = 48 * 60
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     """How a job ended, as operators count it."""
 
     SUCCEEDED = "succeeded"

@@ -48,11 +48,16 @@ class Infotext:
     """`Steps`, `Sampler`, `CFG scale`, `Seed`, `Size` and whatever else the writer knew."""
 
 
+def sampler_name(scheduler: Scheduler) -> str:
+    """Say a sampler's name for people; of one that this version doesn't know, what the API calls it."""
+    return SAMPLERS.get(scheduler, scheduler.value)
+
+
 def infotext_of(params: GenerationParams, *, model: str, model_revision: str, software: str) -> str:
     """Write the infotext of a picture that these parameters draw alone."""
     fields = {
         "Steps": str(params.num_inference_steps),
-        "Sampler": SAMPLERS[params.scheduler],
+        "Sampler": sampler_name(params.scheduler),
         "CFG scale": f"{params.guidance_scale:g}",
         "Seed": str(params.seed),
         "Size": str(params.size),

@@ -30,6 +30,7 @@ from shared.compatibility import needed_by
 from shared.errors import DeadlinePassed
 from shared.generation import GenerationParams, OutputFormat, Size
 from shared.lanes import Lane
+from shared.words import Word
 
 JobId = NewType("JobId", str)
 """26 characters of Crockford base 32, 130 random bits: unguessable and safe in a URL."""
@@ -68,7 +69,7 @@ def new_job_id() -> JobId:
     return JobId(drawn(26))
 
 
-class JobStatus(StrEnum):
+class JobStatus(Word):
     """Where a job stands."""
 
     QUEUED = "queued"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
+
+from shared.words import Word
 
 HEAD_START_S: Final = 10.0
 """What is interactive and comes has a worker to itself for so long, and bulk work its share only after that."""
 
 
-class Lane(StrEnum):
+class Lane(Word):
     """Whose turn matters more; each lane is fair in itself."""
 
     INTERACTIVE = "interactive"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from shared.contract import Body, WorkerState
 from shared.errors import WorkerLost
@@ -13,8 +13,9 @@ from shared.history import Ended, History, Outcome, Times
 from shared.jobs import Job, JobError, JobId, JobStatus
 from shared.lanes import Lane
 from shared.parts import Part
+from shared.words import OR_NEWER
 
-ModeName = Literal["work", "paused", "drained"]
+ModeName = Annotated[Literal["work", "paused", "drained"], OR_NEWER]
 """`work`: take jobs; `paused`: begin nothing more; `drained`: begin nothing more and hand back what takes long."""
 
 
@@ -92,7 +93,7 @@ class ScalingBody(Body):
     model: str
     workers_wanted: int
     """What a scaler takes."""
-    because: Literal["idle", "work", "wait", "busy", "paused", "unmeasured"]
+    because: Annotated[Literal["idle", "work", "wait", "busy", "paused", "unmeasured"], OR_NEWER]
     """`idle`: nothing waits or runs; `work`: so much work in the time of the target; `wait`: a job has waited longer;
     `busy`: so many hold jobs; `paused`: the operators let none begin anything; `unmeasured`: none was ever measured."""
     workers: dict[str, int]

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 SENTINEL_PORT: Final = 26379
 
 _SENTINEL: Final = "+sentinel"
-_PLAIN: Final = frozenset({"redis", "rediss", "unix"})
+_PLAIN: Final = frozenset({"redis", "rediss"})
 _FILES: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _CHECKS: Final = {
     "ssl_cert_reqs": frozenset({"required", "CERT_REQUIRED"}),
@@ -46,13 +46,13 @@ class RedisAddress:
     """A checked DARKROOM_REDIS_URL."""
 
     scheme: str
-    """`redis`, `rediss` (TLS, to the sentinels too) or `unix`."""
+    """`redis`, or `rediss` (TLS, to the sentinels too)."""
     credentials: str = field(repr=False)
     """`user:password@` as in the URL, or nothing."""
     netloc: str
     """Of the server; empty with sentinels."""
     path: str
-    """The database's number; of `unix` the socket."""
+    """The database's number."""
     files: Mapping[str, str]
     """Certificates and keys that the URL names, as redis-py calls them."""
     sentinels: tuple[Sentinel, ...] = ()
@@ -72,6 +72,11 @@ class RedisAddress:
                 "it is no URL: a character of the password may have to be written %40 or the like"
             ) from None
         scheme, plus, _ = split.scheme.partition("+")
+        if scheme == "unix":
+            raise ValueError(
+                "a socket's path will not do: Celery, which wakes the workers, takes none. Have Redis listen on "
+                "127.0.0.1, and write redis://:password@127.0.0.1:6379/0"
+            )
         if scheme not in _PLAIN or (plus and split.scheme not in {f"redis{_SENTINEL}", f"rediss{_SENTINEL}"}):
             raise ValueError(
                 "it begins with redis://, rediss:// (TLS), redis+sentinel:// or rediss+sentinel:// (TLS to both)"
@@ -83,7 +88,7 @@ class RedisAddress:
         if split.fragment:
             raise ValueError("a # in it is written %23: nothing is read behind one")
         if not plus:
-            if scheme != "unix" and not (split.hostname and re.fullmatch(r"(/[0-9]*)?", split.path)):
+            if not (split.hostname and re.fullmatch(r"(/[0-9]*)?", split.path)):
                 raise ValueError(
                     "after the host goes the database's number: redis://:password@redis.example.net:6379/0. "
                     "A / in a password is written %2F"

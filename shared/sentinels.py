@@ -1,4 +1,7 @@
-"""Connections to the master that sentinels name: asked anew for each connection, so a failover needs nobody's word.
+"""Connections to the master that sentinels name: asked as each connects, so a failover needs nobody's word.
+
+A burst of connections asks once: the answer is good for a moment, and only while all is well. Any connection that is
+lost, or does not come about, ends that: a failover is never waited for.
 
 redis-py's own pools for sentinels neither wait for a free connection nor tell that the master has become a replica
 before a write fails on each of them; one of its clients, shared by threads, forgets sentinels. A connection that asks
@@ -8,7 +11,9 @@ goes into any pool.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast, final
 
 import redis
@@ -26,9 +31,23 @@ from shared.redis_address import RedisAddress, Sentinel
 ASK_TIMEOUT_S: Final = 0.5
 """Of one sentinel, to be reached and to answer: then the next is asked."""
 
+REMEMBER_S: Final = 0.5
+"""How long an answer is good for other connections, counted from the question: less than it takes sentinels to give a
+master up."""
+
 _Found: TypeAlias = "list[bytes] | None"
 _Role: TypeAlias = "list[bytes | str | int]"
 _QUESTION: Final = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where the master is, as a sentinel said."""
+
+    host: str
+    port: int
+    asked_at: float
+    """By the monotonic clock."""
 
 
 class UnknownMaster(RedisConnectionError):
@@ -44,6 +63,8 @@ class Sentinels:
         self._master = address.master
         self._first = 0
         """Who answered last: one that is away is not waited for each time."""
+        self._reached: Answer | None = None
+        """By which the master was reached lately."""
         self._options: dict[str, Any] = {
             **address.sentinel_login,
             **(dict(tls, ssl=True) if address.is_tls else {}),
@@ -51,8 +72,22 @@ class Sentinels:
             "socket_connect_timeout": ASK_TIMEOUT_S,
         }
 
-    def master(self) -> tuple[str, int]:
+    def remembered(self) -> Answer | None:
+        """Tell where the master was found a moment ago; None if there is need to ask."""
+        known = self._reached
+        return known if known is not None and time.monotonic() - known.asked_at < REMEMBER_S else None
+
+    def reached(self, by: Answer) -> None:
+        """Note that the master was where this says."""
+        self._reached = by
+
+    def forget(self) -> None:
+        """Let the next connection ask."""
+        self._reached = None
+
+    def master(self) -> Answer:
         """Ask where the master is. Raises redis-py's ConnectionError."""
+        asked_at = time.monotonic()
         last: RedisError | None = None
         for number, one in self._in_order():
             try:
@@ -62,11 +97,12 @@ class Sentinels:
                 last = error
                 continue
             if found:
-                return self._heard(number, found)
+                return self._heard(number, found, asked_at)
         raise self._nobody(last) from last
 
-    async def master_in_loop(self) -> tuple[str, int]:
+    async def master_in_loop(self) -> Answer:
         """Ask where the master is. Raises redis-py's ConnectionError."""
+        asked_at = time.monotonic()
         last: RedisError | None = None
         for number, one in self._in_order():
             try:
@@ -77,7 +113,7 @@ class Sentinels:
                 last = error
                 continue
             if found:
-                return self._heard(number, found)
+                return self._heard(number, found, asked_at)
         raise self._nobody(last) from last
 
     def _in_order(self) -> Iterator[tuple[int, Sentinel]]:
@@ -86,10 +122,10 @@ class Sentinels:
             number = (first + ahead) % len(self._asked)
             yield number, self._asked[number]
 
-    def _heard(self, number: int, found: list[bytes]) -> tuple[str, int]:
+    def _heard(self, number: int, found: list[bytes], asked_at: float) -> Answer:
         self._first = number
         host, port = found
-        return host.decode(), int(port)
+        return Answer(host.decode(), int(port), asked_at)
 
     def _nobody(self, last: RedisError | None) -> RedisConnectionError:
         if last is None:
@@ -101,32 +137,66 @@ class AsksSentinels(Connection):
     """Connects to whoever is the master by then; for pools of threads."""
 
     sentinels: Sentinels
+    _by: Answer
 
     def _connect(self) -> socket.socket:
-        self.host, self.port = self.sentinels.master()
-        return super()._connect()
+        try:
+            self._by = self.sentinels.remembered() or self.sentinels.master()
+            self.host, self.port = self._by.host, self._by.port
+            return super()._connect()
+        except BaseException:
+            self.sentinels.forget()
+            raise
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and make sure of whom one has reached."""
         super().on_connect_check_health(check_health)
         self.send_command("ROLE", check_health=False)  # pyright: ignore[reportUnknownMemberType]: **kwargs
         _require_master(cast("_Role", self.read_response()))  # pyright: ignore[reportUnknownMemberType]: **kwargs
+        self.sentinels.reached(self._by)
+
+    def mark_for_reconnect(self) -> None:
+        """Be given up, by the next one too."""
+        self.sentinels.forget()
+        super().mark_for_reconnect()
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (redis-py's own)
+        """End, for whatever reason."""
+        self.sentinels.forget()
+        super().disconnect(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType]: **kwargs
 
 
 class AsksSentinelsInLoop(AsyncConnection):
     """Connects to whoever is the master by then; for pools of an event loop."""
 
     sentinels: Sentinels
+    _by: Answer
 
     async def _connect(self) -> None:
-        self.host, self.port = await self.sentinels.master_in_loop()
-        await super()._connect()
+        try:
+            self._by = self.sentinels.remembered() or await self.sentinels.master_in_loop()
+            self.host, self.port = self._by.host, self._by.port
+            await super()._connect()
+        except BaseException:
+            self.sentinels.forget()
+            raise
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and make sure of whom one has reached."""
         await super().on_connect_check_health(check_health)
         await self.send_command("ROLE", check_health=False)
         _require_master(cast("_Role", await self.read_response()))
+        self.sentinels.reached(self._by)
+
+    def mark_for_reconnect(self) -> None:
+        """Be given up, by the next one too."""
+        self.sentinels.forget()
+        super().mark_for_reconnect()
+
+    async def disconnect(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (redis-py's own)
+        """End, for whatever reason."""
+        self.sentinels.forget()
+        await super().disconnect(*args, **kwargs)
 
 
 def _require_master(role: _Role) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import base64
+import os
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -19,6 +21,21 @@ _EXPIRED: Final = 10
 _UNKNOWN_SIGNER: Final = frozenset({2, 18, 19, 20, 21, 24, 26, 27})
 _OTHER_NAME: Final = frozenset({62, 64})
 """X509_V_ERR_... of OpenSSL (x509_vfy.h)."""
+
+_SHOW_ONE: Final = "name one with ssl_certfile and ssl_keyfile, signed by a CA it knows."
+_REFUSALS: Final = {
+    "CERTIFICATE_REQUIRED": f"It asks for a client's certificate: {_SHOW_ONE}",
+    "BAD_CERTIFICATE": f"It does not take the client's certificate, or misses one: {_SHOW_ONE}",
+    "ALERT_UNKNOWN_CA": "It does not know the CA that signed the client's certificate, the one of ssl_certfile.",
+    "CERTIFICATE_EXPIRED": "The client's certificate, of ssl_certfile, has expired: renew it.",
+    "HANDSHAKE_FAILURE": (
+        "It breaks the handshake off, and does not say why. Either there is no cipher that it and this machine both "
+        f"take, or it asks for a client's certificate: then {_SHOW_ONE}"
+    ),
+    "PROTOCOL_VERSION": "There is no version of TLS that it and this machine both take: it needs 1.2 or 1.3.",
+    "UNSUPPORTED_PROTOCOL": "It speaks an old version of TLS alone: it needs 1.2 or 1.3.",
+}
+"""By a part of OpenSSL's reason. Before TLS 1.3 a missing certificate has the same one as ciphers that don't fit."""
 
 
 def checked_ca_file(path: Path) -> Path:
@@ -61,6 +78,12 @@ def bundle(public: Path, own: Path) -> Path:
 
 @cache
 def _kept(text: str) -> Path:
+    """Libraries open it anew for each connection, for weeks: on Linux it is in memory, where nobody tidies up."""
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("darkroom-ca")
+        with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.write(text)
+        return Path(f"/proc/self/fd/{descriptor}")
     with tempfile.NamedTemporaryFile("w", prefix="darkroom-ca-", suffix=".pem", delete=False, encoding="utf-8") as file:
         file.write(text)
     made = Path(file.name)
@@ -79,10 +102,8 @@ def tls_trouble(error: BaseException) -> str | None:
     if found is None:
         return None
     reason = (found.reason or "").upper()
-    if "CERTIFICATE_REQUIRED" in reason or "BAD_CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason:
-        return (
-            "It asks for a client's certificate: name one with ssl_certfile and ssl_keyfile, signed by a CA it knows."
-        )
+    if said := next((said for named, said in _REFUSALS.items() if named in reason), None):
+        return said
     if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason or "HTTP_REQUEST" in reason:
         return "There is no TLS on that port: is it another one?"
     return f"TLS failed: {found.reason or 'the connection ended in the middle of the handshake'}."

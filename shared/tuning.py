@@ -6,12 +6,11 @@ and what it does to the pixels: docs/operators.md.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from shared.generation import Frozen
+from shared.words import Word
 
 
-class Attention(StrEnum):
+class Attention(Word):
     """Which of torch's kernels for scaled dot product attention the UNet uses."""
 
     AUTO = "auto"
@@ -22,7 +21,7 @@ class Attention(StrEnum):
     MATH = "math"
 
 
-class VaePrecision(StrEnum):
+class VaePrecision(Word):
     """The VAE's arithmetic."""
 
     AUTO = "auto"

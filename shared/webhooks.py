@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from shared.batches import Batch, BatchBody, BatchId
 from shared.contract import Body, JobBody
 from shared.jobs import Job, JobId, Tenant, new_job_id
+from shared.words import Word
 
 WebhookId = NewType("WebhookId", str)
 """Random, as a job's id is."""
@@ -33,7 +34,7 @@ SECRET_BYTES: Final = 32
 MAX_URL_CHARS: Final = 2000
 
 
-class WebhookEvent(StrEnum):
+class WebhookEvent(Word):
     """What a webhook can be told."""
 
     SUCCEEDED = "job.succeeded"
@@ -60,7 +61,7 @@ ALL_ENDS: Final[tuple[JobEvent, ...]] = (
 """Of jobs: what a webhook is told that names no events. A batch's end is about something else, so it is named."""
 
 
-class Off(StrEnum):
+class Off(Word):
     """Why a webhook is switched off."""
 
     SWITCHED_OFF = "switched_off"
@@ -71,7 +72,7 @@ class Off(StrEnum):
     """Its receiver has taken nothing for days."""
 
 
-class DeliveryStatus(StrEnum):
+class DeliveryStatus(Word):
     """What came of a delivery."""
 
     PENDING = "pending"

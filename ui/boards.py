@@ -53,8 +53,8 @@ def fleet_board(found: WorkerList) -> str:
         "work": "",
         "paused": "All workers are paused: jobs are accepted, and wait.",
         "drained": "All workers are drained: jobs are accepted, and wait.",
-    }[found.mode]
-    note = f'<p class="mode"><strong>{says}</strong></p>' if says else ""
+    }.get(found.mode, f"All workers: {found.mode}.")
+    note = f'<p class="mode"><strong>{escape(says)}</strong></p>' if says else ""
     orders = _order("pause", "Pause all") if found.mode == "work" else _order("resume", "Resume all")
     if found.mode != "drained":
         orders += _order("drain", "Drain all")
@@ -115,7 +115,7 @@ def _worker(worker: WorkerBody, all_shall: str) -> tuple[str, ...]:
     kind, word = _state(worker)
     state = f'<span class="state {kind}"><i aria-hidden="true"></i>{word}</span>'
     draws = "<br>".join(
-        f"{one.lane}, step {one.step} of {one.steps}, {seconds(one.elapsed_s)}" for one in worker.drawing
+        f"{escape(one.lane)}, step {one.step} of {one.steps}, {seconds(one.elapsed_s)}" for one in worker.drawing
     )
     return (
         f"<code>{escape(worker.id)}</code>",
@@ -136,10 +136,12 @@ def _state(worker: WorkerBody) -> tuple[str, str]:
     if worker.state == "draining":
         return "stopping", "Stopping"
     if worker.mode != "work":
-        word = "Paused" if worker.mode == "paused" else "Drained"
-        return worker.mode, f"{word}, ends {_count(worker.jobs, 'job')}" if worker.jobs else word
+        word = escape(worker.mode).capitalize()
+        return escape(worker.mode), f"{word}, ends {_count(worker.jobs, 'job')}" if worker.jobs else word
     if worker.store_away:
         return "stuck", "The store is away"
+    if worker.state != "ready":  # a newer worker's
+        return "idle", escape(worker.state).capitalize()
     return ("busy", "Drawing") if worker.jobs else ("idle", "Idle")
 
 
@@ -147,7 +149,7 @@ def _worker_orders(worker: WorkerBody, all_shall: str) -> str:
     if worker.state == "draining":
         return "none: it stops"
     if all_shall != "work" and worker.mode == all_shall:
-        return f"with all: {all_shall}"
+        return f"with all: {escape(all_shall)}"
     if worker.mode == "work":
         return _order("pause", "Pause", worker.id) + _order("drain", "Drain", worker.id)
     return _order("resume", "Resume", worker.id)
@@ -174,8 +176,8 @@ def _speed(speeds: Sequence[Speed]) -> str:
 
 
 def _pool(pool: PoolBody) -> str:
-    ready = ", ".join(f"{count} {state}" for state, count in pool.workers.items() if count) or "no worker"
-    lanes = [f"{lane}: {_lane_sum(body)}" for lane, body in pool.waiting.items()]
+    ready = ", ".join(f"{count} {escape(state)}" for state, count in pool.workers.items() if count) or "no worker"
+    lanes = [f"{escape(lane)}: {_lane_sum(body)}" for lane, body in pool.waiting.items()]
     said = f"{_count(pool.running, 'job')} running, {ready}. Waiting: {'; '.join(lanes)}."
     title = f"<h3>{escape(pool.model)}</h3><p>{said}</p>"
     rows = [
@@ -183,7 +185,7 @@ def _pool(pool: PoolBody) -> str:
             f"line-{pool.model}-{lane}-{line.tenant}",
             (
                 f"<code>{escape(line.tenant)}</code>",
-                lane.capitalize(),
+                escape(lane).capitalize(),
                 str(line.jobs),
                 seconds(line.work_s),
                 str(line.running),
@@ -209,7 +211,7 @@ def _failed(job: FailedJob, now: datetime) -> tuple[str, ...]:
     failed_at = job.failed_at or job.created_at
     asked = (
         f"{_count(job.num_images, 'picture')}, {job.width} \N{MULTIPLICATION SIGN} {job.height}, "
-        f"{job.num_inference_steps} steps, {job.lane}"
+        f"{job.num_inference_steps} steps, {escape(job.lane)}"
     )
     again = (
         f"sent again as <code>{escape(job.retried_as)}</code>"

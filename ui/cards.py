@@ -13,7 +13,7 @@ from typing import Final
 
 from shared.contract import ImageBody, JobBody
 from shared.generation import GenerationParams, Size
-from shared.infotext import SAMPLERS
+from shared.infotext import sampler_name
 from shared.jobs import JobStatus, image_file_name
 from ui.durations import seconds
 from ui.form import PROMPT_TYPED, STYLE_CHOSEN, TIMES
@@ -68,8 +68,9 @@ def card(job: JobBody) -> str:
         for index in range(count)
     )
     notes = "".join(f"<li>{escape(warning.message)}</li>" for warning in job.warnings)
+    status = escape(job.status)
     return (
-        f'<li class="card {job.status}" id="job-{job.id}" data-job="{job.id}" data-status="{job.status}"'
+        f'<li class="card {status}" id="job-{job.id}" data-job="{job.id}" data-status="{status}"'
         f' data-count="{count}" style="--ratio: {ratio}" aria-labelledby="prompt-{job.id}"'
         f' data-words="{escape(words_of(job))}">'
         f'<div class="label">{_status(job)}'
@@ -97,7 +98,7 @@ def words_of(job: JobBody) -> str:
         params.negative_prompt,
         *_facts(job),
         *(f"{_pixels(size)} {size}" for size in sizes),
-        SAMPLERS[params.scheduler],
+        sampler_name(params.scheduler),
         params.output_format.value,
         job.model,
         *(str(image.seed) for image in job.images),
@@ -130,7 +131,7 @@ def _status(job: JobBody) -> str:
     headline, detail = _words(job)
     percent = round(100 * job.progress.step / max(job.progress.steps, 1))
     bar = '<div class="bar"></div>'
-    if not job.status.is_terminal:
+    if not job.has_ended:
         bar = (
             f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"'
             f' aria-valuenow="{percent}"><div style="width: {percent}%"></div></div>'
@@ -142,7 +143,7 @@ def _status(job: JobBody) -> str:
     )
 
 
-def _words(job: JobBody) -> tuple[str, str]:
+def _words(job: JobBody) -> tuple[str, str]:  # noqa: PLR0911 one a status
     """Say a job's state in a headline and a line of detail."""
     match job.status:
         case JobStatus.QUEUED:
@@ -161,6 +162,8 @@ def _words(job: JobBody) -> tuple[str, str]:
             return "Canceled", f"{why}{kept}"
         case JobStatus.EXPIRED:
             return "Expired", "It waited past its deadline. Send it again when the queue is shorter."
+        case _:  # a newer gateway's
+            return str(job.status).capitalize(), job.error.message if job.error else ""
 
 
 def _done_detail(job: JobBody) -> str:
@@ -225,7 +228,7 @@ def _facts(job: JobBody) -> list[str]:
 
 def _actions(job: JobBody) -> str:
     what = f": {_short(prompt_of(job))}"
-    if not job.status.is_terminal:
+    if not job.has_ended:
         return _button(job, "cancel", "Cancel", what, quiet=False) + _button(job, "reuse", "Reuse settings", what)
     buttons = [_button(job, "again", "Draw again", f" with new seeds{what}", quiet=False)]
     if job.status in _ENDED_WITHOUT:
@@ -303,7 +306,7 @@ def _parameters(job: JobBody) -> str:
         else _pixels(params.size),
         "Steps": str(params.num_inference_steps),
         "Guidance": f"{params.guidance_scale:g}",
-        "Sampler": SAMPLERS[params.scheduler],
+        "Sampler": sampler_name(params.scheduler),
         "Seed": str(params.seed),
         **({"Variation": _variation(params)} if params.is_variation else {}),
         "Format": params.output_format.value.upper(),

@@ -13,7 +13,7 @@ from typing import Final, TypeGuard
 
 from shared.contract import ModelBody
 from shared.generation import AspectRatio, ModelCard, Size
-from shared.infotext import SAMPLERS
+from shared.infotext import sampler_name
 from ui.form import TIMES, Form, size_of
 from ui.styles import Styles
 
@@ -88,7 +88,7 @@ def controls_of(models: Sequence[ModelBody], card: ModelBody, draft: Form, style
         # A seed that was kept before there was a lock was meant to stay.
         "seed_locked": Control("seed_locked" not in draft and draft.get("seed") is not None and "seed" in kept),
         "num_images": Control(1, minimum=1, maximum=card.max_images),
-        "scheduler": Control(defaults.scheduler, tuple((SAMPLERS[name], name.value) for name in schedulers)),
+        "scheduler": Control(defaults.scheduler, tuple((sampler_name(name), name.value) for name in schedulers)),
         **_exact(card),
         "output_format": Control("png", FORMATS),
         "output_size": Control("", _output_sizes(draft, card)),

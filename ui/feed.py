@@ -111,7 +111,7 @@ class Feed:
     @property
     def is_busy(self) -> bool:
         """True while one of the jobs waits or runs, or is still to be read."""
-        return bool(self.unread) or any(not job.status.is_terminal for job in self.known)
+        return bool(self.unread) or any(not job.has_ended for job in self.known)
 
     @property
     def known(self) -> tuple[JobBody, ...]:
@@ -202,7 +202,7 @@ def _still_there(
         return older
     # Those that one sees come first, and of them the oldest, which are drawn first; the others' turn comes.
     going = sorted(
-        (job for job in older if not job.status.is_terminal), key=lambda job: (job.id not in feed.cards, job.created_at)
+        (job for job in older if not job.has_ended), key=lambda job: (job.id not in feed.cards, job.created_at)
     )
     followed = {job.id: None for job in going[:MOST_FOLLOWED]}
     now = followed | {job.id: job for job in _found(client, followed)}
@@ -239,7 +239,7 @@ def _with_those_apart(client: Client, before: Feed, now: Feed) -> Feed:
     wanted = [one for one in dict.fromkeys([*wanted, *favourites[:MOST_FAVOURITES]]) if one not in loaded]
     had = {job.id: job for job in (*before.loaded, *before.apart) if job.id in wanted}
     unread = [job_id for job_id in wanted if job_id not in had]
-    going = [job_id for job_id, job in had.items() if not job.status.is_terminal]
+    going = [job_id for job_id, job in had.items() if not job.has_ended]
     followed = () if now.looks % FOLLOWED_EVERY else going[:MOST_FOLLOWED]
     asked_after = [*unread[:MOST_FETCHED], *followed, *_its_turn(list(had), now.looks)]
     found = {job.id: job for job in _found(client, dict.fromkeys(asked_after))}

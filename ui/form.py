@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from shared.contract import MAX_METADATA_CHARS, JobRequest
 from shared.errors import FieldError, InvalidRequest, field_errors
 from shared.generation import ModelCard, Size
+from shared.words import newer_words
 from ui.styles import Styles
 
 Form = Mapping[str, object]
@@ -115,7 +116,8 @@ def request_of(form: Form, styles: Styles) -> JobRequest:
     Raises InvalidRequest where a value is not even of the right kind, such as a seed of 1.5, or a style is gone.
     """
     try:
-        return JobRequest.model_validate(_asked(form, styles))
+        with newer_words():  # a model's sampler may be one
+            return JobRequest.model_validate(_asked(form, styles))
     except ValidationError as error:
         raise InvalidRequest(field_errors(error.errors())) from error
 
@@ -144,7 +146,8 @@ def check(form: Form, card: ModelCard, styles: Styles) -> Mapping[str, str]:
         found += error.errors
         asked = _asked({**form, "style": ""}, styles)
     try:
-        request = JobRequest.model_validate(asked)
+        with newer_words():
+            request = JobRequest.model_validate(asked)
     except ValidationError as error:
         found += field_errors(error.errors())
         unread = {one.field.partition(".")[0] for one in found}

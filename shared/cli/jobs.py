@@ -158,7 +158,7 @@ def _newest_first(session: Session, of_a_page: int) -> Iterator[JobBody]:
 
 
 def _under_way(session: Session) -> Iterator[str]:
-    return (job.id for job in _newest_first(session, MOST) if not job.status.is_terminal)
+    return (job.id for job in _newest_first(session, MOST) if not job.has_ended)
 
 
 def _table(session: Session, jobs: Iterable[JobBody]) -> Table:

@@ -24,6 +24,7 @@ from shared.cli.saving import replace
 from shared.contract import JobRequest
 from shared.errors import FieldError, InvalidRequest
 from shared.jobs import JobError, JobId, JobStatus
+from shared.words import newer_words
 
 NAME: Final = "manifest.jsonl"
 LOCK: Final = ".lock"
@@ -178,5 +179,6 @@ def _read(path: Path) -> tuple[Run, dict[int, Record]]:
     """Read a manifest but for a last line that a killed process did not write to its end. Raises ValueError."""
     # Not `splitlines`: a prompt may hold what Unicode takes for the end of a line, too.
     first, *rest = path.read_text(encoding="utf-8").split("\n")
-    records = [Record.model_validate_json(text) for text in rest[:-1]]
+    with newer_words():  # a newer gateway's, written down
+        records = [Record.model_validate_json(text) for text in rest[:-1]]
     return Run.model_validate_json(first), {record.line: record for record in records}

@@ -49,7 +49,7 @@ def waiting(position: int | None, reason: Reason | None, time_left: TimeLeft | N
 
 def state(job: JobBody) -> Text:
     """Say a job's status, and how far it is."""
-    text = Text(job.status.value, STYLES[job.status])
+    text = Text(job.status.value, STYLES.get(job.status, ""))
     if job.status is JobStatus.RUNNING:
         text.append(f" {job.progress.step}/{job.progress.steps}")
     return text

@@ -11,13 +11,14 @@ from typing import Final, Generic
 import httpx2
 from pydantic import ValidationError
 
-from shared.batches import BatchBody, BatchStatus
+from shared.batches import BatchBody
 from shared.client.http import BodyT, checked, read, send, shortened, unreachable
 from shared.client.patience import Patience
 from shared.client.steps import Emit, Emitting, Flow, Open, Pause, Send, next_event
 from shared.contract import JobBody
 from shared.errors import GatewayUnavailable, RateLimited, Unavailable, UnexpectedAnswer, WaitTimeout
 from shared.events import EVENTS, LAST_EVENT_ID, EventBody, Gone
+from shared.words import newer_words
 
 HOLD_S: Final = 15.0
 """How long the gateway may hold an answer: less than proxies bear."""
@@ -54,7 +55,7 @@ def job(path: str, job_id: str) -> Awaited[JobBody]:
         path,
         f"Job {job_id}",
         JobBody,
-        has_ended=lambda job: job.status.is_terminal,
+        has_ended=lambda job: job.has_ended,
         seen=lambda job: (job.version, job.position, job.progress),
         version=lambda job: job.version,
     )
@@ -66,7 +67,7 @@ def batch(path: str, batch_id: str) -> Awaited[BatchBody]:
         path,
         f"Batch {batch_id}",
         BatchBody,
-        has_ended=lambda batch: batch.status is not BatchStatus.RUNNING,
+        has_ended=lambda batch: batch.has_ended,
         seen=lambda batch: (batch.status, batch.counts),
         version=lambda _: None,
     )
@@ -162,7 +163,8 @@ def _parsed(said: httpx2.ServerSentEvent) -> EventBody | None:
     """Read an event; None for a kind that this version doesn't know."""
     body = EVENTS.get(said.event)
     try:
-        return None if body is None else body.model_validate_json(said.data)
+        with newer_words():
+            return None if body is None else body.model_validate_json(said.data)
     except ValidationError as error:
         raise UnexpectedAnswer(
             f"The gateway sent an event {said.event!r} that this client can't read. "

@@ -19,9 +19,11 @@ from shared.errors import (
     GatewayUnavailable,
     InvalidRequest,
     TooMuch,
+    Unavailable,
     UnexpectedAnswer,
     leaf_of,
 )
+from shared.words import newer_words
 
 TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 RETRY_DELAYS_S: Final = (0.1, 0.4)
@@ -32,6 +34,11 @@ reads it again anyway."""
 
 _BEHIND_A_PROXY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """With a page of its own, a proxy's words for a gateway that is away."""
+_BY_STATUS: Final[Mapping[int, type[DarkroomError]]] = {
+    HTTPStatus.TOO_MANY_REQUESTS: TooMuch,
+    HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,
+}
+"""What a code that this version doesn't know comes to, where that says what to do: to come back."""
 _BROKEN: Final = (httpx2.ConnectError, httpx2.ReadError, httpx2.RemoteProtocolError)
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -130,9 +137,10 @@ def read(body: type[BodyT], response: httpx2.Response) -> BodyT:
 
 
 def parsed(body: type[BodyT], content: bytes, response: httpx2.Response) -> BodyT:
-    """Parse an answer or a part of one; raise UnexpectedAnswer if it is something else."""
+    """Parse an answer or a part of one, with newer words if need be; raise UnexpectedAnswer if it is something else."""
     try:
-        return body.model_validate_json(content)
+        with newer_words():
+            return body.model_validate_json(content)
     except ValidationError as error:
         raise UnexpectedAnswer(
             f"{response.url} answered {response.status_code} with something that is no {body.__name__}. "
@@ -173,11 +181,11 @@ def _as_json(body: Mapping[str, object] | None, headers: dict[str, str]) -> tupl
 def _error_of(problem: Problem, response: httpx2.Response) -> DarkroomError:
     if problem.code == InvalidRequest.code:
         return InvalidRequest(tuple(FieldError(wrong.field, wrong.message) for wrong in problem.errors))
-    leaf = leaf_of(problem.code)
-    if leaf is None:
+    kind = leaf_of(problem.code) or _BY_STATUS.get(response.status_code)
+    if kind is None:
         where = f" Request {problem.request_id}." if problem.request_id else ""
         return UnexpectedAnswer(f"{problem.title} ({problem.status}): {problem.detail}{where}")
-    error = leaf.quoted(problem.detail)
+    error = kind.quoted(problem.detail)
     if isinstance(error, TooMuch):
         error.retry_after_s = _retry_after_s(response)
     return error

@@ -264,12 +264,21 @@ def test_a_stranger_is_refused_by_the_gateway(proxied: Proxied) -> None:
 @pytest.mark.parametrize(("path", "most"), [("/v1/jobs", MAX_BODY_BYTES), ("/v1/batches", MAX_BATCH_BYTES)])
 def test_what_is_too_large_is_refused_in_the_gateways_words(proxied: Proxied, path: str, most: int) -> None:
     said_by_it = http_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE.get(path))
-    answer = proxied.http.post(path, content=b" " * (most + 1))
+    answers = [proxied.http.post(path, content=b" " * (most + more)) for more in (1, 1 << 16, 1 << 20, 1 << 22)]
     largest = proxied.http.post(path, content=b" " * most)
 
-    assert (answer.status_code, answer.headers["Content-Type"]) == (413, said_by_it.media_type)
-    assert answer.json() == json.loads(bytes(said_by_it.body))
+    for answer in answers:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (413, said_by_it.media_type)
+        its_id = {"request_id": answer.headers["X-Request-ID"]}
+        assert answer.json() == json.loads(bytes(said_by_it.body)) | its_id
     assert largest.status_code in {400, 415, 422}  # read, and found to be nothing
+
+
+def test_so_are_chunks_that_become_too_large(proxied: Proxied) -> None:
+    chunks, headers = (b" " * 65536 for _ in range(64)), {"Content-Type": "application/json"}
+    answer = proxied.http.post("/v1/jobs", content=chunks, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
 def test_plain_http_is_sent_on(proxied: Proxied) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -25,10 +26,11 @@ from shared.jobs import Tenant
 from shared.keys import DEFAULT, queue_of
 from shared.object_store import ObjectStore
 from shared.settings import Settings
-from tests.certificates import Authority
+from tests.certificates import Authority, Certificate
 from tests.conftest import settings_for
 from tests.servers import RedisServer, S3Server
 from tests.tls_proxy import tls_before
+from tests.tls_refusals import refusing
 from tests.watched import NAME, SentinelServer
 
 WITHIN_S = 60.0
@@ -168,6 +170,42 @@ def test_a_client_shows_its_certificate_where_one_is_asked_for(redis_server: Red
                 way(over_tls(redis_server, port, authority.file))
 
 
+def of(
+    version: ssl.TLSVersion, certificate: Certificate, *, clients_of: Path | None = None, ciphers: str | None = None
+) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.file)
+    if ciphers is not None:
+        context.set_ciphers(ciphers)
+    with warnings.catch_warnings(action="ignore"):  # which names what is old
+        context.minimum_version = context.maximum_version = version
+    if clients_of is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients_of)
+    return context
+
+
+@pytest.mark.parametrize("way", [by_thread, by_loop])
+def test_why_a_handshake_broke_off_is_told_as_far_as_it_is_known(
+    redis_server: RedisServer, authority: Authority, tmp_path: Path, way: Try
+) -> None:
+    own, stranger = authority.issue("redis-4"), Authority(tmp_path, "stranger").issue("client").file
+    shown = f"?ssl_certfile={stranger}&ssl_keyfile={stranger}"
+    new, old, ancient = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_1
+    cases = [
+        (of(new, own, clients_of=authority.file), "", "asks for a client's certificate"),
+        (of(new, own, clients_of=authority.file), shown, "does not know the CA that signed the client's"),
+        (of(old, own, clients_of=authority.file), "", "or it asks for a client's certificate"),
+        (of(old, own, clients_of=authority.file), shown, "does not know the CA that signed the client's"),
+        (of(old, own, ciphers="ECDHE-RSA-AES256-GCM-SHA384"), "", "no cipher that it and this machine both take"),
+        (of(ancient, own, ciphers="ALL:@SECLEVEL=0"), "", "no version of TLS that it and this machine both take"),
+    ]
+    for context, query, said in cases:
+        with refusing(context) as port, pytest.raises(QueueUnavailable) as caught:
+            way(over_tls(redis_server, port, authority.file, query=query))
+        assert said in str(caught.value)
+
+
 def test_sentinels_and_the_master_that_they_name_speak_tls(
     redis_server: RedisServer, authority: Authority, tls_port: int, tmp_path: Path
 ) -> None:
@@ -268,4 +306,18 @@ def test_a_ca_of_ones_own_comes_beside_the_public_ones(authority: Authority) -> 
         context.load_verify_locations(file)
         return context.cert_store_stats()["x509_ca"]
 
-    assert number_in(bundle(_public_cas(), authority.file)) == number_in(_public_cas()) + 1
+    both = bundle(_public_cas(), authority.file)
+    assert number_in(both) == number_in(_public_cas()) + 1
+    assert number_in(both) == number_in(_public_cas()) + 1  # as often as it is opened
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is a file like others")
+def test_both_lie_where_nobody_tidies_up(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared.object_store import _public_cas  # noqa: PLC0415  # pyright: ignore[reportPrivateUsage]
+    from shared.trust import bundle  # noqa: PLC0415
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    bundle.cache_clear()
+
+    assert bundle(_public_cas(), authority.file).stat().st_size > 0
+    assert list(tmp_path.iterdir()) == []

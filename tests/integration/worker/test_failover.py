@@ -73,7 +73,10 @@ def step_down(servers: Watched) -> None:
     wait_until(lambda: role_of(old) == b"slave", limit_s=SOON_S, what="the old master is a replica")
 
 
-def test_threads_loops_and_listeners_leave_a_master_that_steps_down(two: Watched) -> None:
+def test_threads_loops_and_listeners_leave_a_master_that_steps_down(
+    two: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.sentinels.REMEMBER_S", 3600.0)  # which the first loss ends
     settings = settings_of(two)
 
     async def main() -> None:

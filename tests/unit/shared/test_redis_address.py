@@ -53,6 +53,8 @@ def test_no_password_is_printed() -> None:
     [
         ("http://redis.example", "begins with redis://"),
         ("http+sentinel://s1/darkroom", "begins with redis://"),
+        ("unix://:secret-word@/run/redis.sock", "a socket's path will not do"),
+        ("unix:///run/redis.sock?db=1", "127.0.0.1"),
         ("redis+cluster://s1/darkroom", "begins with redis://"),
         ("redis://:secret-word@redis.example:port/0", "it is no URL"),
         ("redis://:secret/word@redis.example:6379/0", "it is no URL"),

@@ -39,7 +39,7 @@ def job(status: JobStatus = JobStatus.RUNNING, **fields: object) -> JobBody:
         "metadata": {},
         "created_at": NOW,
         "started_at": NOW,
-        "completed_at": None,
+        "completed_at": NOW if status.is_terminal else None,
         "attempt": 1,
         "position": None,
         "progress": Progress(step=0, steps=20, images_done=0, images=2),

@@ -18,11 +18,10 @@ from shared.generation import GenerationParams
 from shared.jobs import Hold, Job, JobStatus, WorkerId
 from shared.lanes import HEAD_START_S, Lane
 from shared.scripts import Fleet, Mode, Outlook, RunningWork
+from shared.speeds import expected_picture
 
 NOMINAL_MS: Final = 0.04
 """A unit of `GenerationParams.cost` before any worker has measured one: SSD-1B on a data centre's GPU, about."""
-GUIDED: Final = 2.0
-"""A guided step in terms of one without guidance."""
 DELIVERY_MS: Final = 60.0
 """From the last picture's pixels to the job's end: it is made into a file, stored and recorded; the worker goes on."""
 LEAST_BULK_SHARE: Final = 0.01
@@ -59,32 +58,10 @@ def expected_ms(params: GenerationParams, workers: Sequence[WorkerState], kept: 
     `kept`: how fast a worker was that is gone, for when none has measured anything.
     """
     measured = [speed for worker in workers if worker.state == "ready" for speed in worker.speeds] or kept
-    if not measured:
+    expected = expected_picture(params, measured)
+    if expected is None:
         return max(1, round(params.cost * NOMINAL_MS))
-    nearest = min(_distance(speed, params) for speed in measured)
-    picture_ms = mean(_picture_ms(speed, params) for speed in measured if _distance(speed, params) == nearest)
-    return max(1, round(params.num_images * picture_ms))
-
-
-def _picture_ms(speed: Speed, params: GenerationParams) -> float:
-    """Scale what was measured to a picture of this request."""
-    pixels, _ = _ratios(speed, params)
-    unguided_ms = speed.step_ms / GUIDED if speed.guided else speed.step_ms
-    guidance_ms = params.num_guided_steps * (GUIDED - 1) * unguided_ms
-    return pixels * (params.num_inference_steps * unguided_ms + guidance_ms + speed.picture_ms)
-
-
-def _distance(speed: Speed, params: GenerationParams) -> float:
-    """How far what was measured is from the request: 0 for its very size and guidance."""
-    if (speed.width, speed.height, speed.guided) == (params.width, params.height, params.is_guided):
-        return 0.0
-    # A size of the same area, turned or of another shape, is nearly as good.
-    return 1e-9 + sum(abs(math.log(ratio)) for ratio in _ratios(speed, params))
-
-
-def _ratios(speed: Speed, params: GenerationParams) -> tuple[float, float]:
-    pixels = params.width * params.height / (speed.width * speed.height)
-    return pixels, GUIDED ** (params.is_guided - speed.guided)
+    return max(1, round(params.num_images * expected.picture_ms))
 
 
 @final

@@ -3,8 +3,8 @@
     python -m bench [PART ...] [--quick]
 
 Without names: speed, start, workers, memory, gateway. `--quick` draws little, to see that everything runs. By name
-only: one_user (rows 1 and 4 of speed, by themselves), queue, estimate, streams, engine. `bench/README.md` has the last
-tables.
+only: one_user (rows 1 and 4 of speed, by themselves), queue, redis, estimate, streams, engine. `bench/README.md` has
+the last tables.
 """
 
 from __future__ import annotations
@@ -68,6 +68,14 @@ def queue(_folder: Path, *, quick: bool) -> None:
     queue.main(*((20_000, 100, 300) if quick else ()))
 
 
+def redis(folder: Path, *, quick: bool) -> None:
+    """One Redis: what a job costs it."""
+    from bench import redis  # noqa: PLC0415
+
+    few = redis.Scale(jobs=400, workers=50, calls=100, seconds=0.5, full=100)
+    redis.main(folder, few if quick else redis.Scale())
+
+
 def estimate(_folder: Path, *, quick: bool) -> None:
     """Times and places told."""
     from bench import estimate  # noqa: PLC0415
@@ -98,7 +106,8 @@ def gateway(folder: Path, *, quick: bool) -> None:
 
 
 PARTS: Final[dict[str, Callable[..., None]]] = {
-    part.__name__: part for part in (speed, start, workers, memory, gateway, one_user, queue, estimate, streams, engine)
+    part.__name__: part
+    for part in (speed, start, workers, memory, gateway, one_user, queue, redis, estimate, streams, engine)
 }
 
 

@@ -65,9 +65,13 @@ class Piped:
 
     def ask(self, line: str) -> str:
         """Say a line and hear the answer. Raises RuntimeError with its last words if it has ended."""
+        self.say(line)
+        return self.hear()
+
+    def say(self, line: str) -> None:
+        """Say a line; the answer is heard later."""
         self._stdin.write(f"{line}\n")
         self._stdin.flush()
-        return self.hear()
 
     def hear(self) -> str:
         """Hear a line."""

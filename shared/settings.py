@@ -189,6 +189,8 @@ class Settings(BaseSettings):
     differ in a few pixels; one that is asked to be deterministic is drawn alone."""
     drain_s: float = Field(default=3.0, ge=0)
     """On SIGTERM a worker ends what takes at most so long, and hands the rest to the others."""
+    preview_s: float = Field(default=0.3, ge=0)
+    """Between two previews of a running job. 0: none are made, and its readers see steps alone."""
     state_file: Path | None = None
     """Where a worker writes with each heartbeat that it is `warming`, `ready` or `draining`, for probes that ask no
     Redis: the file's age tells whether it lives. Unset: nowhere."""

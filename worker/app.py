@@ -237,6 +237,7 @@ class Worker:
             self._reporter,
             self._duty,
             drain_s=settings.drain_s,
+            preview_s=settings.preview_s,
         )
         self._state = "ready"
         _logger.info("ready", extra={"worker": self.id})

@@ -38,7 +38,6 @@ DECODING_S: Final = 10.0
 """A picture that is being decoded for longer is no sign of life; one that hangs makes the worker a hung one."""
 CLAIM_PAUSE_S: Final = 0.05
 """Between two claims of a shift that has other work: who joins can wait that long."""
-PREVIEW_PAUSE_S: Final = 0.3
 MOST_JOBS_BESIDE_ENGINE: Final = 16
 """Jobs whose pictures are being delivered while others are drawn."""
 
@@ -101,6 +100,7 @@ class Shift:
         duty: Duty,
         *,
         drain_s: float,
+        preview_s: float,
     ) -> None:
         self._counter = counter
         self._engine = engine
@@ -108,6 +108,7 @@ class Shift:
         self._reporter = reporter
         self._duty = duty
         self._drain_s = drain_s
+        self._preview_s = preview_s
         self._measures = Measures(duty.meters, counter.model)
         duty.stages.listen(self._measures.passed)
         duty.stages.listen(duty.attempts.passed)
@@ -218,14 +219,14 @@ class Shift:
 
     def _report(self, held: HeldJob, row_id: RowId) -> None:
         sketch = None
-        if time.monotonic() >= held.sketch_again_at and row_id in held.rows:
+        if self._preview_s and time.monotonic() >= held.sketch_again_at and row_id in held.rows:
             try:
                 picture = self._engine.preview(row_id)
             except Exception as error:  # noqa: BLE001 (a preview is not worth a job)
                 _logger.warning("no preview: %r", error)
                 picture = None
             sketch = None if picture is None else Sketch(picture, held.params.size)
-            held.sketch_again_at = time.monotonic() + PREVIEW_PAUSE_S
+            held.sketch_again_at = time.monotonic() + self._preview_s
         self._reporter.report(Report(held.lease, held.step, held.notes, sketch))
 
     def _read_inbox(self, wait_s: float = 0.0) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 from pydantic import ValidationError
 
-from shared.cli import batch, doctor, fleet, generate, jobs, keys, models
+from shared.cli import batch, capacity, doctor, fleet, generate, jobs, keys, models
 from shared.cli.exits import ExitCode, exit_code_of, sentence_of
 from shared.cli.session import Session, checked_url, key_in
 from shared.errors import DarkroomError, FieldError, InvalidRequest
@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (generate, batch, jobs, models, doctor, fleet, keys):
+for room in (generate, batch, jobs, models, doctor, fleet, capacity, keys):
     room.add_to(app)
 
 

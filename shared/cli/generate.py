@@ -89,7 +89,7 @@ def generate(
     stdout, all else to stderr. Ctrl-C cancels the job.
     """
     session = session_of(context)
-    width, height = _sides(size)
+    width, height = sides(size)
     saving.prepare(output, output_format)
     if prompt == "-":
         prompt = _from_stdin()
@@ -183,7 +183,8 @@ def _from_stdin() -> str:
         raise InvalidRequest((FieldError("prompt", f"What stdin says is no text: {error}."),)) from error
 
 
-def _sides(size: str | None) -> tuple[int, int] | tuple[None, None]:
+def sides(size: str | None) -> tuple[int, int] | tuple[None, None]:
+    """Read a size such as `1024x768`. Raises InvalidRequest for what is none."""
     if size is None:
         return None, None
     width, _, height = size.lower().partition("x")

@@ -126,6 +126,18 @@ class SteadyEngine:
         return events
 
 
+class EngineThatCountsPreviews(SteadyEngine):
+    """Knows how often it was asked how a row comes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.previews = 0
+
+    def preview(self, row_id: RowId) -> Picture | None:
+        self.previews += 1
+        return super().preview(row_id)
+
+
 class EngineThatStepsAll(SteadyEngine):
     """Takes a step with every row that it holds, and some time for it."""
 

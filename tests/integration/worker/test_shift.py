@@ -17,6 +17,7 @@ from shared.lanes import Lane
 from tests.integration.worker.engines import (
     EngineThatCannotDecodeFoxes,
     EngineThatChokesOnFoxes,
+    EngineThatCountsPreviews,
     EngineThatDrawsNonsense,
     EngineThatFailsFoxes,
     EngineThatHangsInDecoding,
@@ -272,6 +273,18 @@ def test_a_running_job_shows_a_preview(bench_of: Callable[..., Bench]) -> None:
         what="there is a preview",
     )
     bench.end()
+
+
+@pytest.mark.parametrize(("preview_s", "asked"), [(0.0, 0), (1e-9, 7), (3600.0, 1)])
+def test_previews_are_made_as_often_as_the_operator_wants(
+    bench_of: Callable[..., Bench], preview_s: float, asked: int
+) -> None:
+    engine = EngineThatCountsPreviews()
+    bench = bench_of(engine, preview_s=preview_s)
+    job = bench.submit(steps=8)
+    bench.begin()
+    bench.wait_for(job, lambda now: now.status is JobStatus.SUCCEEDED, "it is drawn")
+    assert engine.previews == asked  # after its last step a row has left the engine
 
 
 def test_each_of_the_jobs_that_are_drawn_together_shows_a_preview(bench_of: Callable[..., Bench]) -> None:

@@ -72,6 +72,7 @@ class Bench:
             self.reporter,
             self.duty,
             drain_s=settings.drain_s,
+            preview_s=settings.preview_s,
         )
         self.reporter.start()
         self.heartbeat.start()

@@ -29,10 +29,10 @@ from shared.provenance import Provenance
 from shared.scripts import Lease, add_image, fail, finish
 from worker.backlog import Backlog, PictureLost, Waiting
 from worker.duty import Duty
-from worker.engine.events import DeviceLost, Picture
+from worker.engine.events import DeviceLost, Picture, Pixels
 from worker.images import encode_image
 from worker.news import Broken, Ended, EngineLost, Lost, News, StoreAway
-from worker.stages import Stages
+from worker.stages import Passage, Stage
 from worker.storage import Storage
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Delivery:
         self._storage = storage
         self._backlog = backlog
         self._origin = origin
-        self._stages = Stages(duty.meters, origin.model)
+        self._stages = duty.stages
         self._leases = duty.leases
         self._inbox = duty.inbox
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
@@ -142,7 +142,7 @@ class Delivery:
     def _deliver(self, job: Job, lease: Lease, index: int, picture: Picture, *, was_alone: bool) -> None:
         if lease not in self._leases:
             return
-        pixels = picture.pixels()
+        pixels = self._decoded(lease, index, picture)
         origin, params = self._origin, job.params
         provenance = Provenance.of(
             params,
@@ -151,7 +151,7 @@ class Delivery:
             model_revision=origin.model_revision,
             software=origin.software,
         )
-        with self._stages.timed("encode"):
+        with self._stages.timed(Stage.ENCODE, lease, index):
             encoded = encode_image(pixels, provenance)
         key = image_key(job.tenant, job.id, index, encoded.output_format)
         image = Image(
@@ -166,7 +166,7 @@ class Delivery:
             alone=was_alone,
         )
         try:
-            self._store(image, encoded.data)
+            self._store(lease, image, encoded.data)
         except StoreUnavailable:
             self._backlog.keep(lease, image, encoded.data)
         else:
@@ -183,7 +183,7 @@ class Delivery:
         try:
             if waiting.lease not in self._leases:
                 raise LeaseLost(f"Job {waiting.lease.job_id} was lost meanwhile.")
-            self._store(waiting.image, waiting.read())
+            self._store(waiting.lease, waiting.image, waiting.read())
             self._record(waiting.lease, waiting.image)
         except StoreUnavailable:
             is_done = waiting.is_over
@@ -194,13 +194,19 @@ class Delivery:
             if is_done:
                 self._backlog.drop(waiting)
 
-    def _store(self, image: Image, data: bytes) -> None:
-        with self._stages.timed("upload"):
+    def _decoded(self, lease: Lease, index: int, picture: Picture) -> Pixels:
+        pixels = picture.pixels()
+        if (lap := picture.lap) is not None:
+            self._stages.note(Passage(Stage.DECODE, lease, index, lap.began_at, lap.ended_at))
+        return pixels
+
+    def _store(self, lease: Lease, image: Image, data: bytes) -> None:
+        with self._stages.timed(Stage.UPLOAD, lease, image.index):
             self._storage.put(image.key, data, image.output_format.media_type)
 
     def _record(self, lease: Lease, image: Image) -> None:
         """Note a stored picture; finish the job if it was the last one."""
-        with self._stages.timed("record"):
+        with self._stages.timed(Stage.RECORD, lease, image.index):
             self._insist(lease, lambda: run(self._client, add_image(lease, image)))
         with self._lock:
             expected = self._expected.get(lease)

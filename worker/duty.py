@@ -1,4 +1,4 @@
-"""What the threads of a worker share: the leases held, the signs of life, orders, the word to stop, pace, meters."""
+"""What the threads of a worker share: leases held, signs of life, orders, the word to stop, and measures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from shared.meters import Meters
 from shared.scripts import Lease, Mode
 from worker.news import Inbox
 from worker.pace import Pace
+from worker.stages import Stages
+from worker.timesheet import Timesheet
 
 
 @final
@@ -128,4 +130,6 @@ class Duty:
     wish: Wish = field(default_factory=Wish)
     pace: Pace = field(default_factory=Pace)
     inbox: Inbox = field(default_factory=Inbox)
+    stages: Stages = field(default_factory=Stages)
+    timesheet: Timesheet = field(default_factory=Timesheet)
     meters: Meters = field(default_factory=Meters)

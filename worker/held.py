@@ -33,6 +33,7 @@ class HeldJob:
         self._steps = dict.fromkeys(kept, self.params.num_inference_steps)
         self._drawing = set(self._index_of)
         self._steps_ms: dict[RowId, list[float]] = {row_id: [] for row_id in self._index_of}
+        self._began_at: dict[RowId, float] = {}
         self.sketch_again_at = 0.0
         """When its next preview is due, by the monotonic clock."""
 
@@ -70,8 +71,17 @@ class HeldJob:
         """How long each of a row's steps took, the last with its decoding."""
         return self._steps_ms[row_id]
 
-    def stepped(self, row_id: RowId, step: int, of: int, took_ms: float) -> None:
+    def index_of(self, row_id: RowId) -> int:
+        """Which of its pictures a row is."""
+        return self._index_of[row_id]
+
+    def began_at(self, row_id: RowId) -> float:
+        """When the row's first step began, in seconds since 1970."""
+        return self._began_at[row_id]
+
+    def stepped(self, row_id: RowId, step: int, of: int, took_ms: float, *, began_at: float) -> None:
         """Note a row's step; a sampler that takes two evaluations a step counts `of` of them."""
+        self._began_at.setdefault(row_id, began_at)
         self._steps_ms[row_id].append(took_ms)
         self._steps[self._index_of[row_id]] = self.params.num_inference_steps * step // of
 

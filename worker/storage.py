@@ -15,7 +15,7 @@ from typing import Final, final
 from shared.errors import StoreUnavailable
 from shared.meters import STORE_CALL_SECONDS, STORE_ERRORS, Meters
 from shared.object_store import ObjectStore
-from worker.stages import PART
+from worker.measures import PART
 
 PROBE_KEY: Final = "images/.probe"
 """Among the pictures: the rights of a key may end there."""

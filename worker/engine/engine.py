@@ -23,8 +23,9 @@ from shared.lanes import HEAD_START_S, Lane
 from shared.reading import PromptMeasure
 from shared.vocabulary import Vocabulary
 from worker.engine.batches import Batches
-from worker.engine.events import Event, Picture, RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.events import Event, Picture, PromptRead, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.failures import attempt
+from worker.engine.lap import Lap
 from worker.engine.model import Model
 from worker.engine.pictures import Decoder, Glance
 from worker.engine.preview import LatentsToRgb
@@ -67,7 +68,8 @@ class Engine:
         self.batches = batches or Batches()
         self._encoder = PromptEncoder(model)
         self._decoder = Decoder(model)
-        self._throttle = Throttle[_Step](is_queued=model.device.type == "cuda")
+        self._is_queued = model.device.type == "cuda"
+        self._throttle = Throttle[_Step](is_queued=self._is_queued)
         self._rows: dict[RowId, _Waiting | Row] = {}
         self._lane_of: dict[RowId, Lane] = {}
         # Lanes by time, of which one may have a head start; groups by the work of a row.
@@ -93,6 +95,11 @@ class Engine:
     def decoding_for_s(self) -> float:
         """How long the picture that is being decoded has been at it, in seconds; 0 if none is."""
         return self._decoder.busy_for_s
+
+    @property
+    def decoding_in_all_s(self) -> float:
+        """How long pictures have been decoded, all together, in seconds."""
+        return self._decoder.in_all_s
 
     def has_room(self, lane: Lane) -> bool:
         """Tell whether another row of this lane would be drawn with those held or, if it is interactive, before them.
@@ -217,8 +224,11 @@ class Engine:
         if isinstance(held, Row):
             return held
 
+        lap = Lap(is_queued=self._is_queued)
+
         def prepare() -> Row:
-            conditioning = self._encoder.condition(held.params)
+            with lap.going():
+                conditioning = self._encoder.condition(held.params)
             return Row(held.id, held.params, held.index, model=self.model, conditioning=conditioning)
 
         outcome = attempt(prepare)
@@ -226,6 +236,8 @@ class Engine:
             self._fail(row_id, outcome, events)
             return None
         self._rows[row_id] = outcome
+        texts = outcome.conditioning
+        events.append(PromptRead(row_id, lap, texts.recalled, texts.encoded))
         return outcome
 
     def _predict(self, group: list[Row]) -> list[tuple[Row, tuple[torch.Tensor, torch.Tensor] | GenerationFailed]]:

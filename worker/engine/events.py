@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import GenerationFailed
+from worker.engine.lap import Lap
 
 RowId = NewType("RowId", str)
 """The caller's name for a row, unique among the rows that the engine holds."""
@@ -28,6 +29,24 @@ class Picture(Protocol):
         """Wait for it, in any thread but the engine's. Raises GenerationFailed, or DeviceLost."""
         ...
 
+    @property
+    def lap(self) -> Lap | None:
+        """What its decoding took; None as long as it is not there, and of a preview."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRead:
+    """A row's texts became what the UNet reads, before its first step."""
+
+    row_id: RowId
+    lap: Lap = field(compare=False)
+    """Done when this is told."""
+    recalled: int = field(default=0, compare=False)
+    """Texts that were remembered."""
+    encoded: int = field(default=0, compare=False)
+    """Texts that went through the encoders."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowStepped:
@@ -39,7 +58,7 @@ class RowStepped:
     of: int
     """Steps in all, as the scheduler counts them."""
     seconds: float = field(default=0.0, compare=False)
-    """Its part of the device's time for the step: rows that step together share it."""
+    """Its part of the device's time for the step, with the prompts read before it: rows that step together share it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,4 +81,4 @@ class RowFailed:
     error: GenerationFailed
 
 
-Event: TypeAlias = RowStepped | RowFinished | RowFailed
+Event: TypeAlias = PromptRead | RowStepped | RowFinished | RowFailed

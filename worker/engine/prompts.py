@@ -62,6 +62,10 @@ class Conditioning:
     prompt_embeds: torch.Tensor
     pooled: torch.Tensor
     is_guided: bool
+    recalled: int = 0
+    """Of its texts, those that were remembered."""
+    encoded: int = 0
+    """The others."""
 
 
 class PromptEncoder:
@@ -83,10 +87,17 @@ class PromptEncoder:
 
     def condition(self, params: GenerationParams) -> Conditioning:
         """Encode a job's prompt and, with guidance, its negative prompt; the shorter is padded with empty windows."""
+        is_guided = params.guidance_scale > 1
+        has_negative = is_guided and bool(params.negative_prompt or not self._model.force_zeros_for_empty_prompt)
+        texts = {params.prompt, params.negative_prompt} if has_negative else {params.prompt}
+        recalled = sum(text in self._memory for text in texts)
+        encoded = len(texts) - recalled
         positive = self.encode(params.prompt)
-        if params.guidance_scale <= 1:
-            return Conditioning(positive.prompt_embeds, positive.pooled, is_guided=False)
-        if params.negative_prompt or not self._model.force_zeros_for_empty_prompt:
+        if not is_guided:
+            return Conditioning(
+                positive.prompt_embeds, positive.pooled, is_guided=False, recalled=recalled, encoded=encoded
+            )
+        if has_negative:
             negative = self.encode(params.negative_prompt)
         else:
             negative = TextEmbeds(torch.zeros_like(positive.prompt_embeds), torch.zeros_like(positive.pooled))
@@ -95,6 +106,8 @@ class PromptEncoder:
             torch.cat([self._padded(negative.prompt_embeds, length), self._padded(positive.prompt_embeds, length)]),
             torch.cat([negative.pooled, positive.pooled]),
             is_guided=True,
+            recalled=recalled,
+            encoded=encoded,
         )
 
     @torch.inference_mode()
@@ -134,6 +147,9 @@ class _Memory:
         self._kept: dict[str, TextEmbeds | None] = dict.fromkeys(kept)
         self._latest: OrderedDict[str, TextEmbeds] = OrderedDict()
         self._num_bytes = 0
+
+    def __contains__(self, text: str) -> bool:
+        return self._kept.get(text) is not None or text in self._latest
 
     def get(self, text: str) -> TextEmbeds | None:
         if text in self._kept:

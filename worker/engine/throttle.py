@@ -32,7 +32,8 @@ class Mark(Protocol):
         ...
 
 
-def _mark() -> Mark:
+def cuda_mark() -> Mark:
+    """Make a mark of CUDA's, to be recorded on the stream that is current then."""
     return cast("Mark", torch.cuda.Event(enable_timing=True))
 
 
@@ -47,7 +48,7 @@ class _Queued(Generic[T]):
 class Throttle(Generic[T]):
     """Told when a step begins and when all of it is queued; tells which steps are done. Not yet measured on a GPU."""
 
-    def __init__(self, *, is_queued: bool, mark: Callable[[], Mark] = _mark) -> None:
+    def __init__(self, *, is_queued: bool, mark: Callable[[], Mark] = cuda_mark) -> None:
         """`is_queued`: the device works behind the host's back, as CUDA does."""
         self._is_queued = is_queued
         self._make_mark = mark

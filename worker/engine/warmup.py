@@ -16,7 +16,7 @@ from shared.errors import GenerationFailed
 from shared.generation import GenerationParams, Size
 from worker.engine.batches import keep, measure, recall, sizes_to_measure
 from worker.engine.engine import Engine
-from worker.engine.events import RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.events import PromptRead, RowFailed, RowFinished, RowId, RowStepped
 from worker.engine.failures import attempt
 from worker.engine.model import Model
 from worker.engine.prompts import PromptEncoder
@@ -155,6 +155,8 @@ def _draw(engine: Engine, params: GenerationParams) -> tuple[float, ...]:
             match event:
                 case RowFailed():
                     raise event.error
+                case PromptRead():
+                    pass  # its time is in the first step's
                 case RowStepped():
                     steps_ms.append(1000 * event.seconds)
                 case RowFinished():

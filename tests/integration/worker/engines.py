@@ -12,7 +12,8 @@ import numpy as np
 from shared.errors import ModelError
 from shared.generation import GenerationParams
 from shared.lanes import Lane
-from worker.engine.events import Event, Picture, Pixels, RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.events import Event, Picture, Pixels, PromptRead, RowFailed, RowFinished, RowId, RowStepped
+from worker.engine.lap import Lap
 from worker.engine.pictures import Glance
 
 STEP_S = 0.01
@@ -42,6 +43,27 @@ class Undecodable:
     def pixels(self) -> Pixels:
         raise self.error
 
+    @property
+    def lap(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Grey:
+    """A picture that is there, and what it took."""
+
+    lap: Lap
+
+    def pixels(self) -> Pixels:
+        return PIXELS
+
+
+def some_lap() -> Lap:
+    """Take one."""
+    lap = Lap(is_queued=False)
+    with lap.going():
+        return lap
+
 
 class SteadyEngine:
     """Draws one row at a time, all of the same grey; steps when it is let."""
@@ -65,6 +87,10 @@ class SteadyEngine:
 
     @property
     def decoding_for_s(self) -> float:
+        return self.decoding_s
+
+    @property
+    def decoding_in_all_s(self) -> float:
         return self.decoding_s
 
     def measure(self, text: str) -> Seen:
@@ -95,11 +121,12 @@ class SteadyEngine:
         params, step = self.rows[row_id]
         step += 1
         self.rows[row_id] = (params, step)
-        events: list[Event] = [RowStepped(row_id, step, params.num_inference_steps, STEP_S)]
+        events: list[Event] = [] if step > 1 else [PromptRead(row_id, some_lap(), encoded=2)]
+        events.append(RowStepped(row_id, step, params.num_inference_steps, STEP_S))
         if step == params.num_inference_steps:
             del self.rows[row_id]
             self.drawn.append(row_id)
-            events.append(RowFinished(row_id, Glance(lambda: PIXELS), was_alone=True, decoding_s=DECODING_S))
+            events.append(RowFinished(row_id, Grey(some_lap()), was_alone=True, decoding_s=DECODING_S))
         return events
 
 

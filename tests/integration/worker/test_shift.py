@@ -32,6 +32,7 @@ from tests.servers import RedisServer, S3Server, wait_until
 from worker.engine.events import DeviceLost
 from worker.news import StopAsked
 from worker.shift import DECODING_S
+from worker.stages import Passage, Stage
 
 
 def test_a_shift_ends_when_the_queue_is_empty(bench_of: Callable[..., Bench]) -> None:
@@ -309,3 +310,32 @@ def test_a_claim_that_a_freeze_left_unanswered_is_repeated(
         bench.begin()
     bench.end()
     assert (bench.read(job).status, bench.read(job).attempt) == (JobStatus.SUCCEEDED, 1)
+
+
+def test_every_stage_of_a_picture_is_told_to_who_listens(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(SteadyEngine())
+    heard: list[Passage] = []
+    bench.duty.stages.listen(heard.append)
+    job = bench.submit(num_images=2)
+    bench.shift.run()
+    assert {(one.lease.job_id, one.index) for one in heard} == {(job.id, 0), (job.id, 1)}
+    assert len({one.lease for one in heard}) == 1
+    for index in range(2):
+        passages = sorted((one for one in heard if one.index == index), key=lambda one: one.ended_at)
+        assert {one.stage for one in passages} == set(Stage)
+        assert len(passages) == len(Stage)
+        assert [one.stage for one in passages][-3:] == [Stage.ENCODE, Stage.UPLOAD, Stage.RECORD]
+        assert all(0 <= one.seconds < LIMIT_S and one.error is None for one in passages)
+
+
+def test_a_stage_that_fails_is_told_with_its_error_and_is_not_counted(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(EngineThatDrawsNonsense())
+    heard: list[Passage] = []
+    bench.duty.stages.listen(heard.append)
+    bench.submit()
+    bench.shift.run()
+    (failed,) = [one for one in heard if one.error is not None]
+    assert failed.stage is Stage.ENCODE
+    counted = bench.duty.meters.untold()
+    assert counted is not None
+    assert not any(name.startswith("stage_seconds") and "|encode|" in name for name in counted.counts)

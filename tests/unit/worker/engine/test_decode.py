@@ -83,6 +83,7 @@ def test_without_memory_for_a_tile_the_row_fails(engine: Engine, model: Model, m
     assert isinstance(last, RowFinished)
     with pytest.raises(OutOfMemory):
         last.picture.pixels()
+    assert last.picture.lap is None
     monkeypatch.undo()
     assert draw(engine, params_with()).any()
 

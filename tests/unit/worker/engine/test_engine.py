@@ -12,7 +12,7 @@ from tests.unit.worker.engine.breaking import break_unet
 from tests.unit.worker.engine.drawing import PARAMS, ROW, draw, make_row, params_with, run
 from worker.engine.batches import Batches, Measured
 from worker.engine.engine import Engine
-from worker.engine.events import RowFinished, RowId, RowStepped
+from worker.engine.events import PromptRead, RowFinished, RowId, RowStepped
 from worker.engine.model import Model
 from worker.engine.row import predict_noise
 
@@ -118,8 +118,8 @@ def test_an_interactive_row_goes_before_bulk_rows_which_go_on_where_they_stood(e
     engine.step()
     engine.admit(ROW, PARAMS, 0, lane=Lane.INTERACTIVE)
     told = run(engine)
-    assert [event.row_id for event in told[:5]] == [ROW] * 5
-    assert told[5:7] == [RowStepped(RowId("a"), 2, 4), RowStepped(RowId("a"), 3, 4)]
+    assert [event.row_id for event in told[:6]] == [ROW] * 6
+    assert told[6:8] == [RowStepped(RowId("a"), 2, 4), RowStepped(RowId("a"), 3, 4)]
 
 
 def test_rows_that_step_together_share_the_time(model: Model) -> None:
@@ -133,12 +133,34 @@ def test_rows_that_step_together_share_the_time(model: Model) -> None:
     assert len({event.seconds for event in stepped[:4]}) == 1
 
 
+def test_reading_a_prompt_is_told_apart_from_the_steps_and_once(engine: Engine) -> None:
+    begun_at = time.time()
+    engine.admit(ROW, params_with(prompt="a text that nobody has read before"), 0)
+    prompt, first, *others = run(engine)
+    assert isinstance(prompt, PromptRead)
+    assert isinstance(first, RowStepped)
+    assert (prompt.recalled, prompt.encoded) == (0, 1)
+    assert not any(isinstance(event, PromptRead) for event in others)
+    assert begun_at <= prompt.lap.began_at < prompt.lap.ended_at <= time.time()
+    assert 0 < prompt.lap.seconds < first.seconds  # which the reading was part of
+
+
+def test_what_a_pictures_decoding_took_is_known_with_its_pixels(engine: Engine) -> None:
+    engine.admit(ROW, PARAMS, 0)
+    last = run(engine)[-1]
+    assert isinstance(last, RowFinished)
+    last.picture.pixels()
+    assert last.picture.lap is not None
+    assert last.picture.lap.seconds > 0
+
+
 def test_an_interactive_row_has_its_head_start_again_once_nothing_was_held(engine: Engine) -> None:
     engine.admit(ROW, PARAMS, 0, lane=Lane.INTERACTIVE)
     run(engine)
     engine.admit(RowId("bulk"), PARAMS, 0, lane=Lane.BULK)
     engine.admit(ROW, PARAMS, 0, lane=Lane.INTERACTIVE)
-    assert [event.row_id for event in run(engine)[:5]] == [ROW] * 5
+    told = [event.row_id for event in run(engine) if not isinstance(event, PromptRead)]
+    assert told[:5] == [ROW] * 5
 
 
 def test_there_is_room_for_as_many_rows_as_share_a_forward_and_always_for_the_other_lane(model: Model) -> None:
@@ -159,7 +181,8 @@ def test_a_row_that_is_drawn_alone_takes_all_room(model: Model) -> None:
 
 def test_every_step_is_told_and_the_picture_comes_last(engine: Engine) -> None:
     engine.admit(ROW, PARAMS, 0)
-    *steps, last = run(engine)
+    prompt, *steps, last = run(engine)
+    assert isinstance(prompt, PromptRead)
     assert steps == [RowStepped(ROW, step, 4) for step in (1, 2, 3, 4)]
     assert isinstance(last, RowFinished)
     pixels = last.picture.pixels()

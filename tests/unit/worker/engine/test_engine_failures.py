@@ -124,6 +124,6 @@ def test_other_signs_of_too_little_memory(model: Model, monkeypatch: pytest.Monk
     break_unet(monkeypatch, model, lambda _: error)
     engine = Engine(model)
     engine.admit(ROW, PARAMS, 0)
-    (event,) = engine.step()
+    *_, event = engine.step()
     assert isinstance(event, RowFailed)
     assert isinstance(event.error, OutOfMemory)

@@ -52,6 +52,19 @@ def test_a_known_text_is_not_encoded_again(encoder: PromptEncoder) -> None:
     assert encoder.encode("a cat") is encoder.encode("a cat")
 
 
+def test_it_is_told_which_texts_were_known(encoder: PromptEncoder) -> None:
+    def counted(prompt: str, **changes: object) -> tuple[int, int]:
+        said = encoder.condition(params_with(prompt=prompt, **changes))
+        return said.recalled, said.encoded
+
+    assert counted("one", negative_prompt="ugly") == (0, 2)
+    assert counted("two", negative_prompt="ugly") == (1, 1)
+    assert counted("two", negative_prompt="ugly") == (2, 0)
+    assert counted("two", negative_prompt="") == (1, 0)  # zeros, which nothing encodes
+    assert counted("three", negative_prompt="unread", guidance_scale=1.0) == (0, 1)
+    assert counted("four", negative_prompt="four") == (0, 1)
+
+
 def test_the_text_that_was_asked_for_longest_ago_is_forgotten_first(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

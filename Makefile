@@ -41,7 +41,7 @@ run: $(RUN_READY) ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m deploy.local
 
 .PHONY: test
-test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
+test: $(DEV_READY) browser prometheus ## Run the tests: unit, integration, end to end
 	@$(BIN)/python -m pytest -m 'not gpu and not full_size' $(ARGS)
 
 .PHONY: chaos
@@ -105,6 +105,10 @@ cluster-secrets: ## Write deploy/kubernetes/secrets.env with new random keys; ke
 	@$(if $(PYTHON),,$(NO_PYTHON))
 	@$(PYTHON) -m deploy.cluster_keys
 
+.PHONY: dashboards
+dashboards: $(RUN_READY) ## Write Grafana's dashboards from deploy/dashboards
+	@$(BIN)/python -m deploy.dashboards
+
 .PHONY: licences
 licences: $(DEV_READY) ## Write docs/licences.md from what is installed
 	@$(BIN)/python -m deploy.licences
@@ -148,6 +152,10 @@ $(RUN_READY): | $(BIN)/python
 $(DEV_READY): | $(BIN)/python
 	$(call install,$(DEV_EXTRAS))
 	@touch $(RUN_READY)
+
+.PHONY: prometheus
+prometheus:
+	@sh deploy/prometheus.sh $(VENV)/prometheus
 
 .PHONY: browser
 browser:

@@ -88,7 +88,7 @@ SERVICE: Final = Dashboard(
                 ),
                 Panel(
                     "Ended a minute",
-                    "By outcome.",
+                    "reused: with pictures that were there. canceled: by whoever asked. expired: past its deadline.",
                     "short",
                     (a_minute("darkroom_jobs_ended_total", POOL, "outcome"),),
                     stacked=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -11,6 +12,7 @@ import yaml
 
 from shared.errors import leaf_of
 from tests.compose_files import ROOT, read
+from tests.prometheus import tool
 from tests.promql import FOLDER, Rule, aggregations, labels_of, rules, selectors, series, told_labels
 
 GUIDE: Final = ROOT / "docs" / "operations" / "alerts.md"
@@ -114,7 +116,9 @@ def test_one_target_is_asked_by_the_watch_key_from_a_file_that_the_container_wri
 
 def test_prometheus_finds_its_files_where_compose_puts_them() -> None:
     service = read("docker-compose.yml")["services"]["prometheus"]
-    mounted = {volume["target"]: ROOT / volume["source"] for volume in service["volumes"] if isinstance(volume, dict)}
+    mounted: dict[str, Path] = {
+        volume["target"]: ROOT / volume["source"] for volume in service["volumes"] if isinstance(volume, dict)
+    }
 
     assert mounted == {
         "/etc/prometheus/prometheus.yml": FOLDER / "prometheus.yml",
@@ -133,3 +137,30 @@ def test_the_files_that_are_mounted_are_readable_to_others() -> None:
 
 def _readable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o004)
+
+
+def promtool(*words: str | Path) -> None:
+    said = subprocess.run([tool("promtool"), *words], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_prometheus_takes_the_configuration_and_the_rules(tmp_path: Path) -> None:
+    here = (FOLDER / "prometheus.yml").read_text().replace(PROMETHEUS["rule_files"][0], str(FOLDER / "rules.yml"))
+    (tmp_path / "watch-key").touch()
+    (tmp_path / "prometheus.yml").write_text(here.replace("/tmp/watch-key", str(tmp_path / "watch-key")))  # noqa: S108
+
+    promtool("check", "config", tmp_path / "prometheus.yml")
+    promtool("check", "rules", FOLDER / "rules.yml")
+
+
+def test_each_alert_fires_on_what_it_is_for_and_on_nothing_else() -> None:
+    promtool("test", "rules", FOLDER / "rules_test.yml")
+
+
+def test_the_alertmanager_that_is_written_of_is_one_that_prometheus_takes(tmp_path: Path) -> None:
+    text = (FOLDER / "prometheus.yml").read_text()
+    asked_for = re.sub(r"^#(\S| )", r"\1", text.partition("alerts.\n")[2].partition("\n\n")[0], flags=re.MULTILINE)
+    (tmp_path / "prometheus.yml").write_text(asked_for)
+
+    assert "alertmanagers:" in asked_for
+    promtool("check", "config", tmp_path / "prometheus.yml")

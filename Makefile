@@ -48,7 +48,7 @@ worker: $(WORKER_READY) ## Join a Darkroom elsewhere: REDIS=rediss://... STORE=h
 	@exec $(BIN)/python -m deploy.join
 
 .PHONY: test
-test: $(DEV_READY) browser ## Run the tests: unit, integration, end to end
+test: $(DEV_READY) browser prometheus ## Run the tests: unit, integration, end to end
 	@$(BIN)/python -m pytest -m 'not gpu and not full_size' $(ARGS)
 
 .PHONY: chaos
@@ -116,6 +116,10 @@ cluster-secrets: ## Write deploy/kubernetes/secrets.env with new random keys; ke
 	@$(if $(PYTHON),,$(NO_PYTHON))
 	@$(PYTHON) -m deploy.cluster_keys
 
+.PHONY: dashboards
+dashboards: $(RUN_READY) ## Write Grafana's dashboards from deploy/dashboards
+	@$(BIN)/python -m deploy.dashboards
+
 .PHONY: licences
 licences: $(DEV_READY) ## Write docs/licences.md from what is installed
 	@$(BIN)/python -m deploy.licences
@@ -163,6 +167,10 @@ $(RUN_READY): | $(BIN)/python
 $(DEV_READY): | $(BIN)/python
 	$(call install,$(DEV_EXTRAS))
 	@touch $(RUN_READY)
+
+.PHONY: prometheus
+prometheus:
+	@sh deploy/prometheus.sh $(VENV)/prometheus
 
 .PHONY: browser
 browser:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -147,14 +146,15 @@ def _buckets(meter: Histogram, sizes: Sizes) -> list[tuple[str, float]]:
     return list(zip(bounds, accumulate(sizes.counts), strict=True))
 
 
-def _known(meter: Counter, counts: Mapping[Labels, int]) -> Mapping[Labels, int]:
+def _known(meter: Counter, counts: Values) -> Values:
     """Take codes of errors that are none of ours for what they were to whoever asked: what nobody foresaw."""
     if meter is not of.JOBS_ENDED:
         return counts
-    at, told = meter.labels.index("code"), Tally[Labels]()
+    at, told = meter.labels.index("code"), dict[Labels, float]()
     for labels, count in counts.items():
         code = labels[at] if not labels[at] or leaf_of(labels[at]) else DarkroomError.code
-        told[(*labels[:at], code, *labels[at + 1 :])] += count
+        known = (*labels[:at], code, *labels[at + 1 :])
+        told[known] = told.get(known, 0) + count
     return told
 
 

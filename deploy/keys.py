@@ -2,7 +2,7 @@
 
 Needs nothing but Python, so that `make secrets` runs where nothing is installed:
 
-    python deploy/keys.py     # writes .env for docker compose, unless there is one
+    python deploy/keys.py     # writes .env for docker compose; to one that is there it adds keys of later versions
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Final
 
 ENV_FILE: Final = Path(__file__).parents[1] / ".env"
 EXAMPLE: Final = ENV_FILE.with_name(".env.example")
+LATER: Final = ("DARKROOM_WATCH_KEY", "GRAFANA_PASSWORD", "GRAFANA_SECRET")
+"""Keys that an .env of before may lack, and that nothing hangs on which was there before them."""
 
 
 def new_key(num_bytes: int = 24) -> str:
@@ -59,13 +61,26 @@ def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str,
     gateways = {"operator_key": operator_key, "page_key": page_key, "watch_key": watch_key}
     named = {**{name: getattr(keys, name) for name in own}, **gateways}
     values = {f"DARKROOM_{name.upper()}=": value for name, value in named.items()}
+    values |= {f"{name}=": new_key() for name in ("GRAFANA_PASSWORD", "GRAFANA_SECRET")}
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
 
 
+def completed(text: str) -> str:
+    """Add to an .env the keys of later versions that it does not name; what it names stays, empty or not."""
+    named = {line.partition("=")[0] for line in text.splitlines()}
+    added = "".join(f"{name}={new_key()}\n" for name in LATER if name not in named)
+    return f"{text.rstrip()}\n{added}" if added else text
+
+
 def main() -> None:
-    """Write `.env`, or say that it is there."""
+    """Write `.env`, or add what one that is there lacks."""
     if ENV_FILE.exists():
-        sys.stdout.write(f"{ENV_FILE.name} is there already; its keys stay. Remove it for new ones.\n")
+        text = ENV_FILE.read_text()
+        whole = completed(text)
+        if whole != text:
+            write_private(ENV_FILE, whole)
+        said = "its keys stay" if whole == text else "its keys stay, and those that are new were added"
+        sys.stdout.write(f"{ENV_FILE.name} is there already; {said}. Remove it for new ones.\n")
         return
     text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key=new_key(), page_key=new_key(), watch_key=new_key())
     write_private(ENV_FILE, text)

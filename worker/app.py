@@ -67,6 +67,7 @@ from worker.storage import Storage
 from worker.subscription import Subscription
 from worker.sweeper import Sweeper
 from worker.tasks import register
+from worker.timesheet import Doing
 
 EX_OK: Final = 0
 EX_FAILURE: Final = 1
@@ -239,6 +240,7 @@ class Worker:
             drain_s=settings.drain_s,
             preview_s=settings.preview_s,
         )
+        self._duty.timesheet.turn(Doing.IDLE)
         self._state = "ready"
         _logger.info("ready", extra={"worker": self.id})
 

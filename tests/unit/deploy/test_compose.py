@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +60,7 @@ OPENED: Final = {"valkey": ["10.1.0.5:6380:6380"], "store-tls": ["10.1.0.5:8334:
 UNIT: Final = {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
+@cache
 def env() -> dict[str, str]:
     """What `make secrets` writes, and what the overrides ask for beside it."""
     text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key="o" * 24, page_key="p" * 24, watch_key="w" * 24)
@@ -125,9 +128,10 @@ def test_no_secret_has_a_default(laid: tuple[str, ...], secret: str) -> None:
 
 
 def test_secrets_are_on_no_command_line(services: dict[str, Tree]) -> None:
-    words = json.dumps([service.get("command", []) for service in services.values()])
+    words = json.dumps([[service.get(part, []) for part in ("entrypoint", "command")] for service in services.values()])
+    secrets = {*SECRETS, "DARKROOM_WATCH_KEY", "GRAFANA_PASSWORD", "GRAFANA_SECRET"}
 
-    assert not [value for name, value in env().items() if name in SECRETS and value in words]
+    assert not [value for name, value in env().items() if name in secrets and value in words]
 
 
 def test_who_needs_no_key_is_given_none(services: dict[str, Tree]) -> None:
@@ -257,6 +261,58 @@ def test_in_aws_there_is_no_store_of_ours_and_no_key_of_it() -> None:
         given = services[name]["environment"]
         assert given["DARKROOM_S3_ENDPOINT"] == given["DARKROOM_S3_ACCESS_KEY"] == given["DARKROOM_S3_SECRET_KEY"] == ""
         assert given["DARKROOM_S3_BUCKET"] == "pictures"
+
+
+def test_prometheus_and_grafana_come_when_they_are_asked_for_and_nobody_else_does() -> None:
+    services = merged(BASE, env=env())["services"]
+
+    assert {name for name, service in services.items() if service.get("profiles")} == {"prometheus", "grafana"}
+    assert services["prometheus"]["profiles"] == services["grafana"]["profiles"] == ["observability"]
+
+
+def test_prometheus_reaches_the_gateway_alone_and_grafana_prometheus() -> None:
+    services = merged(BASE, env=env())["services"]
+
+    def reached(name: str) -> set[str]:
+        nets = set(services[name]["networks"])
+        return {other for other, service in services.items() if nets & set(service["networks"])} - {name}
+
+    assert reached("prometheus") == {"gateway", "grafana"}
+    assert reached("grafana") == {"prometheus"}
+    assert {service for service in services if "WATCH_KEY" in services[service]["environment"]} == {"prometheus"}
+
+
+@pytest.mark.parametrize(
+    ("service", "missing", "named"),
+    [
+        ("prometheus", "DARKROOM_WATCH_KEY", "DARKROOM_WATCH_KEY"),
+        ("grafana", "GRAFANA_PASSWORD", "GRAFANA_PASSWORD"),
+        ("grafana", "GRAFANA_SECRET", "GRAFANA_SECRET"),
+    ],
+)
+def test_without_its_key_it_does_not_start_and_says_so(service: str, missing: str, named: str) -> None:
+    whole = merged(BASE, env=env() | {missing: ""})["services"][service]
+    assert "valkey" in merged(BASE, env=env() | {missing: ""})["services"]  # nobody else minds
+
+    said = subprocess.run(
+        whole["entrypoint"], env=path_and(whole["environment"]), capture_output=True, text=True, check=False
+    )
+
+    assert said.returncode == 1
+    assert named in said.stderr
+    assert "make secrets" in said.stderr
+
+
+def path_and(environment: dict[str, str]) -> dict[str, str]:
+    return {"PATH": os.defpath, **environment}
+
+
+def test_grafana_lets_in_nobody_unknown_and_tells_nobody() -> None:
+    given = merged(BASE, env=env())["services"]["grafana"]["environment"]
+
+    assert given["GF_SECURITY_ADMIN_PASSWORD"] == env()["GRAFANA_PASSWORD"] != ""
+    assert given["GF_AUTH_ANONYMOUS_ENABLED"] == given["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert {value for name, value in given.items() if name.startswith("GF_ANALYTICS")} == {"false"}
 
 
 @pytest.mark.parametrize("name", ["DARKROOM_S3_BUCKET", "DARKROOM_S3_REGION"])

@@ -6,7 +6,7 @@ import stat
 from dataclasses import astuple
 from pathlib import Path
 
-from deploy.keys import EXAMPLE, Keys, env_file_text, kept_keys, write_private
+from deploy.keys import EXAMPLE, LATER, Keys, completed, env_file_text, kept_keys, write_private
 from deploy.workers import LocalSettings
 
 LONG_ENOUGH = 16
@@ -64,8 +64,20 @@ def test_the_env_file_is_the_example_with_every_key_filled_in() -> None:
     gateways = {"OPERATOR_KEY=o", "PAGE_KEY=p", "WATCH_KEY=w", "VISITOR_SECRET=v"}
     filled_in = store | gateways | {"REDIS_PASSWORD=r"}
     assert {f"DARKROOM_{line}" for line in filled_in} <= set(lines)
-    assert not [line for line in lines if line.startswith("DARKROOM_") and line.endswith("=")]
+    assert not [line for line in lines if line.startswith(("DARKROOM_", "GRAFANA_")) and line.endswith("=")]
     assert len(lines) == len(EXAMPLE.read_text().splitlines())
+
+
+def test_an_env_file_of_before_gets_the_keys_of_later_and_keeps_its_own() -> None:
+    old = "DARKROOM_PAGE_KEY=p\nDARKROOM_WATCH_KEY=w\nGRAFANA_SECRET="
+
+    whole = completed(old)
+
+    values = dict(line.split("=") for line in whole.splitlines())
+    assert (values["DARKROOM_PAGE_KEY"], values["DARKROOM_WATCH_KEY"], values["GRAFANA_SECRET"]) == ("p", "w", "")
+    assert len(values["GRAFANA_PASSWORD"]) >= LONG_ENOUGH
+    assert values.keys() == {"DARKROOM_PAGE_KEY", *LATER}  # a new DARKROOM_VISITOR_SECRET would make all visitors new
+    assert completed(whole) == whole
 
 
 def test_the_example_names_every_setting() -> None:

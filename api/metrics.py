@@ -174,6 +174,29 @@ def _of_queue(queue: Gauges) -> dict[str, Values]:
     }
 
 
+def _of_gpus(known: Fleet) -> dict[str, Values]:
+    """Tell each GPU once; there is no figure of what no driver tells."""
+    each = {(worker.model, gpu.uuid): gpu for worker in known.workers if (gpu := worker.gpu) is not None}
+    figures: list[tuple[Gauge, Labels, float | None]] = []
+    for (pool, _), gpu in each.items():
+        used, total = (None, None) if gpu.memory is None else (gpu.memory.used_bytes, gpu.memory.total_bytes)
+        figures += [
+            (of.GPUS, (pool,), None if gpu.utilization is None else 1),
+            (of.GPU_UTILIZATION, (pool,), gpu.utilization),
+            (of.GPU_MEMORY, ("used", pool), used),
+            (of.GPU_MEMORY, ("total", pool), total),
+            (of.GPU_POWER, (pool,), gpu.power_w),
+            (of.GPU_TEMPERATURE, (pool,), gpu.temperature_c),
+        ]
+    values: dict[str, dict[Labels, float]] = {}
+    for gauge, labels, figure in figures:
+        if figure is not None:
+            by_labels = values.setdefault(gauge.name, {})
+            others = by_labels.get(labels, 0)
+            by_labels[labels] = max(others, figure) if gauge is of.GPU_TEMPERATURE else others + figure
+    return dict(values)
+
+
 def _of_fleet(known: Fleet) -> dict[str, Values]:
     pools = {card.id for card in known.cards} | {worker.model for worker in known.workers}
     states = {(state, pool): 0 for state in ("warming", "ready", "draining") for pool in pools}
@@ -195,6 +218,7 @@ def _of_fleet(known: Fleet) -> dict[str, Values]:
     }
     memory = {(kind, pool): figure[pool] for kind, figure in (("used", used), ("total", total)) for pool in pools}
     return {
+        **_of_gpus(known),
         of.WORKERS.name: states,
         of.WORKER_MEMORY.name: {labels: figure for labels, figure in memory.items() if total[labels[1]]},
         **{one.name: {(pool,): figure for pool, figure in figures.items()} for one, figures in by_pool.items()},

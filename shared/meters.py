@@ -126,6 +126,17 @@ WORKER_MEMORY: Final = Gauge(
 WORKER_MEMORY_FULLEST: Final = Gauge(
     "worker_memory_ratio", "Used part of the memory of the worker whose device is fullest.", ("pool",)
 )
+GPUS: Final = Gauge(
+    "gpus", "GPUs of which the driver tells how busy they are, each once however many workers share it.", ("pool",)
+)
+GPU_UTILIZATION: Final = Gauge(
+    "gpu_utilization", "How busy those GPUs are, 0 to 1 each, summed: divide by `darkroom_gpus`.", ("pool",)
+)
+GPU_MEMORY: Final = Gauge(
+    "gpu_memory_bytes", "Memory of GPUs as drivers tell it, summed: used, total.", ("kind", "pool")
+)
+GPU_POWER: Final = Gauge("gpu_power_watts", "What GPUs draw, summed.", ("pool",))
+GPU_TEMPERATURE: Final = Gauge("gpu_temperature_celsius", "Of the hottest GPU.", ("pool",))
 STEP_SECONDS: Final = Histogram(
     "step_seconds", "What a denoising step took, of all rows that stepped together.", ("pool",), _STEP_SECONDS
 )

@@ -83,9 +83,9 @@ class Prometheus(Server):
         return [(one["metric"], float(one["value"][1])) for one in found]
 
     def has_shown(self, query: str) -> bool:
-        """Whether it has found a number at any second of the last ten minutes."""
+        """Whether it has found a number at any second of the last three minutes."""
         now = time.time()
-        span = {"start": now - 600, "end": now, "step": 1}
+        span = {"start": now - 180, "end": now, "step": 1}
         answer = self._http.get("/api/v1/query_range", params={"query": query, **span})
         assert answer.status_code == 200, f"{query}: {answer.text}"
         found = cast("list[Any]", answer.json()["data"]["result"])

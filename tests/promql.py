@@ -90,6 +90,12 @@ def selectors(expr: str) -> list[promql.VectorSelector]:
     return found
 
 
+def text_of(selector: promql.VectorSelector) -> str:
+    """The series that it selects, now, in one way to say it."""
+    matchers = ", ".join(sorted(map(str, selector.matchers.matchers)))
+    return f"{selector.name}{{{matchers}}}" if matchers else str(selector.name)
+
+
 def labels_of(selector: promql.VectorSelector) -> set[str]:
     return {matcher.name for matcher in selector.matchers.matchers}
 

@@ -17,7 +17,7 @@ from tests.integration.serving import Hand, Serving
 from tests.integration.test_webhooks import courier
 from tests.integration.worker.system import LIMIT_S, System
 from tests.prometheus import Prometheus
-from tests.promql import DASHBOARDS, asked, panels, rules, selectors
+from tests.promql import DASHBOARDS, asked, panels, rules, selectors, text_of
 from tests.servers import RedisServer, S3Server, wait_until
 from tests.unit.worker.courier.receivers import receiver
 
@@ -36,7 +36,7 @@ ONLY_IN_TROUBLE: Final = {
     '60 * sum by (code) (rate(darkroom_jobs_ended_total{outcome="failed", pool=~".*"}[1m]))',
     '60 * sum(rate(darkroom_leases_expired_total{pool=~".*"}[1m]))',
     "60 * sum by (part, operation) (rate(darkroom_store_errors_total[1m]))",
-    'darkroom_http_requests_total{status=~"5..",route!="/readyz"}',
+    'darkroom_http_requests_total{route!="/readyz", status=~"5.."}',
     'darkroom_jobs_ended_total{outcome="failed"}',
     'darkroom_jobs_ended_total{code="out_of_memory"}',
     "darkroom_leases_expired_total",
@@ -48,7 +48,7 @@ ONLY_IN_TROUBLE: Final = {
 def questions() -> set[str]:
     """All that panels ask, and all series that alerts look at."""
     shown = {query for path in DASHBOARDS for panel in panels(path) for query in asked(panel)}
-    watched = {one.prettify().partition(" offset ")[0] for rule in rules() for one in selectors(rule.expr)}
+    watched = {text_of(one) for rule in rules() for one in selectors(rule.expr)}
     return {one for one in shown | watched if not any(str(s.name).startswith(NVIDIAS) for s in selectors(one))}
 
 

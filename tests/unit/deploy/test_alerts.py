@@ -159,7 +159,9 @@ def test_each_alert_fires_on_what_it_is_for_and_on_nothing_else() -> None:
 
 def test_the_alertmanager_that_is_written_of_is_one_that_prometheus_takes(tmp_path: Path) -> None:
     text = (FOLDER / "prometheus.yml").read_text()
-    asked_for = re.sub(r"^#(\S| )", r"\1", text.partition("alerts.\n")[2].partition("\n\n")[0], flags=re.MULTILINE)
+    asked_for = re.sub(
+        r"^#(\S| )", r"\1", text.partition("your Alertmanager.\n")[2].partition("\n\n")[0], flags=re.MULTILINE
+    )
     (tmp_path / "prometheus.yml").write_text(asked_for)
 
     assert "alertmanagers:" in asked_for

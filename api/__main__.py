@@ -57,8 +57,7 @@ def main() -> None:
     try:
         settings = Settings()
         configure("gateway", level=settings.log_level, form=settings.log_format)
-        tracing = start_tracing("gateway", Telemetry())
-        app = create_app(settings, tracing)
+        app = create_app(settings, start_tracing("gateway", Telemetry()))
     except ValidationError as error:
         sys.exit(f"The gateway does not start:\n{wrong_settings(error)}")
     except ValueError as error:
@@ -69,7 +68,6 @@ def main() -> None:
     server = Server(server_config(app, host=settings.api_host, port=settings.api_port), app)
     with suppress(KeyboardInterrupt):  # raised by uvicorn itself once it has ended what it had
         server.run()
-    tracing.close()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

@@ -92,7 +92,7 @@ class Application(FastAPI):
 
 
 def create_app(settings: Settings, tracing: Tracing = OFF) -> FastAPI:
-    """Build the gateway; it connects when it starts. Who gives it `tracing` closes that.
+    """Build the gateway; it connects when it starts, and sends its last spans when it ends.
 
     Raises ValueError if the settings ask for keys and have none to make the first one with.
     """
@@ -155,6 +155,7 @@ def create_app(settings: Settings, tracing: Tracing = OFF) -> FastAPI:
                 async with asyncio.timeout(FAREWELL_S):
                     await push(redis, meters)
             await redis.aclose()
+            await asyncio.to_thread(tracing.close)
 
     app = Application(
         edge=partial(

@@ -230,7 +230,7 @@ def _no_store(settings: Settings, error: StoreUnavailable | ImageNotFound) -> st
             "The store refuses what this machine signs, because their clocks are minutes apart: set this one's (NTP)."
         )
     if isinstance(error, StoreUnavailable) and is_refusal(error):
-        return f"{said} In {STORE.lower()} they stand before the @, a / in them written %2F."
+        return f"{said} In STORE they stand before the @, a / in them written %2F."
     return f"{STORE} leads to a store that can't be used. {said}"
 
 

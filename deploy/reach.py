@@ -186,9 +186,9 @@ def _no_login(settings: Settings, error: RedisError) -> str:
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
         is_tls = settings.redis_address.is_tls
         return (
-            f"{REDIS} leads to something that takes the connection and does not answer. "
-            + ("Does it speak TLS there?" if is_tls else "If it wants TLS there, the address begins with rediss://")
-            + f" The port that docker-compose.fleet.yml opens is {FLEET_PORT}."
+            f"{REDIS} leads to something that takes the connection and does not answer: "
+            + ("does it speak TLS?" if is_tls else "if it wants TLS, the address begins with rediss://")
+            + f" (The port that docker-compose.fleet.yml opens is {FLEET_PORT}.)"
         )
     return f"{REDIS}: {translated(error)}"
 
@@ -230,7 +230,7 @@ def _no_store(settings: Settings, error: StoreUnavailable | ImageNotFound) -> st
             "The store refuses what this machine signs, because their clocks are minutes apart: set this one's (NTP)."
         )
     if isinstance(error, StoreUnavailable) and is_refusal(error):
-        return f"{said} In {STORE.lower()} they stand before the @, a / in them written %2F."
+        return f"{said} In STORE they stand before the @, a / in them written %2F."
     return f"{STORE} leads to a store that can't be used. {said}"
 
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -74,7 +74,7 @@ class First:
 
 
 @contextlib.contextmanager
-def caddy_before(store: S3Server, port: int, name: str, files: Path, folder: Path) -> Iterator[None]:
+def caddy_before(store: S3Server, port: int, name: str, files: Path, folder: Path) -> Generator[None]:
     """Serve the bucket by TLS, by our Fleetfile."""
     health = free_port()
     program = Program(
@@ -314,8 +314,8 @@ def test_a_redis_that_can_not_be_reached_says_why(first: First) -> None:
         f"rediss://:{password}@nowhere.invalid:6380/0": "which this machine can't find",
         url.replace(f":{port}/", f":{free_port()}/"): "where nothing listens",
         url.replace(password, "another"): "does not take: take that of the first machine anew",
-        url.replace("rediss://", "redis://"): "If it wants TLS, the address begins with rediss://",
-        f"rediss://:{password}@127.0.0.1:{first.redis.port}/0": "Does it speak TLS there?",
+        url.replace("rediss://", "redis://"): "if it wants TLS, the address begins with rediss://",
+        f"rediss://:{password}@127.0.0.1:{first.redis.port}/0": "does it speak TLS?",
         f"redis://:{password}@127.0.0.1:{first.store.port}/0": "is no Redis",
     }
     for address, sentence in sentences.items():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import os
+import ssl
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 from shared.network import LOOPBACK
 from shared.settings import Settings, keep_compiled_code, wrong_settings
 from shared.tuning import Attention, Tuning, VaePrecision
+from tests.certificates import Authority
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +201,24 @@ def test_an_operators_own_place_for_compiled_code_counts(tmp_path: Path, monkeyp
 
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
     assert not (tmp_path / "compiled").exists()
+
+
+def test_a_ca_may_be_a_file_or_what_it_holds_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Authority(tmp_path).file
+    pem = file.read_text()
+    der = ssl.PEM_cert_to_DER_cert(pem)
+
+    for said in (str(file), base64.b64encode(pem.encode()).decode(), base64.b64encode(der).decode()):
+        monkeypatch.setenv("DARKROOM_CA_FILE", said)
+        found = Settings().ca_file
+        assert found is not None
+        assert ssl.PEM_cert_to_DER_cert(found.read_text()) == der
+        assert found == Settings().ca_file  # made once
+
+
+@pytest.mark.parametrize("said", ["MIIBnothing", base64.b64encode(b"0\x82 no certificate").decode(), "ca.pem"])
+def test_what_is_neither_is_refused(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_CA_FILE", said)
+
+    with pytest.raises(ValidationError, match=r"holds no certificates|can't be read"):
+        Settings()

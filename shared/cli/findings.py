@@ -9,7 +9,6 @@ import os
 import socket
 import ssl
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,6 +28,7 @@ from shared.errors import DarkroomError, KeyRefused, KeyRequired
 from shared.generation import Size
 from shared.network import LOOPBACK
 from shared.oversight import WorkerList
+from shared.parts import by_version, mixture
 from shared.settings import Settings, unknown_settings, wrong_settings
 from shared.version import VERSION
 
@@ -304,25 +304,14 @@ def _orders(client: Client) -> Iterator[Finding]:
 
 def _versions(found: WorkerList) -> Iterator[Finding]:
     """Are all parts of one version? They need not be, but one that was forgotten is found here."""
-    versions: dict[str, Counter[str]] = {}
-    for part in found.parts:
-        versions.setdefault(f"{part.software_version} (contract {part.contract})", Counter()).update((part.kind,))
-    said = "; ".join(
-        f"{version}: {', '.join(_counted(number, kind) for kind, number in sorted(kinds.items()))}"
-        for version, kinds in sorted(versions.items())
-    )
-    if len(versions) > 1:
+    if mixed := mixture(found.parts):
         yield warning(
             "versions",
-            f"Parts of several versions work side by side. {said}.",
+            mixed,
             "While you update that is as it should be. Else update those that were left: docs/operations/upgrades.md.",
         )
-    elif versions:
-        yield ok("versions", f"All parts are {said}.")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    else:
+        yield from (ok("versions", f"All parts are {one}: {which}.") for one, which in by_version(found.parts).items())
 
 
 def _clock(date: str | None, asked_at: datetime) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ PERIOD_S: Final = 5.0
 """Between two words of a part."""
 LIFE_S: Final = 15.0
 """After so long without a word a part counts as gone."""
+COURIER_LIFE_S: Final = 20.0
+"""After so long without a heartbeat, one every five seconds, a courier counts as one that takes no calls."""
 
 
 class PartKind(StrEnum):

@@ -15,7 +15,7 @@ from shared.checks import Finding, ok, unknown, warning, wrong
 from shared.contract import WorkerState
 from shared.keys import LAYOUT
 from shared.meters import COURIERS, JOBS_TO_FORGET, OBJECTS_TO_DELETE, WEBHOOKS_DUE
-from shared.parts import Part
+from shared.parts import Part, by_version, mixture
 from shared.scripts import Fleet, Gauges, Mode, Outlook, Roll, RunningWork
 
 OVERDUE: Final = 5
@@ -52,21 +52,14 @@ def judge(known: Known) -> Iterator[Finding]:
 
 def _versions(parts: Sequence[Part]) -> Iterator[Finding]:
     """Are all parts of one version? They need not be, but one that was forgotten is found here."""
-    versions: dict[str, Counter[str]] = {}
-    for part in parts:
-        versions.setdefault(f"{part.software_version} (contract {part.contract})", Counter()).update((part.kind,))
-    said = "; ".join(
-        f"{version}: {', '.join(_counted(number, kind) for kind, number in sorted(kinds.items()))}"
-        for version, kinds in sorted(versions.items())
-    )
-    if len(versions) > 1:
+    if mixed := mixture(parts):
         yield warning(
             "versions",
-            f"Parts of several versions work side by side. {said}.",
+            mixed,
             "While you update that is as it should be. Else update those that were left: docs/operations/upgrades.md.",
         )
-    elif versions:
-        yield ok("versions", f"All parts are {said}.")
+    else:
+        yield from (ok("versions", f"All parts are {one}: {which}.") for one, which in by_version(parts).items())
 
 
 def _layouts(roll: Roll) -> Finding:

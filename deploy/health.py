@@ -13,12 +13,11 @@ import urllib.request
 from typing import Final
 
 from shared.errors import DarkroomError
+from shared.parts import COURIER_LIFE_S
 from shared.settings import Settings
 from shared.worker_id import is_on_this_host
 
 TIMEOUT_S: Final = 4.0
-COURIER_LIFE_S: Final = 20.0
-"""A courier beats every five seconds."""
 
 
 def answers(url: str) -> str | None:

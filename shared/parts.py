@@ -5,6 +5,8 @@ Knows nothing of Redis; decision 0031 tells what may run beside what.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -17,6 +19,8 @@ PERIOD_S: Final = 5.0
 """Between two words of a part."""
 LIFE_S: Final = 15.0
 """After so long without a word a part counts as gone."""
+COURIER_LIFE_S: Final = 20.0
+"""After so long without a heartbeat, one every five seconds, a courier counts as one that takes no calls."""
 
 
 class PartKind(StrEnum):
@@ -41,6 +45,25 @@ class Part(Value):
 def this_part(kind: PartKind, name: str) -> Part:
     """Say what this program is."""
     return Part(kind=kind, id=name, software_version=VERSION, contract=CONTRACT)
+
+
+def by_version(parts: Iterable[Part]) -> dict[str, str]:
+    """Say how many parts of each kind are of a version: `{"0.1.0 (contract 1)": "1 gateway, 2 workers"}`."""
+    versions: dict[str, Counter[str]] = {}
+    for part in parts:
+        versions.setdefault(f"{part.software_version} (contract {part.contract})", Counter()).update((part.kind,))
+    return {
+        version: ", ".join(f"{number} {kind}" if number == 1 else f"{number} {kind}s" for kind, number in kinds)
+        for version, kinds in sorted((version, sorted(kinds.items())) for version, kinds in versions.items())
+    }
+
+
+def mixture(parts: Iterable[Part]) -> str | None:
+    """Say which versions work side by side, in a sentence; None if there is but one."""
+    versions = by_version(parts)
+    if len(versions) <= 1:
+        return None
+    return f"Parts of several versions work side by side. {'; '.join(': '.join(one) for one in versions.items())}."
 
 
 def refusal(layouts: tuple[str, ...]) -> str:

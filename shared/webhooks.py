@@ -196,7 +196,7 @@ class DeliveryBody(Body):
     status: DeliveryStatus
     created_at: datetime
     next_try_at: datetime | None
-    """Null once it has ended."""
+    """Null once it has ended, and while the webhook is off."""
     attempts: tuple[AttemptBody, ...]
     """The last twenty."""
 

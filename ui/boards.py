@@ -23,6 +23,7 @@ from shared.oversight import (
     WorkerBody,
     WorkerList,
 )
+from shared.parts import mixture
 from ui.durations import seconds
 from ui.plots import bars, lines
 from ui.trends import SPANS, back, figures, throughput, waiting
@@ -55,13 +56,19 @@ def fleet_board(found: WorkerList) -> str:
         "drained": "All workers are drained: jobs are accepted, and wait.",
     }.get(found.mode, f"All workers: {found.mode}.")
     note = f'<p class="mode"><strong>{escape(says)}</strong></p>' if says else ""
+    mixed = mixture(found.parts)
+    if mixed:
+        note += f'<p class="aside versions">{escape(mixed)}</p>'
     orders = _order("pause", "Pause all") if found.mode == "work" else _order("resume", "Resume all")
     if found.mode != "drained":
         orders += _order("drain", "Drain all")
     head = _head("Workers", f'<div class="orders">{orders}</div>')
     if not found.data:
         return head + note + _nothing("No worker is there.", "Jobs wait until one starts: `python -m worker`.")
-    rows = [_Row(f"worker-{worker.id}", _worker(worker, found.mode)) for worker in found.data]
+    rows = [
+        _Row(f"worker-{worker.id}", _worker(worker, found.mode, with_version=mixed is not None))
+        for worker in found.data
+    ]
     columns = ("Worker", "State", "Draws", "Model", "Device", "Memory", "Speed", "Heard", "Orders")
     return head + note + _table(f"{_count(len(found.data), 'worker')} alive", columns, rows)
 
@@ -111,14 +118,15 @@ def history_board(found: HistoryBody) -> str:
     return f'{head}<dl class="sums">{sums}</dl><div class="plots">{plots}</div>'
 
 
-def _worker(worker: WorkerBody, all_shall: str) -> tuple[str, ...]:
+def _worker(worker: WorkerBody, all_shall: str, *, with_version: bool) -> tuple[str, ...]:
+    version = f"<br>{escape(worker.software_version)} (contract {worker.contract})" if with_version else ""
     kind, word = _state(worker)
     state = f'<span class="state {kind}"><i aria-hidden="true"></i>{word}</span>'
     draws = "<br>".join(
         f"{escape(one.lane)}, step {one.step} of {one.steps}, {seconds(one.elapsed_s)}" for one in worker.drawing
     )
     return (
-        f"<code>{escape(worker.id)}</code>",
+        f"<code>{escape(worker.id)}</code>{version}",
         state,
         draws or "nothing",
         escape(worker.model),

@@ -12,6 +12,7 @@ from shared.cli.session import session_of
 from shared.client import Order
 from shared.lanes import Lane
 from shared.oversight import QueueBody, WorkerBody, WorkerList
+from shared.parts import mixture
 
 OPERATORS: Final = "For operators"
 WORKER = Annotated[str | None, typer.Argument(help="A worker's id, from `darkroom workers`. Without: all of them.")]
@@ -64,7 +65,8 @@ def _direct(context: typer.Context, order: Order, worker: str | None) -> None:
 
 
 def _workers(found: WorkerList) -> Table:
-    table = Table(box=None, pad_edge=False, title=None if found.mode == "work" else f"all workers: {found.mode}")
+    title = None if found.mode == "work" else f"all workers: {found.mode}"
+    table = Table(box=None, pad_edge=False, title=title, caption=mixture(found.parts), caption_justify="left")
     for name in ("WORKER", "STATE", "SHALL", "JOBS", "VERSION", "MODEL", "DEVICE"):
         gives_way = name in {"MODEL", "DEVICE"}
         table.add_column(name, justify="right" if name == "JOBS" else "left", overflow="fold", no_wrap=not gives_way)

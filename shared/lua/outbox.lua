@@ -77,8 +77,9 @@ local function describe_webhook(webhook)
   return {webhook, redis.call('ZCARD', key.pending(webhook)), shown}
 end
 
--- {id, ms when it is sent next or '', {field, value, ...}}
+-- {id, ms when it is sent next or '', {field, value, ...}}. What is switched off sends nothing, whenever it was due.
 local function describe_delivery(webhook, delivery)
-  local due = redis.call('ZSCORE', key.pending(webhook), delivery)
+  local is_off = redis.call('HEXISTS', key.webhook(webhook), 'off') == 1
+  local due = not is_off and redis.call('ZSCORE', key.pending(webhook), delivery)
   return {delivery, due or '', redis.call('HGETALL', key.delivery(delivery))}
 end

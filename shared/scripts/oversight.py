@@ -12,11 +12,10 @@ from shared.jobs import Job, JobId, Tenant
 from shared.keys import DEFAULT, Keys
 from shared.lanes import Lane
 from shared.meters import Increments
+from shared.parts import COURIER_LIFE_S
 from shared.record import job_of
 
 MOST_TENANTS: Final = 20
-COURIER_LIFE_S: Final = 20.0
-"""How long after its last word a courier counts as one that takes calls."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def test_versions_that_are_mixed(darkroom: Command, hand: Hand) -> None:
 
     level, said, remedy = found(darkroom.run("doctor", "--json"))["versions"]
 
+    assert " ".join(said.split()) in " ".join(darkroom.run("workers").stdout.split())
     assert level == "warning"
     assert "0.0.9 (contract 0): 1 worker; " in said
     assert f"{VERSION} (contract {CONTRACT}): " in said

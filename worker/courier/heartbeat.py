@@ -35,7 +35,8 @@ class Heartbeat:
         self._part = this_part(PartKind.COURIER, courier)
         self._redis = redis
         self._moved_at: float | None = None
-        self._is_quiet = False
+        self._told: str | None = None
+        """Why it does not beat, once that was said; None while it beats."""
 
     def begin(self, app: Celery) -> None:
         """Have the app's worker beat."""
@@ -69,12 +70,12 @@ class Heartbeat:
         except Exception:
             _logger.exception("no heartbeat; it goes on")
         else:
-            self._is_quiet = False
+            self._told = None
 
     def _note(self, trouble: str) -> None:
-        if not self._is_quiet:
+        if trouble != self._told:
             _logger.warning("no heartbeat: %s", trouble, extra={"courier": self._courier})
-        self._is_quiet = True
+        self._told = trouble
 
 
 class _Timer(Protocol):

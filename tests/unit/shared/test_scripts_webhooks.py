@@ -145,6 +145,10 @@ def test_what_was_refused_waits_for_its_next_try_and_has_the_same_id(desk: Desk)
     (waiting,) = desk(scripts.deliveries(webhook, TENANT, limit=1)).deliveries
     assert waiting.next_try_at is not None
     assert 4000 < waiting.next_try_at.timestamp() * 1000 - desk.now_ms() <= 5000
+    for enabled in (False, True):
+        desk(scripts.change_webhook(webhook, TENANT, WebhookChange(enabled=enabled)))
+        (same,) = desk(scripts.deliveries(webhook, TENANT, limit=1)).deliveries
+        assert same.next_try_at == (waiting.next_try_at if enabled else None)
     pass_time(desk, webhook)
     second = taken(desk)
     assert [(one.id, one.tries) for one in second.deliveries] == [(first.deliveries[0].id, 2)]

@@ -8,10 +8,13 @@ import pytest
 
 from shared import scripts
 from shared.client import Client
+from shared.compatibility import CONTRACT
 from shared.connection import run
 from shared.contract import Gpu
 from shared.jobs import JobId, LeaseToken, WorkerId, new_job_id
 from shared.keys import DEFAULT
+from shared.parts import Part, PartKind, this_part
+from shared.version import VERSION
 from tests.conftest import settings_for
 from tests.integration.serving import CARD, Hand, Serving, serving
 from tests.servers import RedisServer, S3Server
@@ -84,6 +87,21 @@ class TestLooking:
 
         hand.arrive(gpu=Gpu(uuid="MIG-1"))
         assert "busy" not in oversight.look(client, Watch())["fleet"]
+
+    def test_versions_are_told_while_they_are_mixed(self, hand: Hand, client: Client) -> None:
+        one = oversight.look(client, Watch())["fleet"]
+        for part in (
+            this_part(PartKind.GATEWAY, "g"),
+            Part(kind="worker", id="w", software_version="0.0.9", contract=1),
+        ):
+            run(hand.redis, scripts.join(part))
+        several = oversight.look(client, Watch())["fleet"]
+
+        assert "several versions" not in one
+        assert "(contract" not in one
+        assert f"{VERSION} (contract {CONTRACT}): " in several
+        assert "0.0.9 (contract 1): 1 worker" in several
+        assert "0 (contract 1)</th>" in several
 
     def test_a_house_without_workers_says_so(self, hand: Hand, client: Client) -> None:
         hand.forget_all()

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from shared.connection import connect, run
 from shared.scripts import couriers
 from shared.settings import Settings
-from tests.servers import free_port
+from tests.conftest import settings_for
+from tests.servers import RedisServer, free_port
 from worker.courier import heartbeat
 from worker.courier.heartbeat import Heartbeat
 
@@ -52,3 +53,24 @@ def test_an_outage_is_told_once_and_borne(redis_settings: Settings, caplog: pyte
         for _ in range(3):
             beating.beat()
     assert caplog.messages == ["no heartbeat: the queue does not answer"]
+
+
+def test_another_trouble_is_told_too_and_the_same_again_once_it_was_over(
+    own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(heartbeat, "HANGS_AFTER_S", 0.0)
+    with connect(settings_for(own_redis_server)) as client:
+        beating = Heartbeat("me", client)
+        for is_away in (False, True):
+            if is_away:
+                own_redis_server.kill()
+            beating.move()
+            beating.beat()
+            beating.beat()
+            beating.rest()
+            beating.beat()
+            beating.beat()
+
+    hangs, away = "no heartbeat: the shift hangs", "no heartbeat: the queue does not answer"
+    assert caplog.messages == [hangs, hangs, away]

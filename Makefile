@@ -59,6 +59,10 @@ chaos: $(DEV_READY) ## Kill, freeze and cut off the parts while jobs run, for mi
 upgrade-drill: $(DEV_READY) ## Replace parts of an older commit (OLD=...) by these one by one, and back, while jobs run
 	@$(BIN)/python -m tests.chaos.upgrade --old $(OLD) $(ARGS)
 
+.PHONY: stuck-drill
+stuck-drill: $(DEV_READY) ## Freeze a worker, and let a step of another hang, while jobs run; show what an operator sees
+	@$(BIN)/python -m tests.chaos.stuck $(ARGS)
+
 .PHONY: contract
 contract: $(DEV_READY) ## Ask a real gateway 5,000 things that its OpenAPI document allows or forbids; ARGS="--cases 20000" for more
 	@$(BIN)/python -m tests.contract $(ARGS)

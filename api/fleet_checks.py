@@ -88,6 +88,14 @@ def _workers(known: Known) -> Iterator[Finding]:
                 f"Others have its jobs. {_STUCK}",
             )
         )
+    for model, lost in sorted(fleet.lost.items()):
+        troubles.append(
+            warning(
+                "workers",
+                f"{_counted(lost, 'worker')} of {model} came within ten minutes and died, failed or fell silent since.",
+                f"Their logs say why. {_STUCK}",
+            )
+        )
     for worker in fleet.workers:
         troubles += _of_worker(worker, fleet, known.outlooks.get(worker.model))
     if troubles:

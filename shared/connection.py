@@ -15,6 +15,7 @@ from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     AuthenticationError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -156,7 +157,7 @@ def run(client: redis.Redis, call: Call[T]) -> T:
             try:
                 client.function_load(library().source, replace=True)
                 reply = ask(*call.words)
-            except OutOfMemoryError:  # for a library there is no exception
+            except (OutOfMemoryError, NoPermissionError):  # for a library there is no exception; not all may load it
                 reply = ask(*call.words_of_script)
     except RedisError as error:
         raise translated(error) from error
@@ -175,7 +176,7 @@ async def run_async(client: redis.asyncio.Redis, call: Call[T]) -> T:
             try:
                 await client.function_load(library().source, replace=True)
                 reply = await ask(*call.words)
-            except OutOfMemoryError:  # for a library there is no exception
+            except (OutOfMemoryError, NoPermissionError):  # for a library there is no exception; not all may load it
                 reply = await ask(*call.words_of_script)
     except RedisError as error:
         raise translated(error) from error

@@ -37,10 +37,15 @@ class WorkerRun:
         environment: Mapping[str, str],
         log: Path,
         before: tuple[str, ...] = (),
+        *,
         root: Path = ROOT,
+        module: tuple[str, ...] = ("worker",),
     ) -> None:
-        """Start it, of the code in `root`; `before` stands before its command, as what takes it to another network."""
-        command = (*before, sys.executable, "-m", "worker")
+        """Start it, of the code in `root`; `before` stands before its command, as what takes it to another network.
+
+        `module`: another one than the worker's own, with its words.
+        """
+        command = (*before, sys.executable, "-m", *module)
         self._lines: list[str] = []
         self._lock = threading.Lock()
         ready = self._is_ready

@@ -36,7 +36,8 @@ AWAY = "http://127.0.0.1:9"
 def checks(served: Serving, **headers: str) -> dict[str, Finding]:
     answer = served.http.get("/v1/checks", headers=headers)
     assert answer.status_code == 200, answer.text
-    return {finding.what: finding for finding in Checks.model_validate_json(answer.content).data}
+    told = Checks.model_validate_json(answer.content).data
+    return {finding.what: finding for finding in reversed(told)}  # of several the first
 
 
 def levels(found: dict[str, Finding]) -> dict[str, str]:
@@ -244,6 +245,8 @@ class TestTheFleet:
 
         assert (found.level, found.found.startswith("frozen fell silent ")) == ("warning", True)
         assert "drills.md#a-stuck-worker" in (found.remedy or "")
+        told = gateway.http.get("/v1/checks").text
+        assert f"1 worker of {CARD.id} came within ten minutes and died, failed or fell silent since." in told
 
     def test_a_worker_without_the_store(self, gateway: Serving, hand: Hand) -> None:
         run(hand.redis, heartbeat(of_worker("w", store_away=True), life_s=600))

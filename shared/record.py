@@ -33,7 +33,7 @@ def job_of(reply: Reply) -> Job:
     return Job(
         id=JobId(text(job_id)),
         tenant=Tenant(fields["tenant"]),
-        model=fields["model"],
+        pool=fields["model"],
         params=_params(fields["params"]),
         metadata=_string_dict(fields["metadata"]),
         status=JobStatus(fields["status"]),
@@ -59,6 +59,7 @@ def job_of(reply: Reply) -> Job:
         lost_workers=tuple(WorkerId(fields[name]) for name in several if name.startswith("lost:")),
         asked=fields.get("asked"),
         needs=int(fields.get("needs", FIRST)),
+        roams="roams" in fields,
         position=position_of(position),
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
@@ -76,7 +77,7 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
     return Job(
         id=new.id,
         tenant=new.tenant,
-        model=new.model,
+        pool=new.pool,
         params=new.params,
         metadata=new.metadata,
         status=JobStatus.QUEUED,
@@ -102,6 +103,7 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
         hold=Hold(text(hold)) if hold else None,
         asked=new.asked,
         needs=new.needed,
+        roams=new.roams,
     )
 
 

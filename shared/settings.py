@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.network import LOOPBACK, Reach
+from shared.pools import CLASS_PATTERN
 from shared.redis_address import RedisAddress
 from shared.trust import checked_ca_file, readable
 from shared.tuning import Attention, Tuning, VaePrecision
@@ -145,6 +146,9 @@ class Settings(BaseSettings):
     """CUDA only: multiply fp32 numbers, which are the VAE's, with ten bits of mantissa."""
     vae_precision: VaePrecision = VaePrecision.AUTO
     """The VAE's arithmetic."""
+    pool: str | None = Field(default=None, pattern=rf"^{CLASS_PATTERN}$")
+    """The class of the worker's GPU, such as `l4`: small letters, digits and dashes. Workers of a model that say
+    different ones wait at queues of their own. Unset: none; the model's workers share one queue."""
     presets: str = "all"
     """Which of the model's presets are offered: `all`, or names such as `quality,draft`; empty: none. One with an
     adapter needs the memory of another UNet. All workers of a model need the same."""

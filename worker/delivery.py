@@ -68,12 +68,14 @@ class _Expected:
 class Delivery:
     """Delivers pictures and ends their jobs; what comes of it is put into the shift's inbox."""
 
-    def __init__(self, client: redis.Redis, storage: Storage, backlog: Backlog, origin: Origin, duty: Duty) -> None:
+    def __init__(
+        self, client: redis.Redis, storage: Storage, backlog: Backlog, origin: Origin, duty: Duty, *, pool: str
+    ) -> None:
         self._client = client
         self._storage = storage
         self._backlog = backlog
         self._origin = origin
-        self._stages = Stages(duty.meters, origin.model)
+        self._stages = Stages(duty.meters, pool)
         self._leases = duty.leases
         self._inbox = duty.inbox
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")

@@ -106,7 +106,7 @@ class Shift:
         self._reporter = reporter
         self._duty = duty
         self._drain_s = drain_s
-        self._stages = Stages(duty.meters, counter.model)
+        self._stages = Stages(duty.meters, counter.pool)
         self._jobs: dict[JobId, HeldJob] = {}
         self._claim_again_at = 0.0
         self._step_s = 0.0

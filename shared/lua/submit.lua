@@ -26,8 +26,9 @@
 -- ARGV[23]  the queue of wake-ups for the model's workers
 -- ARGV[24]  id of the request that made the job; '' if none did
 -- ARGV[25]  the contract that a worker must know to draw it right
--- ARGV[26]  the batch whose line this is; '' for none
--- ARGV[27]  which of its lines, from 1
+-- ARGV[26]  1 if another of the model's pools may draw it too, else 0
+-- ARGV[27]  the batch whose line this is; '' for none
+-- ARGV[28]  which of its lines, from 1
 --
 -- Replies
 --   NEW at place jobs work held called workers  it was accepted into the queue: when, in ms; how it stands, as `describe`
@@ -44,7 +45,7 @@
 
 local id, tenant, model, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local request, result = ARGV[19], ARGV[22]
-local wake_ups, asked, needs, batch, line = ARGV[23], ARGV[24], ARGV[25], ARGV[26], ARGV[27]
+local wake_ups, asked, needs, batch, line = ARGV[23], ARGV[24], ARGV[25], ARGV[27], ARGV[28]
 local MOST_FOLLOWERS = 100
 
 if redis.call('EXISTS', key.job(id)) == 1 then
@@ -99,6 +100,7 @@ if ARGV[12] ~= '' then
 end
 if asked ~= '' then put_down('asked', asked) end
 if tonumber(needs) > 1 then put_down('needs', needs) end
+if ARGV[26] == '1' then put_down('roams', 1) end
 if ARGV[13] ~= '' then
   put_down('retry_of', ARGV[13])
   if redis.call('EXISTS', key.job(ARGV[13])) == 1 then redis.call('HSET', key.job(ARGV[13]), 'retried_as', id) end

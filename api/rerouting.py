@@ -20,10 +20,8 @@ from shared.scripts import Fleet, reroute, stranded
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S: Final = 30.0
-"""How long a pool may be without a worker before its jobs go elsewhere: a worker that restarts finds them."""
 SCALED_PATIENCE_S: Final = 600.0
-"""The same where a scaler starts workers, which takes longer."""
+"""How long a pool waits for its scaler's first worker, at least, before its jobs go elsewhere."""
 AT_ONCE: Final = 100
 
 
@@ -31,9 +29,8 @@ AT_ONCE: Final = 100
 class Rerouting:
     """Moves jobs, for one gateway."""
 
-    def __init__(self, gateway: Gateway, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._patience_s = patience_s
         self._without_since: dict[str, float] = {}
 
     async def round(self, waited_for: Sequence[str]) -> None:
@@ -46,8 +43,8 @@ class Rerouting:
         lost = [pool for pool in waited_for if is_without_workers(served, pool)]
         self._without_since = {pool: self._without_since.get(pool, now) for pool in lost}
         for pool, since in self._without_since.items():
-            patience_s = max(self._patience_s, SCALED_PATIENCE_S) if pool in served.scaled else self._patience_s
-            if now - since >= patience_s:
+            least_s = SCALED_PATIENCE_S if pool in served.scaled else 0.0
+            if now - since >= max(self._gateway.settings.pool_patience_s, least_s):
                 await self._empty(served, pool)
 
     async def _empty(self, served: Fleet, pool: str) -> None:

@@ -7,9 +7,9 @@ pool has no worker for costs the time until it has one, which nobody knows, so i
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, final
 
 from api.catalog import pools_of
@@ -19,7 +19,7 @@ from shared.compatibility import needed_by
 from shared.generation import GenerationParams
 from shared.lanes import Lane
 from shared.pools import class_in
-from shared.scripts import Fleet, Mode, Outlook, WaitingWork
+from shared.scripts import Fleet, Mode, WaitingWork
 
 LOADING_MS: Final = 60_000.0
 """What a worker is taken to need that loads its model now."""
@@ -42,13 +42,14 @@ class Route:
     """True if another of its model's pools may draw it too."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Sent:
-    """What was sent to a pool since its queue was looked at."""
+    """A job that was sent to a pool."""
 
-    ahead: Outlook
-    jobs: dict[Lane, int] = field(default_factory=lambda: defaultdict[Lane, int](int))
-    work_ms: dict[Lane, int] = field(default_factory=lambda: defaultdict[Lane, int](int))
+    at_s: float
+    """By this process' clock."""
+    lane: Lane
+    work_ms: int
 
 
 @final
@@ -57,7 +58,8 @@ class Routes:
 
     def __init__(self, outlooks: Outlooks) -> None:
         self._outlooks = outlooks
-        self._sent: dict[str, _Sent] = {}
+        self._sent: dict[str, list[_Sent]] = {}
+        """By pool: what its last look can't have seen."""
 
     async def find(self, served: Fleet, name: str, params: GenerationParams, lane: Lane) -> Route:
         """Tell where a job goes that names a model, or one of its pools. Raises QueueUnavailable.
@@ -81,26 +83,23 @@ class Routes:
     async def _best(self, served: Fleet, pools: Sequence[str], params: GenerationParams, lane: Lane) -> str:
         ends = await asyncio.gather(*(self._ends_ms(served, pool, params, lane) for pool in pools))
         best = pools[min(range(len(pools)), key=lambda at: ends[at])]
-        sent = self._sent[best]
-        sent.jobs[lane] += 1
-        sent.work_ms[lane] += work_ms(served, best, params)
+        self._sent[best].append(_Sent(time.monotonic(), lane, work_ms(served, best, params)))
         return best
 
     async def _ends_ms(self, served: Fleet, pool: str, params: GenerationParams, lane: Lane) -> float:
         """In how many ms a job would have ended there."""
         forecast, ahead, age_ms = await self._outlooks.forecast(pool)
-        sent = self._sent.get(pool)
-        if sent is None or sent.ahead is not ahead:
-            sent = self._sent[pool] = _Sent(ahead)
+        seen_at_s = time.monotonic() - age_ms / 1000
+        sent = self._sent[pool] = [one for one in self._sent.get(pool, ()) if one.at_s > seen_at_s]
         work = work_ms(served, pool, params)
         if _is_able(served, pool, params):
-            waiting = ahead.waiting[lane]
-            behind = WaitingWork(waiting.jobs + sent.jobs[lane], waiting.work_ms + sent.work_ms[lane])
+            waiting, more = ahead.waiting[lane], [one.work_ms for one in sent if one.lane is lane]
+            behind = WaitingWork(waiting.jobs + len(more), waiting.work_ms + sum(more))
             left_ms = forecast.ms_to_end(lane, work, behind=behind, age_ms=age_ms)
             if left_ms is not None:
                 return left_ms
         living = sum(worker.pool == pool for worker in served.workers)
-        all_ms = sum(waiting.work_ms for waiting in ahead.waiting.values()) + sum(sent.work_ms.values())
+        all_ms = sum(waiting.work_ms for waiting in ahead.waiting.values()) + sum(one.work_ms for one in sent)
         return begins_ms(served, pool) + all_ms / max(1, living) + work
 
 

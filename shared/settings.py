@@ -172,6 +172,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=5.0, gt=0)
     """How long a worker may be silent before its jobs go to another."""
     max_attempts: int = Field(default=3, ge=1)
+    pool_patience_s: float = Field(default=30.0, ge=0)
+    """How long a pool may be without workers before its jobs go to another pool of their model; never to one that their
+    requests ruled out by naming a class."""
     hung_step_s: float = Field(default=120.0, gt=0)
     """A worker whose engine makes no progress for so long stops renewing its leases."""
     max_batch: int = Field(default=8, ge=1, le=8)

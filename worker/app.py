@@ -146,7 +146,7 @@ class Worker:
     def run(self) -> int:
         """Work until a signal ends it; the process' exit code."""
         name_worker(self.id)
-        said = {"worker": self.id, "pool": self.pool, "device": _device_name()}
+        said = {"worker": self.id, "model": self.card.id, "pool": self.pool, "device": _device_name()}
         _logger.info("starting", extra=said)
         helpers = (self._heartbeat, self._reporter, self._sweeper)
         for helper in helpers:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from api.catalog import card_for, ready_workers
+from api.catalog import card_for, models
 from api.context import EXCHANGE, request_id
 from api.deps import Gateway
 from api.digests import once_to_submit, result_of
-from api.estimate import expected_ms
 from api.intake import Draft, draft
 from api.openapi import REPLAYED
 from api.terms import room_in_s, terms_of, terms_of_line, too_costly
@@ -19,7 +18,7 @@ from shared.batches import Line, Place, new_batch_id
 from shared.compatibility import CONTRACT
 from shared.contract import JobBody
 from shared.errors import FieldError, InvalidRequest, NoModel, QueueUnavailable, TooMuch
-from shared.generation import SEED_BITS, GenerationParams, ModelCard
+from shared.generation import SEED_BITS, ModelCard
 from shared.jobs import Job, NewJob, Once, Submission, Submitted, Tenant, Terms, TraceParent, new_job_id
 from shared.scripts import Fleet, Sealed, fill_batch, fleet, outlook, recall, seal_batch, submit, submit_line
 
@@ -67,16 +66,18 @@ async def accept_request(
     )
     request = asked.request
     EXCHANGE.get().about.private = (params.prompt, params.negative_prompt)
+    route = await gateway.routes.find(served, card.id, params, request.lane)
     new = NewJob(
         new_job_id(),
         tenant,
-        card.id,
+        route.pool,
         params,
         request.metadata,
         request.lane,
-        _work_ms(params, card.id, served),
+        route.work_ms,
         request.cancel_after,
         asked=request_id(),
+        roams=route.roams,
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=request.reuse)
 
@@ -108,11 +109,11 @@ async def accept(
         gateway.unanswered.add(new.id, new.tenant)  # it may have been accepted all the same
         raise
     except TooMuch as error:
-        room = room_in_s(await gateway.run(outlook(card.id)), ready_workers(served, card))
+        room = room_in_s(await gateway.run(outlook(new.pool)), _ready_in(served, new.pool))
         raise type(error)(error.waiting, room) from None
     EXCHANGE.get().about.job = submitted.job.id
     if submitted.how not in AWAKE and not submitted.all_called:
-        await gateway.waker.wake(new.model)
+        await gateway.waker.wake(new.pool)
     return submitted
 
 
@@ -124,19 +125,21 @@ async def accept_again(gateway: Gateway, old: Job, *, once: Once | None) -> Subm
     if old.needs > CONTRACT:  # this gateway has read its parameters without what it doesn't know
         raise InvalidRequest((FieldError("job", "A newer gateway made this job: ask that one, or ask anew."),))
     served = await gateway.run(fleet())
-    card = card_for(served, old.model)
+    card = card_for(served, old.pool if old.is_pinned else old.model)
     if wrong := too_costly(old.params, gateway.settings.max_job_cost):
         raise InvalidRequest(wrong)
+    route = await gateway.routes.find(served, card.id, old.params, old.lane)
     new = NewJob(
         new_job_id(),
         old.tenant,
-        card.id,
+        route.pool,
         old.params,
         old.metadata,
         old.lane,
-        _work_ms(old.params, card.id, served),
+        route.work_ms,
         retry_of=old.id,
         asked=request_id(),
+        roams=route.roams,
     )
     return await accept(gateway, new, card, served, once=once, may_reuse=old.may_reuse, again=old.trace)
 
@@ -148,8 +151,10 @@ async def accept_line(gateway: Gateway, tenant: Tenant, line: Line, place: Place
     be a job: offered again, it is passed over.
     """
     await gateway.storage.require()
-    new = replace(line.job(tenant), work_ms=_work_ms(line.params, line.model, served))
-    card = next((card for card in served.cards if card.id == line.model), None)  # none serves it any more
+    route = await gateway.routes.find(served, line.model, line.params, line.lane)
+    new = replace(line.job(tenant), pool=route.pool, work_ms=route.work_ms, roams=route.roams)
+    card = next((card for card in (*models(served), *served.cards) if card.id == line.model), None)
+    # None if nobody serves it any more, and has not for long.
     result = None if card is None else _result(gateway, card, new, may_reuse=line.may_reuse)
     terms = terms_of_line(await _terms(gateway, tenant))
     with gateway.traces.offered_line(new, batch=place.batch, line=place.line, request=line.trace) as offer:
@@ -181,9 +186,8 @@ async def _terms(gateway: Gateway, tenant: Tenant) -> Terms:
     return terms_of(gateway.settings, await gateway.access.limits(tenant))
 
 
-def _work_ms(params: GenerationParams, model: str, served: Fleet) -> int:
-    of_model = [worker for worker in served.workers if worker.model == model]
-    return expected_ms(params, of_model, served.speeds.get(model, ()))
+def _ready_in(served: Fleet, pool: str) -> int:
+    return sum(worker.state == "ready" and worker.pool == pool for worker in served.workers)
 
 
 def _result(gateway: Gateway, card: ModelCard, new: NewJob, *, may_reuse: bool) -> str | None:

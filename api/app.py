@@ -26,6 +26,7 @@ from api.openai_images import ImagesRequest
 from api.openapi import document, operation_id
 from api.outlook import Outlooks
 from api.rates import Rates
+from api.rerouting import Rerouting
 from api.routes import (
     automatic1111,
     batches,
@@ -44,6 +45,7 @@ from api.routes import (
     tokens,
     webhooks,
 )
+from api.routing import Routes
 from api.shortcut import Shortcut
 from api.stays import Stays
 from api.storage import Storage
@@ -126,6 +128,7 @@ def create_app(settings: Settings, tracing: Tracing = OFF) -> FastAPI:
             Vocabularies(together),
             Metrics(redis, together, storage),
             traces,
+            Routes(outlooks),
         )
         rounds = Upkeep(
             settings,
@@ -137,6 +140,7 @@ def create_app(settings: Settings, tracing: Tracing = OFF) -> FastAPI:
             part=app.state.part,
             call_courier=wake_ups.call_courier,
             feed=Feeder(gateway).round,
+            reroute=Rerouting(gateway).round,
         )
         changes.listen(ABOUT_ACCESS, access.hear)
         changes.listen(ABOUT_ACCESS, lambda _word: gateway.stays.look())

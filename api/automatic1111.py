@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from api.catalog import default_card
+from api.catalog import default_card, models
 from api.dialect import drawn_at, in_words_of, job_request
 from api.samplers import scheduler_of
 from shared.contract import JobRequest
@@ -271,11 +271,11 @@ def card_named(served: Fleet, name: str | None) -> ModelCard:
     default = default_card(served)
     if name is None:
         return default
-    for card in served.cards:
+    for card in (*models(served), *served.cards):
         item = ModelItem.of(card)
         if name.casefold() in {item.title.casefold(), item.model_name.casefold(), item.hash.casefold()}:
             return card
-    known = ", ".join(card.id for card in served.cards)
+    known = ", ".join(card.id for card in models(served))
     raise ModelNotFound(f"Model not found. Known: {known}.")
 
 
@@ -305,7 +305,7 @@ def info_of(job: Job, card: ModelCard, asked: Txt2ImgRequest) -> dict[str, objec
         "sd_model_hash": card.revision[:SHORT_HASH],
         "index_of_first_image": 0,
         "infotexts": [
-            infotext_of(params.alone(index), model=card.id, model_revision=card.revision, software=software)
+            infotext_of(params.alone(index), model=job.model, model_revision=card.revision, software=software)
             for index in pictures
         ],
         "job_timestamp": timestamp(job),

@@ -53,11 +53,11 @@ async def _fleet(gateway: Gateway) -> Sequence[Finding]:
     ask = gateway.run
     try:
         known, queue, living, called = await asyncio.gather(ask(fleet()), ask(gauges()), ask(parts()), ask(roll()))
-        models = sorted({worker.model for worker in known.workers})
-        aheads = await asyncio.gather(*(ask(outlook(model)) for model in models))
+        pools = sorted({worker.pool for worker in known.workers})
+        aheads = await asyncio.gather(*(ask(outlook(pool)) for pool in pools))
     except QueueUnavailable:
         return (fleet_checks.not_asked(),)
-    outlooks = dict(zip(models, aheads, strict=True))
+    outlooks = dict(zip(pools, aheads, strict=True))
     return tuple(fleet_checks.judge(fleet_checks.Known(known, queue, living, called, outlooks)))
 
 

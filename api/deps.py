@@ -20,6 +20,7 @@ from api.context import EXCHANGE
 from api.metrics import Metrics
 from api.outlook import Outlooks
 from api.rates import Rates
+from api.routing import Routes
 from api.stays import Stays
 from api.storage import Storage
 from api.streams import Streams
@@ -65,6 +66,7 @@ class Gateway:
     vocabularies: Vocabularies
     metrics: Metrics
     traces: Traces
+    routes: Routes
 
     async def run(self, call: Call[T]) -> T:
         """Run one of the queue's verbs."""

@@ -29,7 +29,10 @@ def once_to_submit_batch(key: str, name: str, body: bytes) -> Once:
 
 
 def result_of(card: ModelCard, params: GenerationParams) -> str:
-    """Make the digest of what decides the pictures, whoever asks for them and by whatever preset's name."""
+    """Make the digest of what decides the pictures, whoever asks for them and by whatever preset's name.
+
+    The card's id is the name that the request gave: who names a class gets no picture of another's.
+    """
     return sha256(f"{card.id}\n{card.revision}\n{params.model_dump_json(exclude={'preset'})}".encode()).hexdigest()
 
 

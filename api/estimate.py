@@ -17,7 +17,7 @@ from shared.contract import Speed, TimeLeft, WorkerState
 from shared.generation import GenerationParams
 from shared.jobs import Hold, Job, JobStatus, WorkerId
 from shared.lanes import HEAD_START_S, Lane
-from shared.scripts import Fleet, Mode, Outlook, RunningWork
+from shared.scripts import Fleet, Mode, Outlook, RunningWork, WaitingWork
 from shared.speeds import expected_picture
 
 NOMINAL_MS: Final = 0.04
@@ -40,12 +40,12 @@ FLOOR_S: Final = 0.4
 """What no estimate is better than: news travel, pictures are stored."""
 
 
-def able_workers(fleet: Fleet, model: str) -> tuple[WorkerState, ...]:
-    """Those that would begin a job of this model now."""
+def able_workers(fleet: Fleet, pool: str) -> tuple[WorkerState, ...]:
+    """Those that would begin a job of this pool now."""
     return tuple(
         worker
         for worker in fleet.workers
-        if worker.model == model
+        if worker.pool == pool
         and worker.state == "ready"
         and not worker.store_away
         and fleet.mode_of(worker.id) is Mode.WORK
@@ -53,7 +53,7 @@ def able_workers(fleet: Fleet, model: str) -> tuple[WorkerState, ...]:
 
 
 def expected_ms(params: GenerationParams, workers: Sequence[WorkerState], kept: Sequence[Speed] = ()) -> int:
-    """Tell how long one of these workers, all of the model that is asked for, will take: at least 1.
+    """Tell how long one of these workers, all of one pool, will take: at least 1.
 
     `kept`: how fast a worker was that is gone, for when none has measured anything.
     """
@@ -66,13 +66,13 @@ def expected_ms(params: GenerationParams, workers: Sequence[WorkerState], kept: 
 
 @final
 class Forecast:
-    """When jobs will have ended, as a look at a model's queue and fleet has it: worked out once for all who poll."""
+    """When jobs will have ended, as a look at a pool's queue and the fleet has it: worked out once for all who poll."""
 
-    def __init__(self, outlook: Outlook, fleet: Fleet, model: str) -> None:
+    def __init__(self, outlook: Outlook, fleet: Fleet, pool: str) -> None:
         self._outlook = outlook
         self._fleet = fleet
-        self._workers = able_workers(fleet, model)
-        self._pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.model == model}
+        self._workers = able_workers(fleet, pool)
+        self._pace_of = {WorkerId(worker.id): worker.pace for worker in fleet.workers if worker.pool == pool}
         self._held: dict[WorkerId, list[tuple[RunningWork, float]]] = {}
         """What each worker draws, and the ms that are left of it."""
         for work in outlook.running:
@@ -97,7 +97,18 @@ class Forecast:
             return None  # it waits for one of its tenant's jobs, and which ones those are isn't told
         if job.needs > self._known_by_all:
             return None  # some workers are too old for it
-        return _band(self._of_waiting(job, age_ms), job.position, job.lane)
+        return _band(
+            self._of_waiting(job.lane, job.work_ms, job.ahead_jobs, job.ahead_ms, age_ms), job.position, job.lane
+        )
+
+    def ms_to_end(self, lane: Lane, work_ms: int, *, behind: WaitingWork, age_ms: float) -> float | None:
+        """Tell in how many ms a job that came now would have ended, behind that much of its lane; None if nobody can.
+
+        `age_ms`: how long ago the outlook was looked up.
+        """
+        if not self._workers:
+            return None
+        return self._of_waiting(lane, work_ms, behind.jobs, behind.work_ms, age_ms)
 
     def _free_for(self, lanes: tuple[Lane, ...]) -> tuple[tuple[float, float], ...]:
         """When each worker will have done all that it holds of these lanes, from the look on, and its pace."""
@@ -108,23 +119,23 @@ class Forecast:
 
         return tuple((left_ms(worker), worker.pace) for worker in self._workers)
 
-    def _of_waiting(self, job: Job, age_ms: float) -> float:
+    def _of_waiting(self, lane: Lane, work_ms: int, ahead_jobs: int, ahead_ms: float, age_ms: float) -> float:
         """A job that waits gets the worker that is free for it first, in its lane or in both."""
 
-        def done_ms(lanes: tuple[Lane, ...], jobs: int, ahead_ms: float) -> float:
+        def done_ms(lanes: tuple[Lane, ...], jobs: int, before_ms: float) -> float:
             free = [(max(0.0, left_ms - age_ms), pace) for left_ms, pace in self._free[lanes]]
-            start_ms, pace = _next_free(free, jobs, ahead_ms)
-            return start_ms + job.work_ms * pace
+            start_ms, pace = _next_free(free, jobs, before_ms)
+            return start_ms + work_ms * pace
 
-        other = self._outlook.waiting[_other(job.lane)]
-        alone_ms = done_ms((job.lane,), job.ahead_jobs, job.ahead_ms)
-        if other.jobs or self._free[(job.lane,)] != self._free[BOTH]:
-            last_ms = done_ms(BOTH, job.ahead_jobs + other.jobs, job.ahead_ms + other.work_ms)
+        other = self._outlook.waiting[_other(lane)]
+        alone_ms = done_ms((lane,), ahead_jobs, ahead_ms)
+        if other.jobs or self._free[(lane,)] != self._free[BOTH]:
+            last_ms = done_ms(BOTH, ahead_jobs + other.jobs, ahead_ms + other.work_ms)
         else:
             last_ms = alone_ms
-        if job.lane is Lane.BULK:
+        if lane is Lane.BULK:
             return _behind_interactive(alone_ms, last_ms, self._outlook.bulk_share)
-        is_first = job.ahead_jobs == 0 and self._has_head_start
+        is_first = ahead_jobs == 0 and self._has_head_start
         return _beside_bulk(alone_ms, last_ms, self._outlook.bulk_share, 1000 * HEAD_START_S if is_first else 0.0)
 
     def _of_running(self, job: Job, age_ms: float) -> float | None:

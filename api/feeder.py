@@ -62,8 +62,9 @@ class Feeder:
             submitted = await accept_line(self._gateway, helping.tenant, line, Place(helping.batch, number), served)
             if submitted is None:
                 return True
-            ready = sum(worker.state == "ready" and worker.model == line.model for worker in served.workers)
-            if submitted.how not in AWAKE and woken[line.model] < max(1, ready):
-                woken[line.model] += 1  # a worker goes on until the queue is empty: one word each is enough
-                await self._gateway.waker.wake(line.model)
+            pool = submitted.job.pool
+            ready = sum(worker.state == "ready" and worker.pool == pool for worker in served.workers)
+            if submitted.how not in AWAKE and woken[pool] < max(1, ready):
+                woken[pool] += 1  # a worker goes on until the queue is empty: one word each is enough
+                await self._gateway.waker.wake(pool)
         return True

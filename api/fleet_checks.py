@@ -37,7 +37,7 @@ class Known:
     parts: Sequence[Part]
     roll: Roll
     outlooks: Mapping[str, Outlook]
-    """Of the models that have workers."""
+    """Of the pools that have workers."""
 
 
 def judge(known: Known) -> Iterator[Finding]:
@@ -88,16 +88,16 @@ def _workers(known: Known) -> Iterator[Finding]:
                 f"Others have its jobs. {_STUCK}",
             )
         )
-    for model, lost in sorted(fleet.lost.items()):
+    for pool, lost in sorted(fleet.lost.items()):
         troubles.append(
             warning(
                 "workers",
-                f"{_counted(lost, 'worker')} of {model} came within ten minutes and died, failed or fell silent since.",
+                f"{_counted(lost, 'worker')} of {pool} came within ten minutes and died, failed or fell silent since.",
                 f"Their logs say why. {_STUCK}",
             )
         )
     for worker in fleet.workers:
-        troubles += _of_worker(worker, fleet, known.outlooks.get(worker.model))
+        troubles += _of_worker(worker, fleet, known.outlooks.get(worker.pool))
     if troubles:
         yield from troubles
     elif fleet.workers:
@@ -133,23 +133,23 @@ def _pools(fleet: Fleet, gauges: Gauges) -> Iterator[Finding]:
     waiting = Counter[str]()
     for order in gauges.waiting:
         waiting[order.model] += order.jobs
-    starved = [model for model, jobs in waiting.items() if jobs and not able_workers(fleet, model)]
-    for model in sorted(starved):
-        yield _starved(fleet, model, waiting[model])
+    starved = [pool for pool, jobs in waiting.items() if jobs and not able_workers(fleet, pool)]
+    for pool in sorted(starved):
+        yield _starved(fleet, pool, waiting[pool])
     if not starved:
         yield ok("pools", "Whatever waits has a worker that takes it.")
 
 
-def _starved(fleet: Fleet, model: str, jobs: int) -> Finding:
-    what, told = "pools", f"{_counted(jobs, 'job')} for {model} wait, and no worker takes them"
-    states = Counter(worker.state for worker in fleet.workers if worker.model == model)
+def _starved(fleet: Fleet, pool: str, jobs: int) -> Finding:
+    what, told = "pools", f"{_counted(jobs, 'job')} for {pool} wait, and no worker takes them"
+    states = Counter(worker.state for worker in fleet.workers if worker.pool == pool)
     if states["ready"]:
         return wrong(what, f"{told}: those that are ready are paused, or without the store.", "See `workers`.")
     if states["warming"]:
         return warning(what, f"{told} yet: {states['warming']} load the model.", "Wait; if it lasts, see their logs.")
-    if model in fleet.scaled:
-        return warning(what, f"{told} yet: a scaler asks for the model.", "If it lasts, see why it starts none.")
-    return wrong(what, f"{told}: there is none.", "Start one with this model; or cancel the jobs.")
+    if pool in fleet.scaled:
+        return warning(what, f"{told} yet: a scaler asks for workers.", "If it lasts, see why it starts none.")
+    return wrong(what, f"{told}: there is none.", "Start one of this pool; or cancel the jobs.")
 
 
 def _couriers(gauges: Gauges) -> Finding:

@@ -176,7 +176,7 @@ def _of_queue(queue: Gauges) -> dict[str, Values]:
 
 def _of_gpus(known: Fleet) -> dict[str, Values]:
     """Tell each GPU once; there is no figure of what no driver tells."""
-    each = {(worker.model, gpu.uuid): gpu for worker in known.workers if (gpu := worker.gpu) is not None}
+    each = {(worker.pool, gpu.uuid): gpu for worker in known.workers if (gpu := worker.gpu) is not None}
     figures: list[tuple[Gauge, Labels, float | None]] = []
     for (pool, _), gpu in each.items():
         used, total = (None, None) if gpu.memory is None else (gpu.memory.used_bytes, gpu.memory.total_bytes)
@@ -198,11 +198,11 @@ def _of_gpus(known: Fleet) -> dict[str, Values]:
 
 
 def _of_fleet(known: Fleet) -> dict[str, Values]:
-    pools = {card.id for card in known.cards} | {worker.model for worker in known.workers}
+    pools = {card.id for card in known.cards} | {worker.pool for worker in known.workers}
     states = {(state, pool): 0 for state in ("warming", "ready", "draining") for pool in pools}
     stopped, storeless, used, total, fullest = (dict.fromkeys(pools, 0.0) for _ in range(5))
     for worker in known.workers:
-        pool = worker.model
+        pool = worker.pool
         states[worker.state, pool] += 1
         stopped[pool] += known.mode_of(worker.id) is not Mode.WORK
         storeless[pool] += worker.store_away

@@ -89,7 +89,7 @@ NO_PROSPECT: Final = Prospect()
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What two looks say of a model's jobs: worked out once for all who poll while they hold."""
+    """What two looks say of a pool's jobs: worked out once for all who poll while they hold."""
 
     ahead: Outlook
     served: Fleet
@@ -111,20 +111,29 @@ class Outlooks:
         """Who works, as of at most `MOST_S` ago. Raises QueueUnavailable."""
         return await self._fleet.answer()
 
-    async def outlook(self, model: str) -> Outlook:
-        """What lies ahead of a model's queue, as of at most `MOST_S` ago. Raises QueueUnavailable."""
-        return await self._look_ahead(model).answer()
+    async def outlook(self, pool: str) -> Outlook:
+        """What lies ahead of a pool's queue, as of at most `MOST_S` ago. Raises QueueUnavailable."""
+        return await self._look_ahead(pool).answer()
 
     def forget(self) -> None:
         """Look anew: something was changed from here."""
         self._fleet = self._look_at_fleet()
         self._outlooks.clear()
 
+    async def forecast(self, pool: str) -> tuple[Forecast, Outlook, float]:
+        """When a pool's jobs will have ended, what lies ahead of it, and how many ms ago that was looked up.
+
+        Raises QueueUnavailable.
+        """
+        look = self._look_ahead(pool)
+        served, ahead = await asyncio.gather(self._fleet.answer(), look.answer())
+        return self._view(pool, ahead, served).forecast, ahead, look.age_ms
+
     async def prospect(self, job: Job) -> Prospect:
         """Say why a job waits and how long it will take; nothing while the queue doesn't answer."""
         if job.status.is_terminal:
             return NO_PROSPECT
-        look = self._look_ahead(job.model)
+        look = self._look_ahead(job.pool)
         served, ahead = self._fleet.kept, look.kept
         if served is None or ahead is None:
             try:
@@ -132,7 +141,7 @@ class Outlooks:
             except QueueUnavailable as error:
                 _logger.warning("a job is said without its outlook: %s", error)
                 return NO_PROSPECT
-        view = self._view(job.model, ahead, served)
+        view = self._view(job.pool, ahead, served)
         return Prospect(view.reasons.of(job), view.forecast.time_left(job, age_ms=look.age_ms))
 
     async def body(self, job: Job) -> JobBody:
@@ -145,16 +154,16 @@ class Outlooks:
         """Say jobs, in their order."""
         return tuple([await self.body(job) for job in jobs])
 
-    def _view(self, model: str, ahead: Outlook, served: Fleet) -> _View:
-        made = self._views.get(model)
+    def _view(self, pool: str, ahead: Outlook, served: Fleet) -> _View:
+        made = self._views.get(pool)
         if made is None or made.ahead is not ahead or made.served is not served:
-            made = self._views[model] = _View(ahead, served, Reasons(served, model), Forecast(ahead, served, model))
+            made = self._views[pool] = _View(ahead, served, Reasons(served, pool), Forecast(ahead, served, pool))
         return made
 
     def _look_at_fleet(self) -> _Look[Fleet]:
         return _Look(lambda: run_async(self._redis, fleet()))
 
-    def _look_ahead(self, model: str) -> _Look[Outlook]:
-        if model not in self._outlooks:
-            self._outlooks[model] = _Look(lambda: run_async(self._redis, outlook(model)))
-        return self._outlooks[model]
+    def _look_ahead(self, pool: str) -> _Look[Outlook]:
+        if pool not in self._outlooks:
+            self._outlooks[pool] = _Look(lambda: run_async(self._redis, outlook(pool)))
+        return self._outlooks[pool]

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from api.catalog import pools_of
+from api.estimate import able_workers
 from shared.compatibility import FIRST
 from shared.contract import Reason
 from shared.jobs import Hold, Job, JobStatus
+from shared.pools import class_in, model_in
 from shared.scripts import Fleet, Mode
 
 MANY_DEATHS: Final = 2
 """Workers that died within ten minutes: from so many on, the next one will probably die too."""
 
 
+def is_without_workers(fleet: Fleet, pool: str) -> bool:
+    """True if nobody serves a pool, or is about to: all of its workers are gone, paused, or die again and again."""
+    dies = fleet.lost.get(pool, 0) >= MANY_DEATHS
+    return not any(
+        worker.pool == pool
+        and (worker.state == "ready" or (worker.state == "warming" and not dies))
+        and fleet.mode_of(worker.id) is Mode.WORK
+        for worker in fleet.workers
+    )
+
+
 @final
 class Reasons:
-    """Why a model's jobs wait, as a look at the fleet has it: what holds up all of them is worked out once."""
+    """Why a pool's jobs wait, as a look at the fleet has it: what holds up all of them is worked out once."""
 
-    def __init__(self, fleet: Fleet, model: str) -> None:
-        self._of_all = _of_fleet(fleet, model)
-        served_by = [worker for worker in fleet.workers if worker.model == model and worker.state != "draining"]
+    def __init__(self, fleet: Fleet, pool: str) -> None:
+        self._of_all = _of_fleet(fleet, pool)
+        self._others = [other for other in pools_of(fleet, model_in(pool)) if other != pool]
+        self._others_can = any(able_workers(fleet, other) for other in self._others)
+        served_by = [worker for worker in fleet.workers if worker.pool == pool and worker.state != "draining"]
         willing = [worker for worker in served_by if fleet.mode_of(worker.id) is Mode.WORK]
         self._ready = max((worker.contract for worker in willing if worker.state == "ready"), default=FIRST)
         self._warming = max((worker.contract for worker in willing if worker.state == "warming"), default=FIRST)
@@ -37,13 +53,18 @@ class Reasons:
                 code="joined", message="Another job of yours is drawing the same pictures: this one gets them."
             )
         if self._of_all is None:
-            if job.needs > self._ready:
-                return _WARMING if job.needs <= self._warming else _OLDER_WORKERS
-            return _of_queue(job)
+            return self._of_ready(job)
         if job.lost_workers and self._of_all.code in _MISSING:
             some = "worker that drew it has" if len(job.lost_workers) == 1 else "workers that drew it have"
             return _failing(f"The {some} died")
+        if self._of_all.code == "no_worker" and self._others:
+            return _of_pool(job, others_can=self._others_can)
         return self._of_all
+
+    def _of_ready(self, job: Job) -> Reason:
+        if job.needs > self._ready:
+            return _WARMING if job.needs <= self._warming else _OLDER_WORKERS
+        return _of_queue(job)
 
 
 _MISSING: Final = frozenset({"no_worker", "starting", "warming"})
@@ -55,13 +76,13 @@ _OLDER_WORKERS: Final = Reason(
 )
 
 
-def _of_fleet(fleet: Fleet, model: str) -> Reason | None:
+def _of_fleet(fleet: Fleet, pool: str) -> Reason | None:
     if fleet.mode is not Mode.WORK:
         return Reason(
             code="paused",
             message="The operators have paused the queue. The job keeps its place until they resume it.",
         )
-    living = [worker for worker in fleet.workers if worker.model == model and worker.state != "draining"]
+    living = [worker for worker in fleet.workers if worker.pool == pool and worker.state != "draining"]
     willing = [worker for worker in living if fleet.mode_of(worker.id) is Mode.WORK]
     if living and not willing:
         return Reason(
@@ -70,7 +91,7 @@ def _of_fleet(fleet: Fleet, model: str) -> Reason | None:
         )
     ready = [worker for worker in willing if worker.state == "ready"]
     if not ready:
-        return _of_missing_workers(fleet.lost.get(model, 0), warming=bool(willing), scaled=model in fleet.scaled)
+        return _of_missing_workers(fleet.lost.get(pool, 0), warming=bool(willing), scaled=pool in fleet.scaled)
     if all(worker.store_away for worker in ready):
         return Reason(
             code="store_away",
@@ -97,6 +118,20 @@ def _of_missing_workers(deaths: int, *, warming: bool, scaled: bool) -> Reason:
     )
 
 
+def _of_pool(job: Job, *, others_can: bool) -> Reason:
+    gpu_class = class_in(job.pool)
+    missing = "without a GPU class" if gpu_class is None else f"of the GPU class {gpu_class}"
+    if job.is_pinned:
+        told = "It begins once the operators have started one."
+        if others_can:
+            told += f" Its request named that class: one that names {job.model} alone is drawn by another."
+    elif others_can:
+        told = "It is about to go to workers of another class."
+    else:
+        told = "It begins once the operators have started one, of this class or another."
+    return Reason(code="no_worker", message=f"No worker {missing} for this model is running. {told}")
+
+
 def _failing(said: str) -> Reason:
     return Reason(
         code="workers_failing",
@@ -105,7 +140,7 @@ def _failing(said: str) -> Reason:
     )
 
 
-def _of_queue(job: Job) -> Reason | None:
+def _of_queue(job: Job) -> Reason:
     if job.hold is Hold.JOINED:
         return Reason(
             code="joined",

@@ -18,6 +18,7 @@ from shared.batches import BatchId, FileBody, LineStatus, ManifestLine, Result, 
 from shared.contract import job_body
 from shared.errors import ImageNotFound
 from shared.jobs import Image, Tenant
+from shared.pools import model_in
 from shared.scripts import batch_results
 
 LINES_A_PAGE: Final = 100
@@ -155,7 +156,7 @@ def _manifest_line(told: Told, files: tuple[FileBody, ...]) -> ManifestLine:
         line=told.number,
         status=told.status,
         job_id=told.result.job_id,
-        model=line.model,
+        model=model_in(line.model),
         params=line.params,
         metadata=line.metadata,
         files=files,

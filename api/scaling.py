@@ -1,4 +1,4 @@
-"""How many workers a model wants: for what waits and runs, in how much time, from none to as many as there are jobs.
+"""How many workers a pool wants: for what waits and runs, in how much time, from none to as many as there are jobs.
 
 A pure function of three looks at the queue: no I/O, no clock. A scaler asks it again and again, and has as many workers
 run as it says, within limits of its own; it knows nothing of the scaler.
@@ -33,16 +33,16 @@ class Wanted:
     """What one worker would need for all that waits for a worker or runs, at the pace measured."""
 
 
-def wanted(fleet: Fleet, model: str, ahead: Outlook, demand: Demand, *, target_s: float) -> Wanted:
-    """Tell how many workers of a model are wanted to end all that waits within `target_s`.
+def wanted(fleet: Fleet, pool: str, ahead: Outlook, demand: Demand, *, target_s: float) -> Wanted:
+    """Tell how many workers of a pool are wanted to end all that waits within `target_s`.
 
     Never fewer than hold jobs, and never more than there are jobs: two workers end one job no sooner. Whatever the
     estimate said, a job that has waited longer than the target wants one more worker than there are; unless one is
     warming up, or none would take it. A worker that its operators have paused takes a place among those wanted, and
-    none of the work. A model of which nobody has ever measured how fast it is wants one worker, which then tells that,
-    and the model's card with it.
+    none of the work. A pool of which nobody has ever measured how fast it is wants one worker, which then tells that,
+    and its model's card with it.
     """
-    staying = [worker for worker in fleet.workers if worker.model == model and worker.state != "draining"]
+    staying = [worker for worker in fleet.workers if worker.pool == pool and worker.state != "draining"]
     willing = [worker for worker in staying if fleet.mode_of(worker.id) is Mode.WORK]
     of_willing = {WorkerId(worker.id) for worker in willing}
     resting = {WorkerId(worker.id) for worker in staying} - of_willing
@@ -60,8 +60,8 @@ def wanted(fleet: Fleet, model: str, ahead: Outlook, demand: Demand, *, target_s
     enough: dict[Because, int] = {
         "work": min(jobs, max(1, math.ceil(work_s / target_s))),
         "busy": len(holders & of_willing),
-        "wait": min(jobs, len(willing) + 1) if _waits_in_vain(fleet, model, willing, demand, target_s) else 0,
-        "unmeasured": int(model not in fleet.speeds),
+        "wait": min(jobs, len(willing) + 1) if _waits_in_vain(fleet, pool, willing, demand, target_s) else 0,
+        "unmeasured": int(pool not in fleet.speeds),
     }
     because = max(enough, key=lambda why: enough[why])
     most = enough[because]
@@ -70,8 +70,8 @@ def wanted(fleet: Fleet, model: str, ahead: Outlook, demand: Demand, *, target_s
     return Wanted(most + len(resting), because, work_s)
 
 
-def _waits_in_vain(fleet: Fleet, model: str, willing: list[WorkerState], demand: Demand, target_s: float) -> bool:
+def _waits_in_vain(fleet: Fleet, pool: str, willing: list[WorkerState], demand: Demand, target_s: float) -> bool:
     """True if a job waits for longer than it should though workers take jobs, and no further one comes already."""
     is_late = demand.jobs > 0 and demand.oldest_ms > target_s * 1000
     is_warming = any(worker.state == "warming" for worker in willing)
-    return is_late and not is_warming and bool(able_workers(fleet, model))
+    return is_late and not is_warming and bool(able_workers(fleet, pool))

@@ -1,4 +1,4 @@
-"""What the gateway does on its own: sweep, wake, call couriers, feed batches, take submits back, delete, tell.
+"""What the gateway does on its own: sweep, wake, reroute, call couriers, feed batches, take submits back, delete, tell.
 
 And it says that it lives.
 """
@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, final
 
@@ -55,22 +55,22 @@ class Waker:
         self._send = send
         self._threads = ThreadPoolExecutor(WAKERS, thread_name_prefix="wake")
 
-    async def wake(self, model: str) -> None:
-        """Tell the workers of `model` that there is work; never fails.
+    async def wake(self, pool: str) -> None:
+        """Tell the workers of a pool that there is work; never fails.
 
         Returns when it is sent, or after `HEAD_START_S`: whoever goes on at once takes the interpreter from the thread
         that sends, and the worker waits.
         """
-        sending = asyncio.wrap_future(self._threads.submit(self._wake, model))
+        sending = asyncio.wrap_future(self._threads.submit(self._wake, pool))
         await asyncio.wait((sending,), timeout=HEAD_START_S)
 
-    def _wake(self, model: str) -> None:
+    def _wake(self, pool: str) -> None:
         try:
-            self._send(model)
+            self._send(pool)
         except QueueUnavailable as error:
-            log.warning("no wake-up was sent for %s; the next sweep sends one: %s", model, error)
+            log.warning("no wake-up was sent for %s; the next sweep sends one: %s", pool, error)
         except Exception:
-            log.exception("no wake-up was sent for %s", model)
+            log.exception("no wake-up was sent for %s", pool)
 
     def close(self) -> None:
         """End what is being sent; what waits is the sweeps' of others."""
@@ -129,12 +129,14 @@ class Upkeep:
         part: Part,
         call_courier: Callable[[], None],
         feed: Callable[[], Awaitable[float]],
+        reroute: Callable[[Sequence[str]], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._meters = meters
         self._part = part
         self._call_courier = call_courier
         self._feed = feed
+        self._reroute = reroute
         self._redis = redis
         self._unanswered = unanswered
         self._storage = storage
@@ -195,9 +197,10 @@ class Upkeep:
             log.error("its workers were lost too often, it failed", extra={"job": job_id})
         for job_id in swept.overdue:
             log.info("it had not ended by its deadline", extra={"job": job_id})
-        for model in swept.waiting_models:
-            if await self._nobody_is_called(queue_of(model)):
-                await self._waker.wake(model)
+        for pool in swept.waiting_pools:
+            if await self._nobody_is_called(queue_of(pool)):
+                await self._waker.wake(pool)
+        await self._reroute(swept.waiting_pools)
         return self._settings.lease_s / SWEEPS_PER_LEASE
 
     async def _nobody_is_called(self, queue: str) -> bool:

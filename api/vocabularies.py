@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 
 from api.together import Together
 from shared.errors import NoVocabulary
+from shared.pools import model_in
 from shared.reading import PromptMeasure, TextReader
 from shared.scripts import vocabulary
 from shared.vocabulary import Vocabulary
@@ -34,39 +35,39 @@ class Vocabularies:
     def __init__(self, together: Together) -> None:
         self._together = together
         self._digests: dict[str, str] = {}
-        """By model, as last heard."""
+        """By pool, as last heard."""
         self._readers: OrderedDict[str, TextReader] = OrderedDict()
         """By digest; the one that was asked for last is at the end."""
         self._parsing = asyncio.Lock()
         self._threads = CapacityLimiter(THREADS)
 
-    async def measure(self, model: str, texts: Sequence[str]) -> list[PromptMeasure]:
-        """Measure texts as the model would. Raises NoVocabulary, QueueUnavailable."""
-        reader = await self._reader(model)
+    async def measure(self, pool: str, texts: Sequence[str]) -> list[PromptMeasure]:
+        """Measure texts as a pool's model would. Raises NoVocabulary, QueueUnavailable."""
+        reader = await self._reader(pool)
         return await self._in_thread(lambda: [reader.read(text).measure for text in texts])
 
-    async def _reader(self, model: str) -> TextReader:
-        """Ask each time by what the model reads: a worker may have come with another checkpoint."""
-        digest = self._digests.get(model, "")
+    async def _reader(self, pool: str) -> TextReader:
+        """Ask each time by what the pool reads: a worker may have come with another checkpoint."""
+        digest = self._digests.get(pool, "")
         reader = self._readers.get(digest)
-        told = await self._together.run(vocabulary(model, None if reader is None else digest))
+        told = await self._together.run(vocabulary(pool, None if reader is None else digest))
         if told is not None:
-            reader = await self._parsed(model, told)
-            digest = self._digests[model] = told.digest
+            reader = await self._parsed(pool, told)
+            digest = self._digests[pool] = told.digest
         elif reader is None:
-            raise NoVocabulary(model)
+            raise NoVocabulary(model_in(pool))
         self._keep(digest, reader)
         return reader
 
-    async def _parsed(self, model: str, told: Vocabulary) -> TextReader:
+    async def _parsed(self, pool: str, told: Vocabulary) -> TextReader:
         async with self._parsing:
             reader = self._readers.get(told.digest)
             if reader is None:
                 try:
                     reader = await self._in_thread(lambda: TextReader(told))
                 except ValueError as error:
-                    log.warning("texts for %s are not counted: %s", model, error)
-                    raise NoVocabulary(model) from error
+                    log.warning("texts for %s are not counted: %s", pool, error)
+                    raise NoVocabulary(model_in(pool)) from error
                 self._keep(told.digest, reader)
         return reader
 

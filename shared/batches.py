@@ -48,6 +48,7 @@ class Line(Value):
     """What a line asks for, held against its model when the batch was accepted: nothing of it is open any more."""
 
     model: str
+    """As the request named it: a model's id, or that and a class. In which pool's queue it goes is told in its turn."""
     params: GenerationParams
     metadata: dict[MetadataKey, MetadataValue]
     lane: Lane

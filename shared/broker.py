@@ -1,12 +1,12 @@
 """The only Celery app, and the words that travel over it: wake-ups for workers, calls for couriers.
 
-A wake-up says "there may be work for this model", nothing else: the job itself lives in Redis, so a
+A wake-up says "there may be work for this pool", nothing else: the job itself lives in Redis, so a
 wake-up that is lost, doubled or late does no harm. The gateway sends one with each job unless as many
-wait as there are workers, the sweep one for each model that jobs wait for. None carries an expiry: a
+wait as there are workers, the sweep one for each pool that jobs wait for. None carries an expiry: a
 gateway's clock may be wrong.
 
     wake_ups = WakeUps(settings)
-    wake_ups.send(job.model)
+    wake_ups.send(job.pool)
 """
 
 from __future__ import annotations
@@ -108,9 +108,9 @@ def _transport(settings: Settings) -> type:
     return _Kind("Transport", (cast("type", Transport),), {"Channel": channel})
 
 
-def pool_queue(model: str) -> Queue:
-    """Make the queue that the workers of `model` consume."""
-    name = queue_of(model)
+def pool_queue(pool: str) -> Queue:
+    """Make the queue that the workers of a pool consume."""
+    name = queue_of(pool)
     return Queue(name, routing_key=name)
 
 
@@ -126,12 +126,12 @@ class WakeUps:
     def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
         self._app = cast("Any", app or make_app(settings))
 
-    def send(self, model: str) -> None:
-        """Wake a worker of `model`. Blocks for milliseconds, or seconds if Redis is frozen.
+    def send(self, pool: str) -> None:
+        """Wake a worker of a pool. Blocks for milliseconds, or seconds if Redis is frozen.
 
         Raises QueueUnavailable; whoever submitted a job may ignore that, the sweep sends another.
         """
-        self._send(SHIFT, queue_of(model))
+        self._send(SHIFT, queue_of(pool))
 
     def call_courier(self) -> None:
         """Tell a courier that webhooks have something to be sent. Blocks and raises as `send` does."""

@@ -6,16 +6,18 @@ Pydantic models only; turning a `Job` into a `JobBody` is here too, so that its 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.compatibility import FIRST
 from shared.errors import FieldError, InvalidRequest
 from shared.generation import MAX_PROMPT_CHARS, GenerationParams, GenerationRequest, ModelCard, OutputFormat
 from shared.jobs import Image, Job, JobError, JobId, JobStatus, JobWarning, Reading
 from shared.lanes import Lane
+from shared.pools import model_in
 from shared.tuning import TuningInEffect
 from shared.words import OR_NEWER
 
@@ -44,7 +46,7 @@ class JobRequest(GenerationRequest):
     """`POST /v1/jobs`."""
 
     model: str | None = Field(default=None, max_length=200)
-    """A model's id from `/v1/models`; absent: the one that is served."""
+    """A model's id from `/v1/models`, or that and a GPU class: `segmind/SSD-1B@l4`; absent: the one that is served."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
     """Yours: kept with the job and given back, never interpreted."""
     lane: Lane = Lane.INTERACTIVE
@@ -141,6 +143,9 @@ class JobBody(Body):
     status: JobStatus
     version: int
     model: str
+    pool: str | None = None
+    """Whose workers it waits for, or was drawn by: the model's, or those of a GPU class, `segmind/SSD-1B@l4`. Null from
+    an older gateway."""
     params: GenerationParams
     metadata: dict[str, str]
     created_at: datetime
@@ -148,7 +153,7 @@ class JobBody(Body):
     completed_at: datetime | None
     attempt: int
     position: int | None
-    """Place among those that wait for the model, 0 goes next; null unless it waits for a worker."""
+    """Place among those that wait for its pool, 0 goes next; null unless it waits for a worker."""
     lane: Lane = Lane.INTERACTIVE
     reason: Reason | None = None
     """Why it waits; null unless queued."""
@@ -233,6 +238,8 @@ class WorkerState(Body):
     id: str
     state: Annotated[Literal["warming", "ready", "draining"], OR_NEWER]
     model: str
+    pool: str = ""
+    """The model, or that and its GPU class: `segmind/SSD-1B@l4`."""
     device: str
     """Such as `cpu` or `NVIDIA H100 80GB HBM3`."""
     software_version: str
@@ -254,6 +261,31 @@ class WorkerState(Body):
     tuning: TuningInEffect | None = None
     """How its model computes; null until it is loaded."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_pool(cls, said: object) -> object:
+        """Workers say their pool as their model, so that gateways that know no classes take it for a model's name."""
+        if not isinstance(said, Mapping):
+            return said
+        words = cast("Mapping[str, object]", said)
+        model = words.get("model")
+        if not isinstance(model, str):
+            return words
+        return {**words, "model": model_in(model), "pool": words.get("pool") or model}
+
+
+class ModelPool(Body):
+    """Workers of a model that draw on GPUs of one class."""
+
+    name: str
+    """What a request names as its `model` to be drawn here and nowhere else: `segmind/SSD-1B@l4`."""
+    gpu_class: str | None
+    """Null of workers that said none: they can't be named apart."""
+    ready_workers: int
+    warming_workers: int
+    is_alike: bool
+    """False if they serve another revision of it, or other presets, than most do: drawn on only if named."""
+
 
 class ModelBody(ModelCard):
     """A model in `GET /v1/models`: its card and who serves it."""
@@ -265,6 +297,8 @@ class ModelBody(ModelCard):
     """Workers that load the model now."""
     tunings: tuple[TuningInEffect, ...] = ()
     """How its ready workers compute, each way once: several where they differ."""
+    pools: tuple[ModelPool, ...] = ()
+    """By GPU class, where workers said one."""
     is_default: bool
 
 
@@ -298,7 +332,7 @@ class TokensRequest(BaseModel):
     negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
     """Absent: it is not told of; the model's default isn't taken for it."""
     model: str | None = Field(default=None, max_length=200)
-    """A model's id from `/v1/models`; absent: the one that is served."""
+    """A model's id from `/v1/models`, or that and a GPU class; absent: the one that is served."""
 
 
 class TokensBody(Body):
@@ -352,6 +386,7 @@ def job_body(job: Job, *, now_ms: int, reason: Reason | None = None, time_left: 
         status=job.status,
         version=job.version,
         model=job.model,
+        pool=job.pool,
         params=job.params,
         metadata=job.metadata,
         created_at=_time(job.created_at_ms),

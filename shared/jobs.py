@@ -5,6 +5,7 @@
     queued   ─► running     claim
              ─► succeeded   finish, of the job that it joined
              ─► failed      fail or reap, of the job that it joined
+             ─► queued      reroute, to another pool of its model
              ─► canceled    cancel, erase, withdraw, and of its batch: cancel_batch, erase_batch, withdraw_batch
              ─► expired     claim or reap, past its deadline
     running  ─► queued      release, not charged; reap, charged
@@ -30,6 +31,7 @@ from shared.compatibility import needed_by
 from shared.errors import DeadlinePassed
 from shared.generation import GenerationParams, OutputFormat, Size
 from shared.lanes import Lane
+from shared.pools import class_in, model_in
 from shared.words import Word
 
 JobId = NewType("JobId", str)
@@ -207,7 +209,8 @@ class NewJob:
 
     id: JobId
     tenant: Tenant
-    model: str
+    pool: str
+    """Whose queue it goes to: the model, or one of its pools."""
     params: GenerationParams
     metadata: dict[str, str]
     lane: Lane = Lane.INTERACTIVE
@@ -223,6 +226,13 @@ class NewJob:
     """From where its worker's and its webhooks' spans go on; None: it is not traced."""
     needs: int | None = None
     """The contract that a worker must know to draw it right; None: what its parameters tell."""
+    roams: bool = False
+    """True if its request named the model alone, so that another of its pools may draw it too."""
+
+    @property
+    def model(self) -> str:
+        """What shall draw it, on whichever class of GPU."""
+        return model_in(self.pool)
 
     @property
     def needed(self) -> int:
@@ -276,7 +286,8 @@ class Job:
 
     id: JobId
     tenant: Tenant
-    model: str
+    pool: str
+    """Whose workers it waits for, or was drawn by: the model's, or those of a class."""
     params: GenerationParams
     metadata: dict[str, str]
     status: JobStatus
@@ -331,6 +342,18 @@ class Job:
     """When its last attempt began."""
     needs: int = 1
     """The contract that a worker must know to draw it right."""
+    roams: bool = False
+    """True if it is in the pool of a class that its request did not name."""
+
+    @property
+    def model(self) -> str:
+        """What draws it, on whichever class of GPU."""
+        return model_in(self.pool)
+
+    @property
+    def is_pinned(self) -> bool:
+        """True if its request named the class, so that no other pool may draw it."""
+        return class_in(self.pool) is not None and not self.roams
 
 
 def trace_id(parent: TraceParent | None) -> str:

@@ -1,8 +1,9 @@
 """Every key in Redis: its name, its type, its life. `shared/lua/keys.lua` builds the names.
 
-Nothing of a job expires by itself: the sweep forgets an ended job together with its pictures (`retire`). The
-verbs get one key, the prefix, and build the others from it. Its braces put them all into one slot, so that a Redis
-Cluster can hold them too. A member of an order, a line or the heads is `<sequence>:<job id>:<ms of work>`.
+`<model>` in a key's name, and the record's field `model`, are a pool's name: the model's id, or that and a GPU class
+(`shared.pools`). Nothing of a job expires by itself: the sweep forgets an ended job together with its pictures
+(`retire`). The verbs get one key, the prefix, and build the others from it. Its braces put them all into one slot, so
+that a Redis Cluster can hold them too. A member of an order, a line or the heads is `<sequence>:<job id>:<ms of work>`.
 
     job:<id>                      hash    a job's record                 until `keep_s` after the job's end
     jobs:<tenant>                 zset    sequence -> job id             as long as their records
@@ -79,9 +80,11 @@ claimed_at_ms, queued_at_ms (when it was put back), completed_at_ms, deadline_ms
 retry), request and result (digests), follows, pictures (object keys, {} for the index), pictures_of, worker, token,
 error (JSON), `lost:<attempt>` (worker), `image:<index>` (JSON), reading (JSON), `warning:<code>` (JSON), batch and
 line (of a batch's job), asked (the request that made it), trace (a traceparent from which spans about it go on, if it
-is traced) and pictures_trace (that of the job whose pictures it took or waited for), needs (the contract that its
-worker must know, if it is not the first), passed (1 once it was beyond some worker). `token` stays when a job ends, so
-that its last worker's verb can be run again, and is gone while the job waits.
+is traced) and pictures_trace (that of the job whose pictures it took or waited for), roams (1 if it named the model
+alone and is, or was, in the pool of a class: another of the model's pools may draw it too), needs (the contract that
+its worker must know, if it is not the first), passed (1 once it was beyond some worker), anew (1 if it had begun
+before it came into this pool, and has not begun in it). `token` stays when a job ends, so that its last worker's verb
+can be run again, and is gone while the job waits.
 
 Fields of `webhook:<id>`: tenant, url, events, description, secret, old_secret, old_secret_until_ms, created_at_ms, off
 (why), failing_since_ms, left_out, busy_until_ms (of the round under way). Fields of `delivery:<id>`: webhook, job
@@ -152,9 +155,9 @@ def channel_of_library(name: str) -> str:
 
 
 @lru_cache
-def queue_of(model: str) -> str:
-    """Name the Celery queue of a pool: the workers that serve one model, such as `gpu.segmind-ssd-1b`.
+def queue_of(pool: str) -> str:
+    """Name the Celery queue of a pool, such as `gpu.segmind-ssd-1b` or, of a class, `gpu.segmind-ssd-1b-l4`.
 
     Celery keeps it as a list of that name.
     """
-    return "gpu." + re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+    return "gpu." + re.sub(r"[^a-z0-9]+", "-", pool.lower()).strip("-")

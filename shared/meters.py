@@ -105,6 +105,9 @@ LEASES_EXPIRED: Final = Counter(
 JOBS_RELEASED: Final = Counter(
     "jobs_released", "Jobs that a worker handed back: it was told to stop, or the store was away.", ("pool",)
 )
+JOBS_REROUTED: Final = Counter(
+    "jobs_rerouted", "Jobs that left this pool for another of their model, since it had no worker.", ("pool",)
+)
 JOBS_SET_ASIDE: Final = Gauge("jobs_set_aside", "Jobs given up because every worker that took them died.")
 BATCHES_FEEDING: Final = Gauge("batches_feeding", "Batches of which more lines are to become jobs.")
 JOBS_TO_FORGET: Final = Gauge(

@@ -77,9 +77,11 @@ class LaneBody(Body):
 
 
 class PoolBody(Body):
-    """A model's queue and the workers that serve it."""
+    """A pool's queue and the workers that serve it."""
 
     model: str
+    pool: str | None = None
+    """The model, or that and a GPU class: `segmind/SSD-1B@l4`. Null from an older gateway."""
     waiting: dict[Lane, LaneBody]
     running: int
     """Jobs."""
@@ -88,9 +90,11 @@ class PoolBody(Body):
 
 
 class ScalingBody(Body):
-    """`GET /v1/scaling`: how many workers of a model shall run."""
+    """`GET /v1/scaling`: how many workers of a pool shall run."""
 
     model: str
+    pool: str | None = None
+    """As asked for: the model, or that and a GPU class. Null from an older gateway."""
     workers_wanted: int
     """What a scaler takes."""
     because: Annotated[Literal["idle", "work", "wait", "busy", "paused", "unmeasured"], OR_NEWER]
@@ -128,6 +132,7 @@ class QueueBody(Body):
     mode: ModeName
     """What all workers shall do."""
     models: tuple[PoolBody, ...]
+    """One for each pool: several of a model whose workers are of several GPU classes."""
     results: ResultCache
 
 
@@ -137,6 +142,8 @@ class SetAsideJob(Body):
     id: JobId
     tenant: str
     model: str
+    pool: str | None = None
+    """Whose workers drew it, or were to. Null from an older gateway."""
     lane: Lane
     params: GenerationParams
     cost: int
@@ -163,6 +170,7 @@ def set_aside_job(job: Job) -> SetAsideJob:
         id=job.id,
         tenant=job.tenant,
         model=job.model,
+        pool=job.pool,
         lane=job.lane,
         params=job.params,
         cost=job.params.cost,
@@ -181,6 +189,8 @@ class FailedJob(Body):
     id: JobId
     tenant: str
     model: str
+    pool: str | None = None
+    """Whose workers drew it, or were to. Null from an older gateway."""
     lane: Lane
     width: int
     height: int
@@ -272,6 +282,7 @@ def failed_job(job: Job) -> FailedJob:
         id=job.id,
         tenant=job.tenant,
         model=job.model,
+        pool=job.pool,
         lane=job.lane,
         width=job.params.width,
         height=job.params.height,

@@ -46,7 +46,7 @@ def job_of(reply: Reply) -> Job:
     return Job(
         id=JobId(text(job_id)),
         tenant=Tenant(fields["tenant"]),
-        model=fields["model"],
+        pool=fields["model"],
         params=_params(fields["params"]),
         metadata=_string_dict(fields["metadata"]),
         status=JobStatus(fields["status"]),
@@ -76,6 +76,7 @@ def job_of(reply: Reply) -> Job:
         queued_at_ms=_optional_int(fields.get("queued_at_ms")),
         claimed_at_ms=_optional_int(fields.get("claimed_at_ms")),
         needs=int(fields.get("needs", FIRST)),
+        roams="roams" in fields,
         position=position_of(position),
         ahead_jobs=number(ahead_jobs),
         ahead_ms=number(ahead_ms),
@@ -93,7 +94,7 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
     return Job(
         id=new.id,
         tenant=new.tenant,
-        model=new.model,
+        pool=new.pool,
         params=new.params,
         metadata=new.metadata,
         status=JobStatus.QUEUED,
@@ -120,6 +121,7 @@ def accepted_job(new: NewJob, reply: list[Reply], *, may_reuse: bool) -> Job:
         asked=new.asked,
         trace=new.trace,
         needs=new.needed,
+        roams=new.roams,
     )
 
 

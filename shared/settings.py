@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.network import LOOPBACK, Reach
+from shared.pools import CLASS_PATTERN
 from shared.redis_address import RedisAddress
 from shared.store_address import StoreAddress
 from shared.trust import checked_ca_file, file_of_certificates, readable
@@ -159,6 +160,9 @@ class Settings(BaseSettings):
     """CUDA only: multiply fp32 numbers, which are the VAE's, with ten bits of mantissa."""
     vae_precision: VaePrecision = VaePrecision.AUTO
     """The VAE's arithmetic."""
+    pool: str | None = Field(default=None, pattern=rf"^{CLASS_PATTERN}$")
+    """The class of the worker's GPU, such as `l4`: small letters, digits and dashes. Workers of a model that say
+    different ones wait at queues of their own. Unset: none; the model's workers share one queue."""
     presets: str = "all"
     """Which of the model's presets are offered: `all`, or names such as `quality,draft`; empty: none. One with an
     adapter needs the memory of another UNet. All workers of a model need the same."""
@@ -182,6 +186,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=5.0, gt=0)
     """How long a worker may be silent before its jobs go to another."""
     max_attempts: int = Field(default=3, ge=1)
+    pool_patience_s: float = Field(default=30.0, ge=0)
+    """How long a pool may be without workers before its jobs go to another pool of their model; never to one that their
+    requests ruled out by naming a class."""
     hung_step_s: float = Field(default=120.0, gt=0)
     """A worker whose engine makes no progress for so long stops renewing its leases."""
     max_batch: int = Field(default=8, ge=1, le=8)

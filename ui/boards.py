@@ -129,7 +129,7 @@ def _worker(worker: WorkerBody, all_shall: str, *, with_version: bool) -> tuple[
         f"<code>{escape(worker.id)}</code>{version}",
         state,
         draws or "nothing",
-        escape(worker.model),
+        escape(worker.pool),
         _device(worker),
         _memory(worker.memory),
         _speed(worker.speeds),
@@ -199,10 +199,11 @@ def _pool(pool: PoolBody) -> str:
     ready = ", ".join(f"{count} {escape(state)}" for state, count in pool.workers.items() if count) or "no worker"
     lanes = [f"{escape(lane)}: {_lane_sum(body)}" for lane, body in pool.waiting.items()]
     said = f"{_count(pool.running, 'job')} running, {ready}. Waiting: {'; '.join(lanes)}."
-    title = f"<h3>{escape(pool.model)}</h3><p>{said}</p>"
+    name = pool.pool or pool.model
+    title = f"<h3>{escape(name)}</h3><p>{said}</p>"
     rows = [
         _Row(
-            f"line-{pool.model}-{lane}-{line.tenant}",
+            f"line-{name}-{lane}-{line.tenant}",
             (
                 f"<code>{escape(line.tenant)}</code>",
                 escape(lane).capitalize(),
@@ -220,7 +221,7 @@ def _pool(pool: PoolBody) -> str:
     columns = ("Tenant", "Lane", "Jobs waiting", "Work", "Running", "The next has waited")
     others = sum(max(0, body.tenants - len(body.lines)) for body in pool.waiting.values())
     rest = f'<p class="aside">And {_count(others, "other")} with less work waiting.</p>' if others else ""
-    return title + _table(f"Who waits for {pool.model}, most work first", columns, rows) + rest
+    return title + _table(f"Who waits for {name}, most work first", columns, rows) + rest
 
 
 def _lane_sum(body: LaneBody) -> str:

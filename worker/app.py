@@ -32,11 +32,12 @@ from shared.broker import WakeUps, make_app, pool_queue
 from shared.compatibility import CONTRACT
 from shared.connection import connect, run
 from shared.contract import Batching, WorkerState
-from shared.errors import DarkroomError, LayoutsApart, QueueUnavailable
+from shared.errors import CheckpointUnavailable, DarkroomError, LayoutsApart, QueueUnavailable
 from shared.generation import ModelCard
 from shared.keys import queue_of
 from shared.logs import name_worker
 from shared.object_store import ObjectStore
+from shared.pools import class_in, model_in, pool_of
 from shared.scripts import Mode, leave
 from shared.settings import Settings, keep_compiled_code
 from shared.tracing import OFF, Tracing
@@ -82,13 +83,14 @@ class Worker:
     """One process that serves one model on one device."""
 
     def __init__(self, settings: Settings, tracing: Tracing = OFF) -> None:
-        """Find the checkpoint, without loading it. Raises CheckpointUnavailable."""
+        """Find the checkpoint, without loading it. Raises CheckpointUnavailable, also for a name that means a pool."""
         self._settings = settings
         self._source: Source = choose_source(
             settings.model, cuda=torch.cuda.is_available(), cache_dir=settings.model_cache
         )
         self._vae = choose_vae(settings.vae) if settings.vae else None
         self.card: ModelCard = with_vae(chosen_presets(card_of(self._source), settings.presets), self._vae)
+        self.pool = pool_of(_named_alone(self.card.id), settings.pool)
         self.id = new_worker_id()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._state: Literal["warming", "ready", "draining"] = "warming"
@@ -113,7 +115,7 @@ class Worker:
             self._client,
             settings,
             self._duty,
-            card=self.card,
+            card=self._announced,
             state=self.state,
             on_hung=self._die_hung,
             on_apart=self._die_apart,
@@ -121,12 +123,18 @@ class Worker:
         )
         self._sweeper = Sweeper(self._client, settings, self._wake_ups)
 
+    @property
+    def _announced(self) -> ModelCard:
+        """The card under the pool's name, by which the queue knows it."""
+        return self.card.model_copy(update={"id": self.pool})
+
     def state(self) -> WorkerState:
         """Say what the fleet may know."""
         return WorkerState(
             id=self.id,
             state="draining" if self._duty.stop.is_asked else self._state,
             model=self.card.id,
+            pool=self.pool,
             device=_device_name(),
             software_version=VERSION,
             contract=CONTRACT,
@@ -144,7 +152,7 @@ class Worker:
     def run(self) -> int:
         """Work until a signal ends it; the process' exit code."""
         name_worker(self.id)
-        said = {"worker": self.id, "model": self.card.id, "device": _device_name()}
+        said = {"worker": self.id, "model": self.card.id, "pool": self.pool, "device": _device_name()}
         _logger.info("starting", extra=said)
         helpers = (self._heartbeat, self._reporter, self._sweeper, self._gauges)
         for helper in helpers:
@@ -170,7 +178,7 @@ class Worker:
 
     def _run_celery(self) -> None:
         app = cast("Any", self._app)
-        app.conf.task_queues = [pool_queue(self.card.id)]
+        app.conf.task_queues = [pool_queue(self.pool)]
         register(self._app, self._work_a_shift)
         app.steps["worker"].add(_warm_up_step(self))
         cast("Any", signals).worker_shutting_down.connect(self._on_shutting_down, weak=False)
@@ -181,7 +189,7 @@ class Worker:
             without_mingle=True,
             without_heartbeat=True,
         )
-        self._subscription = Subscription(worker.consumer, queue_of(self.card.id))
+        self._subscription = Subscription(worker.consumer, queue_of(self.pool))
         worker.start()
         self._exit_code = self._exit_code or worker.exitcode or EX_OK
 
@@ -223,7 +231,7 @@ class Worker:
         )
         engine = Engine(model, bulk_share=settings.bulk_percent / 100)
         self.card = model.card  # without the presets whose adapters can't be had
-        self._heartbeat.announce(self.card, engine.vocabulary)
+        self._heartbeat.announce(self._announced, engine.vocabulary)
         self._tuning = model.tuning
         _logger.info("loaded", extra={"model": self.card.id, "seconds": round(time.monotonic() - begun, 1)})
         warmth = warm(engine)
@@ -233,7 +241,7 @@ class Worker:
         _logger.info("warmed", extra={"seconds": round(warmth.seconds, 1)})
         self._storage.prepare()
         self._spool.prepare()
-        counter = Counter(self._client, self._wake_ups, model=self.card.id, worker=self.id, lease_s=settings.lease_s)
+        counter = Counter(self._client, self._wake_ups, pool=self.pool, worker=self.id, lease_s=settings.lease_s)
         self._shift = Shift(
             counter,
             engine,
@@ -300,7 +308,7 @@ class Worker:
     def _leave(self) -> None:
         try:
             self._heartbeat.tell()
-            run(self._client, leave(self.id, self.card.id, failed=self._exit_code != EX_OK))
+            run(self._client, leave(self.id, self.pool, failed=self._exit_code != EX_OK))
         except QueueUnavailable:
             _logger.warning("the queue is away, so the fleet will miss this worker only when its state lapses")
 
@@ -329,6 +337,16 @@ def _batching(batches: Batches) -> tuple[Batching, ...]:
         )
         for one in batches.measured
     )
+
+
+def _named_alone(model: str) -> str:
+    """Return a model's name that can't be taken for a pool's. Raises CheckpointUnavailable for any other."""
+    if (gpu_class := class_in(model)) is not None:
+        raise CheckpointUnavailable(
+            f"The model is called {model}, which means the workers of the GPU class {gpu_class} that serve "
+            f"{model_in(model)}. Give its folder, or the id in its darkroom.json, a name without @{gpu_class}."
+        )
+    return model
 
 
 def _device_name() -> str:

@@ -20,12 +20,12 @@ _logger = logging.getLogger(__name__)
 
 @final
 class Counter:
-    """Claims jobs of one model for one worker; for one thread."""
+    """Claims jobs of one pool for one worker; for one thread."""
 
-    def __init__(self, client: redis.Redis, wake_ups: WakeUps, *, model: str, worker: WorkerId, lease_s: float) -> None:
+    def __init__(self, client: redis.Redis, wake_ups: WakeUps, *, pool: str, worker: WorkerId, lease_s: float) -> None:
         self._client = client
         self._wake_ups = wake_ups
-        self._model = model
+        self._pool = pool
         self._worker = worker
         self._lease_s = lease_s
         self._unanswered: LeaseToken | None = None
@@ -36,9 +36,9 @@ class Counter:
         return self._unanswered is not None
 
     @property
-    def model(self) -> str:
+    def pool(self) -> str:
         """Whose jobs they are."""
-        return self._model
+        return self._pool
 
     def claim(self, lane: Lane | None = None, *, is_busy: bool = False) -> Claimed | None:
         """Take the job that goes next, in one lane or both; None if none waits or the queue does not answer.
@@ -49,7 +49,7 @@ class Counter:
         token = self._unanswered or LeaseToken(uuid4().hex)
         self._unanswered = token  # a claim that got no answer may have been heard: the next one repeats it
         try:
-            call = claim(self._model, self._worker, token, lease_s=self._lease_s, lane=lane, is_busy=is_busy)
+            call = claim(self._pool, self._worker, token, lease_s=self._lease_s, lane=lane, is_busy=is_busy)
             claimed = run(self._client, call)
         except QueueUnavailable:
             return None
@@ -60,7 +60,7 @@ class Counter:
         """Hand a job back, not charged, and wake another worker for it. Never fails: at worst the lease ends."""
         try:
             run(self._client, release(lease))
-            self._wake_ups.send(self._model)
+            self._wake_ups.send(self._pool)
         except LeaseLost:
             return
         except QueueUnavailable:

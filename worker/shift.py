@@ -116,7 +116,7 @@ class Shift:
         self._drain_s = drain_s
         self._preview_s = preview_s
         self._timesheet = duty.timesheet
-        self._measures = Measures(duty.meters, counter.model)
+        self._measures = Measures(duty.meters, counter.pool)
         duty.stages.listen(self._measures.passed)
         duty.stages.listen(duty.attempts.passed)
         self._jobs: dict[JobId, HeldJob] = {}

@@ -50,10 +50,10 @@ class Sweeper:
             _logger.error("its workers were lost too often, it failed", extra={"job": job_id})
         for job_id in swept.overdue:
             _logger.info("it had not ended by its deadline", extra={"job": job_id})
-        for model in swept.waiting_models:
+        for pool in swept.waiting_pools:
             # Behind busy workers one wake-up waits already; only a lost one is made good.
-            if self._client.llen(queue_of(model)) == 0:
-                self._wake_ups.send(model)
+            if self._client.llen(queue_of(pool)) == 0:
+                self._wake_ups.send(pool)
 
     def _loop(self) -> None:
         while not self._closing.wait(self._settings.lease_s / SWEEPS_PER_LEASE):

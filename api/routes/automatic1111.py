@@ -32,7 +32,7 @@ from api.automatic1111 import (
     is_off,
     timestamp,
 )
-from api.catalog import default_card
+from api.catalog import default_card, models
 from api.deps import Gateway, TheGateway, TheSubmitter, TheTenant
 from api.dialect import DIALECT, ERRAND_ERRORS, ERRAND_STATUSES, in_words_of
 from api.errand import Errand
@@ -192,7 +192,7 @@ async def list_models(gateway: TheGateway, _tenant: TheTenant) -> list[ModelItem
     default = _default(served)
     if default is None:
         return []
-    return [ModelItem.of(default), *(ModelItem.of(card) for card in served.cards if card.id != default.id)]
+    return [ModelItem.of(default), *(ModelItem.of(card) for card in models(served) if card.id != default.id)]
 
 
 @router.get("/options", summary="Read options", responses=problems(QueueUnavailable, words=AUTOMATIC1111))

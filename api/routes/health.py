@@ -110,7 +110,7 @@ async def _store_check(gateway: Gateway) -> Check:
 def _worker_check(found: Fleet) -> Check:
     ready = [worker for worker in found.workers if worker.state == "ready"]
     if ready:
-        named = ", ".join(sorted({f"{worker.model} on {worker.device}" for worker in ready}))
+        named = ", ".join(sorted({f"{worker.pool} on {worker.device}" for worker in ready}))
         return Check(name="worker", ok=True, message=f"{len(ready)} ready: {named}.")
     if any(worker.state == "warming" for worker in found.workers):
         return Check(name="worker", ok=False, message="A worker is loading its model. Jobs wait until it is ready.")

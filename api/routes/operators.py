@@ -49,6 +49,7 @@ from shared.oversight import (
     history_body,
     set_aside_job,
 )
+from shared.pools import model_in
 from shared.scripts import (
     Fleet,
     Mode,
@@ -125,8 +126,8 @@ async def list_workers(gateway: TheGateway) -> WorkerList:
     A worker that falls silent is gone from here within `DARKROOM_LEASE_S`.
     """
     found, living = await asyncio.gather(gateway.run(fleet()), gateway.run(parts()))
-    workers = sorted(found.workers, key=lambda worker: (worker.model, worker.started_at_ms, worker.id))
-    aheads = await asyncio.gather(*(gateway.run(outlook(model)) for model in {worker.model for worker in workers}))
+    workers = sorted(found.workers, key=lambda worker: (worker.pool, worker.started_at_ms, worker.id))
+    aheads = await asyncio.gather(*(gateway.run(outlook(pool)) for pool in {worker.pool for worker in workers}))
     running = [work for ahead in aheads for work in ahead.running]
     return WorkerList(
         mode=found.mode.value,
@@ -154,13 +155,13 @@ async def direct_worker(
     found = await gateway.run(fleet())
     for worker in found.workers:
         if worker.id == worker_id:
-            return _worker(found, worker, (await gateway.run(outlook(worker.model))).running)
+            return _worker(found, worker, (await gateway.run(outlook(worker.pool))).running)
     raise WorkerNotFound(worker_id)
 
 
 @router.get("/queue", summary="See what waits", responses=problems(QueueUnavailable))
 async def show_queue(gateway: TheGateway) -> QueueBody:
-    """Tell what waits and runs for each model and whose it is, who works on it, and how many results were found."""
+    """Tell what waits and runs for each pool and whose it is, who works on it, and how many results were found."""
     return await _queue(gateway)
 
 
@@ -263,22 +264,23 @@ def _worker(found: Fleet, worker: WorkerState, running: Iterable[RunningWork]) -
 
 async def _queue(gateway: Gateway) -> QueueBody:
     found, known = await asyncio.gather(gateway.run(fleet()), gateway.run(overview()))
-    served = {card.id for card in found.cards} | {worker.model for worker in found.workers}
-    models = sorted(served | set(known.models))
+    served = {card.id for card in found.cards} | {worker.pool for worker in found.workers}
+    pools = sorted(served | set(known.pools))
     aheads, lines = await asyncio.gather(
-        asyncio.gather(*(gateway.run(outlook(model)) for model in models)),
-        asyncio.gather(*(gateway.run(waiting(model)) for model in models)),
+        asyncio.gather(*(gateway.run(outlook(pool)) for pool in pools)),
+        asyncio.gather(*(gateway.run(waiting(pool)) for pool in pools)),
     )
-    pools = [_pool(found, *of_model) for of_model in zip(models, aheads, lines, strict=True)]
-    # A model that is gone for good is of interest as long as somebody waits for it.
-    shown = tuple(pool for pool in pools if pool.model in served or _has_jobs(pool))
+    bodies = {pool: _pool(found, pool, ahead, of_it) for pool, ahead, of_it in zip(pools, aheads, lines, strict=True)}
+    # A pool that is gone for good is of interest as long as somebody waits for it.
+    shown = tuple(body for pool, body in bodies.items() if pool in served or _has_jobs(body))
     return QueueBody(mode=found.mode.value, models=shown, results=_results(known.tallies))
 
 
-def _pool(found: Fleet, model: str, ahead: Outlook, lines: Mapping[Lane, Waiting]) -> PoolBody:
-    states = Counter[str](worker.state for worker in found.workers if worker.model == model)
+def _pool(found: Fleet, pool: str, ahead: Outlook, lines: Mapping[Lane, Waiting]) -> PoolBody:
+    states = Counter[str](worker.state for worker in found.workers if worker.pool == pool)
     return PoolBody(
-        model=model,
+        model=model_in(pool),
+        pool=pool,
         waiting={lane: _lane(all_of_it, lines[lane]) for lane, all_of_it in ahead.waiting.items()},
         running=len(ahead.running),
         workers={state: states[state] for state in ("warming", "ready", "draining")},

@@ -1,4 +1,4 @@
-"""`/v1/scaling`: how many workers a model wants, for a scaler that starts and ends them."""
+"""`/v1/scaling`: how many workers a pool wants, for a scaler that starts and ends them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from api.openapi import problems
 from api.scaling import DEFAULT_TARGET_S, LEAST_TARGET_S, MOST_TARGET_S, wanted
 from shared.errors import InvalidRequest, QueueUnavailable
 from shared.oversight import ScalingBody
+from shared.pools import model_in
 from shared.scripts import demand, fleet, outlook
 
 router = APIRouter(prefix="/v1/scaling", tags=["Operators"], dependencies=[Depends(watcher)])
@@ -22,7 +23,13 @@ router = APIRouter(prefix="/v1/scaling", tags=["Operators"], dependencies=[Depen
 async def show_scaling(
     gateway: TheGateway,
     model: Annotated[
-        str, Query(min_length=1, max_length=200, description="A model's id.", examples=["segmind/SSD-1B"])
+        str,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="A model's id; of workers of a GPU class, that and the class: `segmind/SSD-1B@l4`.",
+            examples=["segmind/SSD-1B"],
+        ),
     ],
     target_s: Annotated[
         float,
@@ -42,9 +49,10 @@ async def show_scaling(
         gateway.run(fleet()), gateway.run(outlook(model)), gateway.run(demand(model))
     )
     found = wanted(served, model, ahead, asked, target_s=target_s)
-    states = Counter[str](worker.state for worker in served.workers if worker.model == model)
+    states = Counter[str](worker.state for worker in served.workers if worker.pool == model)
     return ScalingBody(
-        model=model,
+        model=model_in(model),
+        pool=model,
         workers_wanted=found.workers,
         because=found.because,
         workers={state: states[state] for state in ("warming", "ready", "draining")},

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request
 
-from api.catalog import card_for
+from api.catalog import card_for, pools_of
 from api.deps import Gateway, TheGateway, submitter
 from api.intake import checked, read_json
 from api.openapi import json_body, problems
 from shared.contract import TokensBody, TokensRequest
 from shared.errors import InvalidRequest, NoModel, NoVocabulary, QueueUnavailable
 from shared.notes import reading_of, warnings_of
-from shared.reading import MAX_WINDOWS
+from shared.pools import model_in
+from shared.reading import MAX_WINDOWS, PromptMeasure
 from shared.scripts import fleet
 from shared.texts import clean_text
 
@@ -45,21 +48,32 @@ async def count_tokens(request: Request, gateway: TheGateway) -> TokensBody:
     and read by what the model's workers read by, so a job's `reading` says the same. An empty prompt has no tokens.
     """
     asked = checked(TokensRequest, await read_json(request))
-    model = await _model(gateway, asked.model)
+    model, pools = await _readers(gateway, asked.model)
     texts = [clean_text(text) for text in (asked.prompt, asked.negative_prompt) if text is not None]
-    prompt, *others = await gateway.vocabularies.measure(model, texts)
+    prompt, *others = await _measured(gateway, pools, texts)
     negative = others[0] if others else None
     return TokensBody(
-        model=model,
+        model=model_in(model),
         max_windows=MAX_WINDOWS,
         reading=reading_of(prompt, negative),
         warnings=warnings_of(prompt, negative),
     )
 
 
-async def _model(gateway: Gateway, named: str | None) -> str:
-    """The id of the model that a request gets. Raises InvalidRequest, NoModel, QueueUnavailable."""
+async def _readers(gateway: Gateway, named: str | None) -> tuple[str, tuple[str, ...]]:
+    """What a request's name means, and the pools that read alike. Raises InvalidRequest, NoModel, QueueUnavailable."""
+    served = await gateway.outlooks.fleet()
     try:
-        return card_for(await gateway.outlooks.fleet(), named).id
+        name = card_for(served, named).id
     except (NoModel, InvalidRequest):  # by what was known a moment ago: a worker may have come
-        return card_for(await gateway.run(fleet()), named).id
+        served = await gateway.run(fleet())
+        name = card_for(served, named).id
+    return name, pools_of(served, name)
+
+
+async def _measured(gateway: Gateway, pools: Sequence[str], texts: Sequence[str]) -> list[PromptMeasure]:
+    """Measure texts as the first pool does that has loaded its model once. Raises NoVocabulary, QueueUnavailable."""
+    for pool in pools[:-1]:
+        with suppress(NoVocabulary):
+            return await gateway.vocabularies.measure(pool, texts)
+    return await gateway.vocabularies.measure(pools[-1], texts)

@@ -72,7 +72,7 @@ def _workers(found: WorkerList) -> Table:
         table.add_column(name, justify="right" if name == "JOBS" else "left", overflow="fold", no_wrap=not gives_way)
     for worker in found.data:
         state = f"{worker.state}, store away" if worker.store_away else worker.state
-        table.add_row(worker.id, state, worker.mode, str(worker.jobs), _version(worker), worker.model, _device(worker))
+        table.add_row(worker.id, state, worker.mode, str(worker.jobs), _version(worker), worker.pool, _device(worker))
     return table
 
 
@@ -95,5 +95,5 @@ def _queue(found: QueueBody) -> Table:
             "0" if lane is None or not lane.jobs else f"{lane.jobs} ({words.duration(lane.work_s)})" for lane in lanes
         ]
         who = ", ".join(f"{number} {state}" for state, number in pool.workers.items() if number) or "none"
-        table.add_row(pool.model, *waiting, str(pool.running), who)
+        table.add_row(pool.pool or pool.model, *waiting, str(pool.running), who)
     return table

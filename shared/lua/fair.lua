@@ -26,13 +26,13 @@ local MOST_BROUGHT_BACK = 100
 local TICK = 16
 
 local function spot_of(id)
-  local model, lane, tenant, sequence, work_ms, width, floor, tag, began, needs, passed = unpack(redis.call('HMGET',
+  local model, lane, tenant, sequence, work_ms, width, floor, tag, began, needs, passed, anew = unpack(redis.call('HMGET',
     key.job(id), 'model', 'lane', 'tenant', 'sequence', 'work_ms', 'width', 'floor', 'tag', 'started_at_ms', 'needs',
-    'passed'))
+    'passed', 'anew'))
   return {
     id = id, model = model, lane = lane, tenant = tenant, member = member_of(sequence, id, work_ms),
     work_ms = tonumber(work_ms), width = tonumber(width), floor = tonumber(floor or 0), tag = tonumber(tag or 0),
-    keeps_tag = began ~= false or passed ~= false, needs = tonumber(needs or 1),
+    keeps_tag = began ~= false and not anew or passed ~= false, is_anew = anew ~= false, needs = tonumber(needs or 1),
     order = key.order(model, lane), heads = key.heads(model, lane), line = key.line(model, lane, tenant),
     work = key.work(model, lane), used = key.used(model, lane), lanes = key.lanes(model),
   }
@@ -310,6 +310,7 @@ local function begin(spot)
   redis.call('HSET', spot.lanes, 'clock', math.max(tonumber(start), tonumber(clock)),
     'clock:' .. spot.lane, math.max(spot.tag, clock_of(spot)))
   charge_lane(spot, 1)
+  if spot.is_anew then redis.call('HDEL', key.job(spot.id), 'anew') end
   redis.call('ZADD', spot.used, 'GT', spot.tag + spot.width, spot.tenant)
   take_out(spot)
   forget_used(spot)

@@ -27,8 +27,9 @@
 -- ARGV[24]  id of the request that made the job; '' if none did
 -- ARGV[25]  the contract that a worker must know to draw it right
 -- ARGV[26]  from where spans about it go on, as a traceparent; '' if it is not traced
--- ARGV[27]  the batch whose line this is; '' for none
--- ARGV[28]  which of its lines, from 1
+-- ARGV[27]  1 if another of the model's pools may draw it too, else 0
+-- ARGV[28]  the batch whose line this is; '' for none
+-- ARGV[29]  which of its lines, from 1
 --
 -- Replies
 --   NEW at place jobs work held called workers  it was accepted into the queue: when, in ms; how it stands, as `describe`
@@ -45,7 +46,8 @@
 
 local id, tenant, model, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local request, result = ARGV[19], ARGV[22]
-local wake_ups, asked, needs, trace, batch, line = ARGV[23], ARGV[24], ARGV[25], ARGV[26], ARGV[27], ARGV[28]
+local wake_ups, asked, needs, trace = ARGV[23], ARGV[24], ARGV[25], ARGV[26]
+local roams, batch, line = ARGV[27], ARGV[28], ARGV[29]
 local MOST_FOLLOWERS = 100
 
 if redis.call('EXISTS', key.job(id)) == 1 then
@@ -105,6 +107,7 @@ if trace ~= '' then
   local theirs = reuse and field(source, 'trace')
   if theirs then put_down('pictures_trace', theirs) end
 end
+if roams == '1' then put_down('roams', 1) end
 if ARGV[13] ~= '' then
   put_down('retry_of', ARGV[13])
   if redis.call('EXISTS', key.job(ARGV[13])) == 1 then redis.call('HSET', key.job(ARGV[13]), 'retried_as', id) end

@@ -3,9 +3,10 @@
     job = run(redis, submit(new_job, terms)).job
     job = await run_async(redis, read(job.id, job.tenant))
 
-`jobs` has what the gateway asks, `leases` what a worker does, `sweeping` what both do for those that are gone, `fleet`
-who works and how, `parts` which programs of which versions live, `oversight` what else operators ask, `changes` what is
-asked for those who follow jobs, `access` who may ask, `webhooks` who is told of ends, `batches` many jobs at once.
+`jobs` has what the gateway asks, `leases` what a worker does, `sweeping` what both do for those that are gone, `pools`
+what is done for jobs whose pool has no worker left, `fleet` who works and how, `parts` which programs of which versions
+live, `oversight` what else operators ask, `changes` what is asked for those who follow jobs, `access` who may ask,
+`webhooks` who is told of ends, `batches` many jobs at once.
 
 Every call may be sent twice: the second changes nothing more, but for `collect`, `feed` and `forget_batch`, which then
 take what is next. Any call may raise QueueUnavailable when it is run; a docstring names what else its reply can mean.
@@ -67,6 +68,7 @@ from shared.scripts.jobs import (
 from shared.scripts.leases import Claimed, Lease, add_image, claim, fail, finish, progress, release, renew
 from shared.scripts.oversight import Gauges, Line, Order, Waiting, failure, failures, gauges, history, meter, waiting
 from shared.scripts.parts import Roll, join, libraries, parts, roll
+from shared.scripts.pools import reroute, stranded
 from shared.scripts.sweeping import Retired, Sweep, discard, orphans, postpone, reap, retire, set_aside
 from shared.scripts.webhooks import (
     DeliveriesPage,
@@ -170,6 +172,7 @@ __all__ = [
     "remove_webhook",
     "renew",
     "replay",
+    "reroute",
     "retire",
     "revoke",
     "roll",
@@ -177,6 +180,7 @@ __all__ = [
     "set_aside",
     "set_limits",
     "settle",
+    "stranded",
     "submit",
     "submit_line",
     "tenants",

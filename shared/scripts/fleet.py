@@ -16,6 +16,7 @@ from shared.generation import ModelCard
 from shared.jobs import WorkerId
 from shared.keys import DEFAULT, Keys
 from shared.lanes import Lane
+from shared.pools import model_in
 from shared.vocabulary import Vocabulary
 
 Said = TypeVar("Said", bound=BaseModel)
@@ -43,22 +44,23 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What can be served: the models known, most recently served first, and the living workers."""
+    """What can be served: the pools known, most recently served first, and the living workers."""
 
     cards: tuple[ModelCard, ...]
+    """Of the pools: the `id` of each is its pool's name."""
     workers: tuple[WorkerState, ...]
     mode: Mode = Mode.WORK
     """Of all."""
     modes: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
     """Of single workers, by id; not those that shall work."""
     lost: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How many workers of a model came in the last ten minutes, and died or failed since."""
+    """How many workers of a pool came in the last ten minutes, and died or failed since."""
     silent_ms: Mapping[str, int] = field(default_factory=dict[str, int], compare=False)
     """By worker: since its last heartbeat."""
     speeds: Mapping[str, tuple[Speed, ...]] = field(default_factory=dict[str, tuple[Speed, ...]])
-    """By model: how fast its last worker was, gone or not; without those that have drawn nothing yet."""
+    """By pool: how fast its last worker was, gone or not; without those that have drawn nothing yet."""
     scaled: frozenset[str] = frozenset()
-    """Models for which a scaler asks: it starts workers when jobs wait."""
+    """Pools for which a scaler asks: it starts workers when jobs wait."""
 
     def mode_of(self, worker: str) -> Mode:
         """What a worker shall do: the stricter of its own orders and everybody's."""
@@ -99,12 +101,12 @@ class RunningWork:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What lies ahead of a model's queue."""
+    """What lies ahead of a pool's queue."""
 
     waiting: Mapping[Lane, WaitingWork]
     running: tuple[RunningWork, ...]
     bulk_share: float
-    """The bulk lane's part of the work while both lanes wait; 0 before the model's first job."""
+    """The bulk lane's part of the work while both lanes wait; 0 before the pool's first job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +122,16 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is known of all models together."""
+    """What is known of all pools together."""
 
-    models: tuple[str, ...]
+    pools: tuple[str, ...]
     """That ever had a job waiting, served or not."""
     tallies: Mapping[str, int]
     """Submits by `Submission`, of those that might have found their pictures."""
 
 
 def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
-    """Tell which models are known and which workers live, but for what a newer version says in words of its own."""
+    """Tell which pools are known and which workers live, but for what a newer version says in words of its own."""
 
     def parse(_code: str, rest: list[Reply]) -> Fleet:
         cards, workers, modes, lost, silent, speeds, scaled = rest
@@ -160,23 +162,23 @@ def fleet(*, keys: Keys = DEFAULT) -> Call[Fleet]:
 
 
 def announce(card: ModelCard, vocabulary: Vocabulary | None = None, *, keys: Keys = DEFAULT) -> Call[None]:
-    """Publish the card of the model that this worker is about to serve, and once it is loaded its vocabulary."""
+    """Publish the card of this worker's pool, whose name is the card's id; once the model is loaded, its vocabulary."""
     words = ("", b"") if vocabulary is None else (vocabulary.digest, vocabulary.packed)
     return call_of("announce", keys, (card.id, card.model_dump_json(), CARD_LIFE_S, *words), _nothing)
 
 
-def vocabulary(model: str, known: str | None = None, *, keys: Keys = DEFAULT) -> Call[Vocabulary | None]:
+def vocabulary(pool: str, known: str | None = None, *, keys: Keys = DEFAULT) -> Call[Vocabulary | None]:
     """Fetch by what a model's texts are read; None if that has the digest that is known. Raises NoVocabulary."""
 
     def parse(code: str, rest: list[Reply]) -> Vocabulary | None:
         if code == "SAME":
             return None
         if code != "OK":
-            raise NoVocabulary(model)
+            raise NoVocabulary(model_in(pool))
         digest, packed = rest
         return Vocabulary(text(digest), blob(packed))
 
-    return call_of("vocabulary", keys, (model, known or ""), parse)
+    return call_of("vocabulary", keys, (pool, known or ""), parse)
 
 
 def heartbeat(state: WorkerState, *, life_s: float, has_vocabulary: bool = False, keys: Keys = DEFAULT) -> Call[Orders]:
@@ -189,14 +191,15 @@ def heartbeat(state: WorkerState, *, life_s: float, has_vocabulary: bool = False
         return Orders(code == "OK", Mode(text(rest[0]) or Mode.WORK))
 
     speeds = _SPEEDS.dump_json(state.speeds) if state.speeds else ""
-    said = (state.id, state.model, state.model_dump_json())
+    spoken = state.model_copy(update={"model": state.pool})  # gateways that know no classes take it for a model
+    said = (state.id, state.pool, spoken.model_dump_json())
     args = (*said, round(life_s * 1000), CARD_LIFE_S, int(has_vocabulary), speeds)
     return call_of("heartbeat", keys, args, parse)
 
 
-def leave(worker: WorkerId, model: str, *, failed: bool = False, keys: Keys = DEFAULT) -> Call[None]:
+def leave(worker: WorkerId, pool: str, *, failed: bool = False, keys: Keys = DEFAULT) -> Call[None]:
     """Take this worker off the fleet; `failed` if it ends for a reason that may end the next one too."""
-    return call_of("leave", keys, (worker, model, int(failed)), _nothing)
+    return call_of("leave", keys, (worker, pool, int(failed)), _nothing)
 
 
 def direct(mode: Mode, worker: WorkerId | None = None, *, keys: Keys = DEFAULT) -> Call[None]:
@@ -209,8 +212,8 @@ def direct(mode: Mode, worker: WorkerId | None = None, *, keys: Keys = DEFAULT) 
     return call_of("direct", keys, (worker or "*", "" if mode is Mode.WORK else mode), parse)
 
 
-def outlook(model: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
-    """Tell what lies ahead of a model's queue."""
+def outlook(pool: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
+    """Tell what lies ahead of a pool's queue."""
 
     def parse(_code: str, rest: list[Reply]) -> Outlook:
         waiting, running, percent = rest
@@ -220,25 +223,25 @@ def outlook(model: str, *, keys: Keys = DEFAULT) -> Call[Outlook]:
             lanes[Lane(text(lane))] = WaitingWork(number(jobs), number(work_ms))
         return Outlook(lanes, tuple(_running(items(entry)) for entry in items(running)), number(percent) / 100)
 
-    return call_of("outlook", keys, (model,), parse)
+    return call_of("outlook", keys, (pool,), parse)
 
 
-def demand(model: str, *, keys: Keys = DEFAULT) -> Call[Demand]:
-    """Tell a scaler what workers of a model could begin; what is known of the model is kept as long as it asks."""
+def demand(pool: str, *, keys: Keys = DEFAULT) -> Call[Demand]:
+    """Tell a scaler what workers of a pool could begin; what is known of the pool is kept as long as it asks."""
 
     def parse(_code: str, rest: list[Reply]) -> Demand:
         return Demand(*map(number, rest))
 
-    return call_of("demand", keys, (model, CARD_LIFE_S, SCALED_S), parse)
+    return call_of("demand", keys, (pool, CARD_LIFE_S, SCALED_S), parse)
 
 
 def overview(*, keys: Keys = DEFAULT) -> Call[Overview]:
-    """Tell which models have ever had jobs, and how many submits found their pictures."""
+    """Tell which pools have ever had jobs, and how many submits found their pictures."""
 
     def parse(_code: str, rest: list[Reply]) -> Overview:
-        models, tallies = rest
+        pools, tallies = rest
         counts = {name: int(count) for name, count in _pairs(tallies).items()}
-        return Overview(tuple(text(model) for model in items(models)), counts)
+        return Overview(tuple(text(pool) for pool in items(pools)), counts)
 
     return call_of("overview", keys, (), parse)
 

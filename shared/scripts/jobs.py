@@ -43,7 +43,7 @@ class JobsPage:
 def submit(
     job: NewJob, terms: Terms, *, once: Once | None = None, result: str | None = None, keys: Keys = DEFAULT
 ) -> Call[Submitted]:
-    """Accept a job into its model's queue; the same id again gives the job that is there.
+    """Accept a job into its pool's queue; the same id again gives the job that is there.
 
     `result` is a digest of all that decides the pictures: a job of the tenant's with the same one, under way or
     ended well, lends its pictures. None: this job draws its own, and lends none.
@@ -75,7 +75,7 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
     return (
         job.id,
         job.tenant,
-        job.model,
+        job.pool,
         job.lane,
         params.model_dump_json(),
         to_json(job.metadata),
@@ -95,10 +95,11 @@ def _submit_args(job: NewJob, terms: Terms, once: Once | None, result: str | Non
         "" if once is None else once.fingerprint,
         ONCE_LIFE_S,
         result or "",
-        queue_of(job.model),
+        queue_of(job.pool),
         job.asked or "",
         job.needed,
         job.trace or "",
+        int(job.roams),
     )
 
 

@@ -38,7 +38,7 @@ class Claimed:
 
 
 def claim(
-    model: str,
+    pool: str,
     worker: WorkerId,
     token: LeaseToken,
     *,
@@ -48,7 +48,7 @@ def claim(
     contract: int = CONTRACT,
     keys: Keys = DEFAULT,
 ) -> Call[Claimed | None]:
-    """Take the job of `model` that goes next, in one lane or both; None if none waits, or this worker shall begin none.
+    """Take the job of a pool that goes next, in one lane or both; None if none waits, or this worker shall begin none.
 
     `token` is drawn by the worker for this claim alone: the same claim sent again gets the same job. A worker that
     is busy leaves a job that has just come to one that is not, and one that is too old for a job, by its `contract`,
@@ -63,7 +63,7 @@ def claim(
 
     answer_lives = (round(lease_s * 1000), CLAIM_LIFE_S, DEADLINE_PASSED.model_dump_json())
     left_for_ms = round(LEFT_TO_IDLE_S * 1000) if is_busy else 0
-    return call_of("claim", keys, (model, worker, token, *answer_lives, lane or "", left_for_ms, contract), parse)
+    return call_of("claim", keys, (pool, worker, token, *answer_lives, lane or "", left_for_ms, contract), parse)
 
 
 def renew(leases: Iterable[Lease], *, lease_s: float, keys: Keys = DEFAULT) -> Call[frozenset[Lease]]:

@@ -14,12 +14,12 @@ from shared.record import job_of
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What a sweep did, and which models have jobs waiting: wake a worker for each of those."""
+    """What a sweep did, and which pools have jobs waiting: wake a worker of each of those."""
 
     requeued: tuple[JobId, ...]
     failed: tuple[JobId, ...]
     overdue: tuple[JobId, ...]
-    waiting_models: tuple[str, ...]
+    waiting_pools: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ def reap(*, lease_s: float, max_attempts: int, keys: Keys = DEFAULT) -> Call[Swe
     )
 
     def parse(_code: str, rest: list[Reply]) -> Sweep:
-        requeued, failed, overdue, models = (tuple(text(word) for word in items(part)) for part in rest)
-        return Sweep(tuple(map(JobId, requeued)), tuple(map(JobId, failed)), tuple(map(JobId, overdue)), tuple(models))
+        requeued, failed, overdue, pools = (tuple(text(word) for word in items(part)) for part in rest)
+        return Sweep(tuple(map(JobId, requeued)), tuple(map(JobId, failed)), tuple(map(JobId, overdue)), tuple(pools))
 
     args = (round(lease_s * 1000), max_attempts, error.model_dump_json(), DEADLINE_PASSED.model_dump_json())
     return call_of("reap", keys, args, parse)

@@ -113,6 +113,8 @@ class System:
             "DARKROOM_MODEL_CACHE": str(self._folder / "models"),
             "OMP_NUM_THREADS": "1",  # several workers share few cores
         }
+        if settings.pool is not None:
+            environment["DARKROOM_POOL"] = settings.pool
         for name in PASSED_ON:
             environment[f"DARKROOM_{name.upper()}"] = str(getattr(settings, name))
         for name, secret in (("S3_ACCESS_KEY", settings.s3_access_key), ("S3_SECRET_KEY", settings.s3_secret_key)):

@@ -92,7 +92,7 @@ def waiting_job(position: int | None = 0, ahead_ms: int = 0, work_ms: int = 1000
     job = Job(
         id=JobId("0" * 26),
         tenant=Tenant("ann"),
-        model=MODEL,
+        pool=MODEL,
         params=PARAMS,
         metadata={},
         status=JobStatus.QUEUED,

@@ -289,6 +289,16 @@ class QueueModel:
         self.erase(job_id, tenant)
         return True
 
+    def reroute(self, job_id: JobId, source: str, to: str, work_ms: int) -> bool:
+        entry = self.jobs.get(job_id)
+        if entry is None or entry not in self.queue or entry.model != source:
+            return False
+        self.queue.remove(entry)
+        entry.model, entry.work_ms, entry.tag, entry.is_beyond = to, work_ms, None, False
+        self._enqueue(entry)
+        self._move(entry, JobStatus.QUEUED)
+        return True
+
     # --- a worker's verbs ---
 
     def is_resting(self, worker: WorkerId) -> bool:

@@ -85,7 +85,7 @@ def odd_gateway(
 JOB = Job(
     id=new_job_id(),
     tenant=LOCAL_TENANT,
-    model="m",
+    pool="m",
     params=GenerationParams(
         prompt="x", width=8, height=8, num_inference_steps=1, guidance_scale=1, seed=0, scheduler=Scheduler.EULER
     ),

@@ -12,7 +12,7 @@ from tests.desk import CARD
 JOB = Job(
     id=new_job_id(),
     tenant=LOCAL_TENANT,
-    model="test/card",
+    pool="test/card",
     params=GenerationParams(
         prompt="x",
         width=64,

@@ -119,9 +119,9 @@ def test_jobs_that_are_left_count_as_waiting(desk: Desk) -> None:
 def test_workers_are_woken_for_jobs_that_were_left(desk: Desk) -> None:
     newer = desk.submit(needs=NEW)
     assert taken(desk, OLD) is None
-    assert desk.reap().waiting_models == (MODEL,)
+    assert desk.reap().waiting_pools == (MODEL,)
     desk.cancel(newer)
-    assert desk.reap().waiting_models == ()
+    assert desk.reap().waiting_pools == ()
 
 
 @pytest.mark.parametrize("end", ["canceled", "expired", "erased", "drawn"])

@@ -59,10 +59,10 @@ def test_a_paused_fleet_begins_nothing_and_is_not_woken(desk: Desk) -> None:
     desk.submit()
     desk(scripts.direct(Mode.PAUSED))
     assert desk(claim_call()) is None
-    assert desk.reap().waiting_models == ()
+    assert desk.reap().waiting_pools == ()
     assert desk(scripts.fleet()).mode is Mode.PAUSED
     desk(scripts.direct(Mode.WORK))
-    assert desk.reap().waiting_models == (MODEL,)
+    assert desk.reap().waiting_pools == (MODEL,)
     desk.claim()
 
 

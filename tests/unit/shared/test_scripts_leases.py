@@ -245,8 +245,8 @@ def test_the_first_sweep_after_a_pause_grants_grace(desk: Desk) -> None:
 
 
 def test_a_sweep_names_the_models_that_jobs_wait_for(desk: Desk) -> None:
-    assert desk.reap().waiting_models == ()
+    assert desk.reap().waiting_pools == ()
     desk.submit()
-    assert desk.reap().waiting_models == (MODEL,)
+    assert desk.reap().waiting_pools == (MODEL,)
     desk.claim()
-    assert desk.reap().waiting_models == ()
+    assert desk.reap().waiting_pools == ()

@@ -278,6 +278,17 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert self.desk(scripts.withdraw(job_id, tenant)) == is_gone
 
+    @verb(2, data=st.data(), source=MODELS, to=MODELS, work_ms=st.sampled_from([1, 10, 1000]), number=st.integers(1, 3))
+    def reroute(self, data: st.DataObject, source: str, to: str, work_ms: int, number: int) -> None:
+        """Jobs go to another pool; one that has begun, or is gone, or is elsewhere, stays where it is."""
+        for _ in range(number):
+            job_id, _ = data.draw(st.sampled_from(self.known)) if self.known else (JobId("none"), None)
+            entry = self.model.jobs.get(job_id)
+            if entry and len(self.model.line(to, entry.lane, entry.tenant)) >= MENDED_AT_ONCE:
+                return
+            call = scripts.reroute(job_id, source=source, to=to, work_ms=work_ms)
+            assert self.desk(call) == self.model.reroute(job_id, source, to, work_ms)
+
     # --- workers ---
 
     @verb(
@@ -408,7 +419,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert tuple(map(list, (sweep.requeued, sweep.failed, sweep.overdue))) == self.model.reap()
         waiting = {model for model in MODEL_NAMES for lane in Lane if self.model.heads(model, lane)}
         waiting |= {entry.model for entry in self.model.queue if entry.is_beyond}
-        assert set(sweep.waiting_models) == (set() if "*" in self.model.modes else waiting)
+        assert set(sweep.waiting_pools) == (set() if "*" in self.model.modes else waiting)
 
     @verb(1, data=st.data(), number=st.integers(0, 2), is_due=st.booleans(), fate=st.sampled_from(FATES))
     def retire(self, data: st.DataObject, number: int, fate: str, *, is_due: bool) -> None:

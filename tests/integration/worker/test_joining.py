@@ -223,7 +223,7 @@ def words_of_all() -> str:
     return subprocess.run(["ps", "-ewwo", "args="], capture_output=True, text=True, check=True).stdout
 
 
-def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_box: StartBox) -> None:
+def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_box: StartBox, tmp_path: Path) -> None:
     """One test for all of it: a worker's start takes long."""
     box = start_box(REDIS=first.invited.redis, STORE=first.invited.store, CA=first.invited.ca)
     box.wait_joined()
@@ -241,6 +241,10 @@ def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_bo
         environ = Path(f"/proc/{worker.rsplit('-', 2)[1]}/environ").read_text()
         assert not re.search(r"(^|\0)(REDIS|STORE|CA|JOIN|MAKEFLAGS)=", environ)
 
+    second = second_command(first, tmp_path)
+    assert second.returncode == 1
+    assert f"Darkroom runs already on {tmp_path / 'data' / 'worker'}" in second.stderr
+
     long = system.wait_drawing(system.submit(steps=100, num_images=4))
     assert box.stop() != 0  # as make says it of what a signal ended
     assert box.says("stopped")
@@ -251,27 +255,19 @@ def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_bo
     assert not [secret for secret in first.secrets if secret in box.all_logs()]
 
 
-def test_a_file_says_it_too_and_a_second_command_here_is_refused(
-    first: First, system: System, start_box: StartBox, tmp_path: Path
-) -> None:
-    file = tmp_path / "join.env"
-    file.write_text(first.invited.text)
-    box = start_box(f"JOIN={file}")
-    box.wait_joined()
-    assert len(system(scripts.fleet()).workers) == 1
-
-    second = subprocess.run(
+def second_command(first: First, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The same again, on the same machine; its addresses come by standard input."""
+    told = {"JOIN": "-", "DARKROOM_DATA": str(folder / "data"), "DARKROOM_MODEL": "demo", "NO_PROXY": first.host}
+    return subprocess.run(
         (*first.inside, sys.executable, "-m", "deploy.join"),
         cwd=ROOT,
-        env=os.environ | {"JOIN": "-", "DARKROOM_DATA": str(tmp_path / "data"), "NO_PROXY": first.host},
+        env=os.environ | told,
         input=first.invited.text,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert second.returncode == 1
-    assert f"Darkroom runs already on {tmp_path / 'data' / 'worker'}" in second.stderr
 
 
 def test_what_can_not_be_reached_is_a_sentence_and_nothing_is_started(first: First, start_box: StartBox) -> None:

@@ -22,7 +22,7 @@ from deploy.keys import write_private
 from deploy.process import StackError
 from deploy.reach import Found, Unusable, plain_ways, try_both
 from deploy.terminal import attend, lock, say, tell
-from deploy.workers import LocalSettings, worker_members
+from deploy.workers import LocalSettings, gpus_of, worker_members
 from shared.connection import connect, run
 from shared.errors import DarkroomError
 from shared.scripts import fleet
@@ -114,7 +114,7 @@ def _models(settings: LocalSettings, before: Found) -> Iterator[str]:
         others = sum(worker.model == model for worker in before.fleet.workers)
         yield f"  model     {model}; {others or 'no'} other {'worker serves' if others == 1 else 'workers serve'} it"
         if before.fleet.workers and not others:
-            yield "            Only jobs that ask for this model come here: DARKROOM_MODEL says which one to serve."
+            yield "            Jobs that name no model go where most workers are. DARKROOM_MODEL says what to serve."
 
 
 def settings_from(environ: Mapping[str, str]) -> LocalSettings:
@@ -144,6 +144,7 @@ def join(settings: LocalSettings) -> None:
     """
     begin = time.monotonic()
     found = try_both(settings)
+    found.check_model(settings.model, has_gpu=bool(gpus_of(settings)))
     for remark in (*plain_ways(settings), *found.remarks()):
         say("darkroom", remark)
     folder = settings.data / "worker"

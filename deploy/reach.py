@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,21 @@ class Found:
 
     fleet: Fleet
     parts: tuple[Part, ...]
+
+    def check_model(self, model: str, *, has_gpu: bool) -> None:
+        """See that a machine without a GPU does not bring the demo model to those who draw with another.
+
+        Raises:
+            Unusable: it would, and nobody said so. The model that most workers serve is that of jobs that name none.
+        """
+        served = {worker.model for worker in self.fleet.workers}
+        has_demo = any(card.is_demo for card in self.fleet.cards if card.id in served)
+        if model == "auto" and not has_gpu and served and not has_demo:
+            raise Unusable(
+                f"This machine has no NVIDIA GPU, so it would serve the demo model; there they serve "
+                f"{', '.join(sorted(served))}, and jobs that name no model could come here. Is the driver well "
+                "(nvidia-smi)? DARKROOM_MODEL=demo if that is what you want."
+            )
 
     def remarks(self) -> Iterator[str]:
         """Say what an operator would want to know, and what keeps nobody from joining."""
@@ -240,6 +256,7 @@ def main() -> None:
     try:
         settings = Settings()
         found = try_both(settings)
+        found.check_model(settings.model, has_gpu=shutil.which("nvidia-smi") is not None)
     except ValidationError as error:
         sys.exit(f"These settings are wrong:\n{wrong_settings(error)}")
     except Unusable as error:

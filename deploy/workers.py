@@ -49,10 +49,15 @@ def worker_members(settings: LocalSettings, logs: Path, environment: Mapping[str
         yield Member(program, WORKER_GRACE_S, start_stage=2, stop_stage=1, echo=True)
 
 
+def gpus_of(settings: LocalSettings) -> list[str]:
+    """Name the GPUs that workers of this machine may have, as CUDA_VISIBLE_DEVICES takes them."""
+    gpus = settings.gpus.split(",") if settings.gpus is not None else _gpu_indices()
+    return [gpu for gpu in gpus if gpu]
+
+
 def _devices(settings: LocalSettings) -> Iterator[dict[str, str]]:
     """For each worker, the environment that gives it its own GPU."""
-    gpus = settings.gpus.split(",") if settings.gpus is not None else _gpu_indices()
-    gpus = [gpu for gpu in gpus if gpu]
+    gpus = gpus_of(settings)
     for number in range(settings.workers or len(gpus) or 1):
         if gpus:
             yield {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}

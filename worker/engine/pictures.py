@@ -109,6 +109,7 @@ class Decoder:
                         outcome = attempt(whole)
                 if isinstance(outcome, OutOfMemory):
                     outcome = attempt(in_tiles)
+                took_s = lap.seconds
         except BaseException as error:
             self._lost = error
             raise DeviceLost from error
@@ -116,7 +117,7 @@ class Decoder:
             self._worked = (done_s + time.monotonic() - begun_at, None)
         if isinstance(outcome, GenerationFailed):
             raise outcome
-        self._s_per_latent = (time.monotonic() - begun_at) / (latents.shape[-2] * latents.shape[-1])
+        self._s_per_latent = took_s / (latents.shape[-2] * latents.shape[-1])
         return outcome
 
     @contextmanager

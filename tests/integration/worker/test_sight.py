@@ -92,11 +92,13 @@ class Watched:
         except AssertionError:
             assert sorted(left) == []
 
-    def wait_firing(self, *names: str) -> None:
+    def wait_firing(self, *names: str) -> dict[str, str]:
+        """Wait until these fire; all that do, and how each is told."""
         try:
             wait_until(lambda: set(names) <= self.prometheus.firing().keys(), limit_s=60, what="they fire")
         except AssertionError:
             assert sorted(self.prometheus.firing()) == sorted(names)
+        return self.prometheus.firing()
 
 
 def some_service(watched: Watched) -> None:
@@ -175,35 +177,23 @@ def test_dashboards_show_a_fleet_and_alerts_fire_for_what_is_wrong_with_it(
         fired: dict[str, str] = {}
         watched.wait_told("darkroom_jobs_running", 1, "the worker is at it")
         worker.kill()
-        watched.wait_firing("NoWorker", "JobsSetAside")
-        fired |= watched.prometheus.firing()
+        fired |= watched.wait_firing("NoWorker", "JobsSetAside")
         for job in many:
             gateway.http.post(f"/v1/jobs/{job}/cancel", headers=bearer(OPERATOR_KEY))
         tells.kill()
-        with Hand(settings, system.card) as hand:
-            watched.submit()
-            hand.release(hand.take())
-            hand.fail(hand.take(), "model_error", "It raised.")
-            for number in range(6):
-                watched.submit()
-                hand.fail(hand.take(), "out_of_memory", "It does not fit.")
-                if number == 0:
-                    watched.wait_told('darkroom_jobs_ended_total{code="out_of_memory"}', 1, "the first is counted")
-        watched.wait_firing("OutOfMemory", "JobsFail", "CourierMissing")
-        fired |= watched.prometheus.firing()
+        fail_jobs(watched, system)
+        fired |= watched.wait_firing("OutOfMemory", "JobsFail", "CourierMissing")
         own_s3_server.kill()
-        watched.wait_firing("StoreAway")
+        fired |= watched.wait_firing("StoreAway")
         assert gateway.http.post("/v1/jobs", json={"prompt": "a"}, headers=bearer(OPERATOR_KEY)).status_code == 503
         watched.wait_answered(ONLY_IN_TROUBLE)
         fired |= watched.prometheus.firing()
         redis_with_a_limit.kill()
-        watched.wait_firing("RedisAway")
-        fired |= watched.prometheus.firing()
+        fired |= watched.wait_firing("RedisAway")
         redis_with_a_limit.start()
         watched.wait_answered(AFTER_AN_OUTAGE)
         serves.close()
-        watched.wait_firing("GatewayAway")
-        fired |= watched.prometheus.firing()
+        fired |= watched.wait_firing("GatewayAway")
 
     assert fired.keys() == {
         *("NoWorker", "JobsSetAside", "OutOfMemory", "JobsFail"),

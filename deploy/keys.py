@@ -62,9 +62,26 @@ def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str,
     return "".join(f"{line}{values.get(line, '')}\n" for line in example.splitlines())
 
 
+def outdated(env: str) -> str | None:
+    """Say what an `.env` of an older version would have compose do that nobody means; None if it is well."""
+    said: dict[str, str] = {}
+    for line in env.splitlines():
+        name, _, value = line.strip().partition("=")
+        said[name] = value.strip("'\"")
+    profiles = said.get("COMPOSE_PROFILES", "").split(",")
+    if "gpu" not in profiles or "docker-compose.gpu.yml" in said.get("COMPOSE_FILE", ""):
+        return None
+    return (
+        "COMPOSE_PROFILES=gpu means nothing any more: compose would start a worker without the GPU. In its place write "
+        "COMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml (docs/operations/containers.md)."
+    )
+
+
 def main() -> None:
     """Write `.env`, or say that it is there."""
     if ENV_FILE.exists():
+        if trouble := outdated(ENV_FILE.read_text()):
+            sys.exit(f"{ENV_FILE.name}: {trouble}")
         sys.stdout.write(f"{ENV_FILE.name} is there already; its keys stay. Remove it for new ones.\n")
         return
     text = env_file_text(EXAMPLE.read_text(), Keys(), operator_key=new_key(), page_key=new_key(), watch_key=new_key())

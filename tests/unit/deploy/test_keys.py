@@ -90,7 +90,7 @@ def test_an_env_file_that_would_start_a_worker_without_its_gpu_is_refused(
     file.write_text(f"DARKROOM_WORKERS=2\n{said}\n")
     monkeypatch.setattr("deploy.keys.ENV_FILE", file)
 
-    with pytest.raises(SystemExit, match="docker-compose.gpu.yml"):
+    with pytest.raises(SystemExit, match=r"docker-compose\.gpu\.yml"):
         main()
 
 

@@ -8,8 +8,8 @@
 --
 -- Replies
 --   OK jobs work oldest   jobs and ms of work that wait for nothing but a worker; ms since the submit of the oldest of
---                         those that go next for their tenants, or are beyond older workers, 0 if there is none. Of a tenant whose jobs may not all
---                         run at once, no more than may; their work is a guess
+--                         those that go next for their tenants, or are beyond older workers, 0 if there is none.
+--                         Of a tenant whose jobs may not all run at once, no more than may; their work is a guess
 --
 -- Flags allow-oom
 -- Moves nothing

@@ -14,7 +14,7 @@ from api.dialect import drawn_at, job_request, size_of
 from api.faults import OpenAIErrorBody
 from shared.contract import JobRequest
 from shared.errors import FieldError, InvalidRequest
-from shared.generation import ModelCard, OutputFormat
+from shared.generation import MAX_PROMPT_CHARS, MAX_SEED, ModelCard, OutputFormat
 from shared.jobs import Job
 
 DIALECT_NAME: Final = "openai"
@@ -33,10 +33,10 @@ class ImagesRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: str
+    prompt: Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": MAX_PROMPT_CHARS})]
     model: str | None = None
     """A model's id from `/v1/models`; absent: the one that is served."""
-    n: int | None = None
+    n: int | None = Field(default=None, json_schema_extra={"minimum": 1})
     """Pictures; absent: 1."""
     size: str | None = None
     """`WIDTHxHEIGHT` or `auto`, the model's own. A size that it doesn't draw itself is drawn in its nearest size of the
@@ -54,9 +54,9 @@ class ImagesRequest(BaseModel):
     background: Literal["auto", "opaque", "transparent"] | None = None
     """Never `transparent`: no model here draws that."""
     negative_prompt: str | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    seed: int | None = None
+    num_inference_steps: int | None = Field(default=None, json_schema_extra={"minimum": 1})
+    guidance_scale: float | None = Field(default=None, json_schema_extra={"minimum": 0})
+    seed: int | None = Field(default=None, json_schema_extra={"minimum": 0, "maximum": MAX_SEED})
     moderation: Literal["auto", "low"] | None = None
     """Without effect, as the rest: there is none."""
     style: Literal["vivid", "natural"] | None = None

@@ -72,10 +72,27 @@ def completed(text: str) -> str:
     return f"{text.rstrip()}\n{added}" if added else text
 
 
+def outdated(env: str) -> str | None:
+    """Say what an `.env` of an older version would have compose do that nobody means; None if it is well."""
+    said: dict[str, str] = {}
+    for line in env.splitlines():
+        name, _, value = line.strip().partition("=")
+        said[name] = value.strip("'\"")
+    profiles = said.get("COMPOSE_PROFILES", "").split(",")
+    if "gpu" not in profiles or "docker-compose.gpu.yml" in said.get("COMPOSE_FILE", ""):
+        return None
+    return (
+        "COMPOSE_PROFILES=gpu means nothing any more: compose would start a worker without the GPU. In its place write "
+        "COMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml (docs/operations/containers.md)."
+    )
+
+
 def main() -> None:
     """Write `.env`, or add what one that is there lacks."""
     if ENV_FILE.exists():
         text = ENV_FILE.read_text()
+        if trouble := outdated(text):
+            sys.exit(f"{ENV_FILE.name}: {trouble}")
         whole = completed(text)
         if whole != text:
             write_private(ENV_FILE, whole)

@@ -224,6 +224,11 @@ def translated(error: RedisError) -> Exception:
     unwell = isinstance(error, ResponseError) and str(error).startswith(_UNWELL)
     if not (away or unwell):
         return error
+    if isinstance(error, OutOfMemoryError):
+        return QueueUnavailable(
+            "The queue is full: Redis has used up its memory. Nothing was accepted; what was accepted before goes on, "
+            "and makes room as it is forgotten. Whoever runs it can raise its maxmemory."
+        )
     if trouble := tls_trouble(error):
         return QueueUnavailable(f"The queue can't be reached safely. {trouble}")
     kinds = tuple(map(type, causes(error)))

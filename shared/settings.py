@@ -102,6 +102,8 @@ _PREFIX: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 _COMPILED_CODE: Final = "TORCHINDUCTOR_CACHE_DIR"
 
 LogFormat = Literal["text", "json"]
+_Place = Annotated[Path | None, BeforeValidator(_unless_empty)]
+"""A file or a folder, or none: an empty word is not the folder that one is in."""
 
 PREFIX: Final = "DARKROOM_"
 _OF_DEPLOY: Final = frozenset({"DARKROOM_DATA", "DARKROOM_WORKERS", "DARKROOM_REDIS_PASSWORD"})
@@ -120,9 +122,7 @@ class Settings(BaseSettings):
     redis_replicas: int = Field(default=0, ge=0)
     """Replicas of Redis that must have what a gateway wrote before it answers: what it has acknowledged outlives the
     master. With fewer there, nothing new is accepted."""
-    ca_file: Annotated[
-        Path | None, BeforeValidator(_file_of), BeforeValidator(_unless_empty), AfterValidator(_ca_file)
-    ] = None
+    ca_file: Annotated[_Place, BeforeValidator(_file_of), AfterValidator(_ca_file)] = None
     """Certificates (PEM) of a CA of one's own, which Redis' and the store's may be signed by, too: a file, or in its
     place what it holds, in base64 on one line."""
 
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
 
     model: str = "auto"
     """`auto`, a hub id or a folder. `auto`: SSD-1B where CUDA is available, else the demo model."""
-    model_cache: Path | None = None
+    model_cache: _Place = None
     """Where downloaded models are kept, and what was measured of them; unset: the Hugging Face cache."""
     vae: str | None = None
     """Another VAE than the model's own: a folder, or a hub id with its commit."""
@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     """The path under which a proxy serves the page, and which it takes away: `/darkroom`. Empty: none."""
     api_url: str = "http://127.0.0.1:8000"
     """The gateway as the page reaches it."""
-    styles_file: Path | None = None
+    styles_file: _Place = None
     """Styles that the page offers in place of its own; `ui/styles.toml` shows the form."""
     allow_open_network: bool = False
     """The word that lets the page, which whoever reaches it may use, bind another address than loopback, and lets the
@@ -198,12 +198,12 @@ class Settings(BaseSettings):
     """On SIGTERM a worker ends what takes at most so long, and hands the rest to the others."""
     preview_s: float = Field(default=0.3, ge=0)
     """Between two previews of a running job. 0: none are made, and its readers see steps alone."""
-    state_file: Path | None = None
+    state_file: _Place = None
     """Where a worker writes with each heartbeat that it is `warming`, `ready` or `draining`, for probes that ask no
     Redis: the file's age tells whether it lives. Unset: nowhere."""
     store_patience_s: float = Field(default=60.0, ge=0)
     """How long a worker holds finished pictures while the object store is away; then their jobs wait again."""
-    spool: Path | None = None
+    spool: _Place = None
     """Where they are held: each worker makes a folder of its own in there. Unset: the system's temporary folder."""
     spool_mb: int = Field(default=1024, ge=0)
     """Most megabytes of them a worker; what has no room waits in memory, eight pictures at most."""

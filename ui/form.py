@@ -145,14 +145,14 @@ def check(form: Form, card: ModelCard, styles: Styles) -> Mapping[str, str]:
     except InvalidRequest as error:
         found += error.errors
         asked = _asked({**form, "style": ""}, styles)
-    try:
-        with newer_words():
+    with newer_words():
+        try:
             request = JobRequest.model_validate(asked)
-    except ValidationError as error:
-        found += field_errors(error.errors())
-        unread = {one.field.partition(".")[0] for one in found}
-        whole = {"prompt": "", **{field: value for field, value in asked.items() if field not in unread}}
-        request = JobRequest.model_validate(whole)  # so that the other fields are judged too
+        except ValidationError as error:
+            found += field_errors(error.errors())
+            unread = {one.field.partition(".")[0] for one in found}
+            whole = {"prompt": "", **{field: value for field, value in asked.items() if field not in unread}}
+            request = JobRequest.model_validate(whole)  # so that the other fields are judged too
     try:
         request.resolve(card, drawn_seed=0)
     except InvalidRequest as error:

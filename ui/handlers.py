@@ -33,6 +33,7 @@ from ui.notices import (
     away_notice,
     cookie_notice,
     example_chips,
+    headline_of,
     key_notice,
     model_notices,
     nothing_served,
@@ -130,7 +131,7 @@ class Handlers:
         except (KeyRequired, KeyRefused, ScopeMissing) as error:
             return _away(seen, key_notice(error, is_signed_in=person.key is not None))
         except DarkroomError as error:
-            away = _away(seen, away_notice("Out of reach.", plain_words(error)))
+            away = _away(seen, away_notice(headline_of(error), plain_words(error)))
             if away.notices != seen.notices:  # once an outage, not once a look
                 _log.warning("%s", error)
             return away

@@ -14,6 +14,7 @@ from shared.errors import (
     KeyRefused,
     KeyRequired,
     ScopeMissing,
+    TooMuch,
     UnexpectedAnswer,
 )
 from ui.form import LABELS
@@ -48,6 +49,11 @@ def model_notices(card: ModelBody) -> str:
 def away_notice(headline: str, message: str) -> str:
     """Say what is away, and that the page watches for its return."""
     return _notice("wait", headline, f"{message} This page tries again by itself.")
+
+
+def headline_of(error: DarkroomError) -> str:
+    """Say why a look saw nothing: the gateway, or what it needs, is away; or it takes no more for now."""
+    return "Not so fast." if isinstance(error, TooMuch) else "Out of reach."
 
 
 def cookie_notice() -> str:

@@ -14,7 +14,7 @@ from shared.client import Client
 from shared.errors import DarkroomError, GatewayUnavailable, JobNotFound, WorkerNotFound
 from shared.oversight import FailedJob, SetAsideJob
 from ui.boards import failed_board, fleet_board, history_board, queue_board
-from ui.notices import away_notice, plain_words
+from ui.notices import away_notice, headline_of, plain_words
 from ui.trends import SPANS
 
 POLL_S: Final = 2.0
@@ -109,13 +109,13 @@ class Watch:
             self._said = {about: (words, looks - 1) for about, (words, looks) in self._said.items() if looks > 1}
             return {"notice": notice, **boards}
 
-    def tell_away(self, words: str) -> dict[str, str]:
+    def tell_away(self, words: str, headline: str = "Out of reach.") -> dict[str, str]:
         """Say that nothing can be seen; what the browser was told before stays."""
         with self._lock:
             if not self._is_away:  # once an outage, not once a look
                 _log.warning("The operators' tab: %s", words)
             self._is_away = True
-        return {"notice": away_notice("Out of reach.", f"{words} What you see below may be old.")}
+        return {"notice": away_notice(headline, f"{words} What you see below may be old.")}
 
 
 def look(client: Client, watch: Watch) -> dict[str, str]:
@@ -133,7 +133,7 @@ def look(client: Client, watch: Watch) -> dict[str, str]:
             "history": history_board(history),
         }
     except DarkroomError as error:
-        return watch.tell_away(plain_words(error))
+        return watch.tell_away(plain_words(error), headline_of(error))
     return watch.tell(number, boards)
 
 
@@ -144,7 +144,7 @@ def refused(watch: Watch) -> dict[str, str]:
 
 def unsure(watch: Watch, error: DarkroomError) -> dict[str, str]:
     """Say that nobody can tell whether this is still an operator; what was seen last stays."""
-    return watch.tell_away(plain_words(error))
+    return watch.tell_away(plain_words(error), headline_of(error))
 
 
 def direct(client: Client, order: Order, worker: str = "") -> Said:

@@ -16,7 +16,7 @@ from fastapi.responses import PlainTextResponse
 
 from shared.client import Client
 from shared.contract import ImageBody, JobBody
-from shared.errors import DarkroomError, ImageNotFound, JobNotFound, KeyRefused, KeyRequired, ScopeMissing
+from shared.errors import DarkroomError, ImageNotFound, JobNotFound, KeyRefused, KeyRequired, ScopeMissing, TooMuch
 from shared.generation import OutputFormat
 from shared.jobs import JobId, image_file_name
 from ui.cards import prompt_of
@@ -155,4 +155,5 @@ def _answer(make: Callable[[], Response]) -> Response:
         return PlainTextResponse(str(error), status_code=404)
     except DarkroomError as error:
         _log.warning("Picture unanswered: %s", error)
-        return PlainTextResponse(plain_words(error), status_code=503, headers={"Retry-After": "2"})
+        status, after_s = (429, error.retry_after_s) if isinstance(error, TooMuch) else (503, 2)
+        return PlainTextResponse(plain_words(error), status_code=status, headers={"Retry-After": str(after_s)})

@@ -8,8 +8,8 @@
 --
 -- Replies
 --   OK jobs work oldest   jobs and ms of work that wait for nothing but a worker; ms since the submit of the oldest of
---                         those that go next for their tenants, 0 if there is none. Of a tenant whose jobs may not all
---                         run at once, no more than may; their work is a guess
+--                         those that go next for their tenants, or are beyond older workers, 0 if there is none.
+--                         Of a tenant whose jobs may not all run at once, no more than may; their work is a guess
 --
 -- Flags allow-oom
 -- Moves nothing
@@ -53,5 +53,6 @@ for _, lane in ipairs(LANES) do
       if begins ~= 0 then oldest = math.max(oldest, now - created) end
     end
   end
+  oldest = math.max(oldest, oldest_beyond(model, lane, MOST_LOOKS, now)) -- a new worker may be a newer one
 end
 return {'OK', math.max(0, jobs), jobs > 0 and math.max(1, math.floor(work)) or 0, oldest}

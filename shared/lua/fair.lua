@@ -259,6 +259,20 @@ local function first_beyond(model, lane, needs)
   if redis.call('EXISTS', key.beyond(model, OTHER[lane], needs)) == 0 then note_beyond(model, needs, false) end
 end
 
+-- How many ms the oldest has waited of those that are beyond and still wait, up to `most` looked at from each end.
+local function oldest_beyond(model, lane, most, now)
+  local oldest = 0
+  for needs in string.gmatch(redis.call('HGET', key.lanes(model), 'beyond') or '', '%d+') do
+    for _, range in ipairs({{0, most - 1}, {-most, -1}}) do
+      for _, member in ipairs(redis.call('ZRANGE', key.beyond(model, lane, needs), range[1], range[2])) do
+        local status, created = unpack(redis.call('HMGET', key.job(id_in(member)), 'status', 'created_at_ms'))
+        if status == 'queued' then oldest = math.max(oldest, now - created) end
+      end
+    end
+  end
+  return oldest
+end
+
 -- Bring the first that is beyond, of each of these lanes and of each need within `contract`, back into its line; where its
 -- tenant may begin nothing now, the next too: else a worker would hear of none while others' wait. `needed` says what
 -- those that are beyond a model's workers need.

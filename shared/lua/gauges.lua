@@ -15,15 +15,16 @@ local MOST_LOOKS = 1000 -- from each end of a lane's heads: of more tenants than
 local now = now_ms()
 
 -- How long the oldest of those waits that may begin: the first of a line came before the rest of it, and members sort by
--- arrival.
-local function oldest_of(heads)
-  local oldest
+-- arrival; or of those that a newer worker may begin.
+local function oldest_of(model, lane)
+  local heads, oldest = key.heads(model, lane), nil
   for _, range in ipairs({{0, MOST_LOOKS - 1}, {-MOST_LOOKS, -1}}) do
     for _, member in ipairs(redis.call('ZRANGE', heads, range[1], range[2])) do
       if not oldest or member < oldest then oldest = member end
     end
   end
-  return oldest and math.max(0, now - field(id_in(oldest), 'created_at_ms')) or 0
+  local waited = oldest and now - field(id_in(oldest), 'created_at_ms') or 0
+  return math.max(0, waited, oldest_beyond(model, lane, MOST_LOOKS, now))
 end
 
 local waiting, running, counted = {}, {}, {}
@@ -32,7 +33,7 @@ for _, model in ipairs(redis.call('SMEMBERS', key.models)) do
     local work = 0
     for _, ms in ipairs(nodes(key.work(model, lane), LEVELS - 1, 0, RADIX)) do work = work + ms end
     waiting[#waiting + 1] = {model, lane, redis.call('ZCARD', key.order(model, lane)), work,
-      oldest_of(key.heads(model, lane))}
+      oldest_of(model, lane)}
     counted[lane .. ':' .. model] = {model, lane, 0}
     running[#running + 1] = counted[lane .. ':' .. model]
   end

@@ -246,6 +246,24 @@ def test_who_unstars_in_the_full_view_of_favourites_goes_on_from_there(new_visit
     expect(view.locator(".prompt")).to_have_text("one")
 
 
+def test_who_unstars_by_keyboard_goes_on_with_the_next_favourite(visitor: Visitor, darkroom: Darkroom) -> None:
+    with as_visitor(darkroom, visitor) as client:
+        for name in ("one", "two", "three"):
+            client.wait(client.submit(name, num_inference_steps=1).id)
+    expect(visitor.page.locator("figure.done")).to_have_count(3)
+    only_favourites(visitor)
+    stars = visitor.page.locator('#feed [data-do="favourite"]')
+    last, middle, first = (stars.nth(at) for at in (0, 1, 2))
+
+    middle.press("Enter")
+    expect(middle).to_be_hidden()
+    expect(first).to_be_focused()
+    first.press("Enter")
+    expect(last).to_be_focused()
+    last.press("Enter")
+    expect(visitor.page.locator('[data-do="only-favourites"]')).to_be_focused()
+
+
 def test_the_last_favourite_that_is_unstarred_leaves_a_word(visitor: Visitor) -> None:
     visitor.ask_for(RED_CIRCLE)
     visitor.expect_newest("succeeded")

@@ -24,9 +24,24 @@ export function toggleFavourite(picture) {
 	const isNow = !all.delete(picture.key);
 	if (isNow) all.add(picture.key);
 	keep(STORE, [...all]);
+	const star = document.activeElement;
 	markFavourites();
 	search();
+	if (star && !star.checkVisibility()) focusNear(star);
 	say(isNow ? "Added to favourites." : "Removed from favourites.");
+}
+
+/**
+ * Give the focus of a star that is hidden now to the next one that is seen, else to the one before it; where there is
+ * none any more, to what shows all pictures again.
+ * @param {Element} star
+ */
+function focusNear(star) {
+	const stars = /** @type {HTMLElement[]} */ ([...document.querySelectorAll('#feed [data-do="favourite"]')]);
+	const at = stars.indexOf(/** @type {HTMLElement} */ (star));
+	const near = [...stars.slice(at + 1), ...stars.slice(0, Math.max(at, 0)).reverse()];
+	const all = /** @type {HTMLElement | null} */ (document.querySelector('[data-do="only-favourites"]'));
+	(near.find((other) => other.checkVisibility()) ?? all)?.focus();
 }
 
 /**

@@ -6,7 +6,9 @@ import stat
 from dataclasses import astuple
 from pathlib import Path
 
-from deploy.keys import EXAMPLE, LATER, Keys, completed, env_file_text, kept_keys, write_private
+import pytest
+
+from deploy.keys import EXAMPLE, LATER, Keys, completed, env_file_text, kept_keys, main, write_private
 from deploy.workers import LocalSettings
 
 LONG_ENOUGH = 16
@@ -88,3 +90,38 @@ def test_the_example_names_every_setting() -> None:
     ]
 
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "said", ["COMPOSE_PROFILES=gpu", " COMPOSE_PROFILES='cpu,gpu'\nCOMPOSE_FILE=docker-compose.yml"]
+)
+def test_an_env_file_that_would_start_a_worker_without_its_gpu_is_refused(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"DARKROOM_WORKERS=2\n{said}\n")
+    monkeypatch.setattr("deploy.keys.ENV_FILE", file)
+
+    with pytest.raises(SystemExit, match=r"docker-compose\.gpu\.yml"):
+        main()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "#COMPOSE_PROFILES=gpu",
+        "COMPOSE_PROFILES=observability",
+        "COMPOSE_PROFILES=gpu\nCOMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml",
+    ],
+)
+def test_any_other_keeps_what_it_says(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(said)
+    monkeypatch.setattr("deploy.keys.ENV_FILE", file)
+
+    main()
+
+    assert "its keys stay" in capsys.readouterr().out
+    assert file.read_text().startswith(said)

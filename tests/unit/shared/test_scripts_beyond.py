@@ -13,6 +13,7 @@ from shared.jobs import Job, JobStatus, LeaseToken, Tenant, WorkerId, new_job_id
 from shared.keys import DEFAULT
 from shared.lanes import Lane
 from tests.desk import LEASE_S, MODEL, OTHER, TENANT, TERMS, Desk, finished, new_job, submit_call
+from tests.servers import wait_until
 from tests.unit.shared.queue_keyspace import contents
 
 OLD, NEW, NEWEST = 1, 2, 3
@@ -114,6 +115,21 @@ def test_jobs_that_are_left_count_as_waiting(desk: Desk) -> None:
         desk.submit(terms=terms)
     line = desk(scripts.waiting(MODEL))[Lane.INTERACTIVE].lines[0]
     assert (line.tenant, line.jobs, line.work_ms) == (TENANT, 2, 2000)
+
+
+def test_how_long_a_job_that_was_left_has_waited_is_told_to_scalers_and_meters(desk: Desk) -> None:
+    newer, own = desk.submit(needs=NEW), desk.submit(lane=Lane.BULK)
+    assert [taken(desk, OLD), taken(desk, OLD)] == [own.id, None]
+    wait_until(lambda: desk(scripts.demand(MODEL)).oldest_ms >= 20, limit_s=5, what="it has waited")
+
+    waiting = {order.lane: order for order in desk(scripts.gauges()).waiting}
+
+    assert desk(scripts.demand(MODEL)).jobs == 1
+    assert (waiting[Lane.INTERACTIVE].jobs, waiting[Lane.BULK].jobs) == (1, 0)
+    assert waiting[Lane.INTERACTIVE].oldest_ms >= 20
+    assert waiting[Lane.BULK].oldest_ms == 0
+    assert taken(desk, NEW) == newer.id
+    assert desk(scripts.demand(MODEL)).oldest_ms == 0
 
 
 def test_workers_are_woken_for_jobs_that_were_left(desk: Desk) -> None:

@@ -33,9 +33,9 @@ def test_a_full_redis_accepts_nothing_and_keeps_nothing_of_what_it_refused(clien
     desk.submit()
     fill(client)
     before = client.dbsize()  # pyright: ignore[reportUnknownMemberType]: **kwargs
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(QueueUnavailable, match="is full"):
         desk.submit()
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(QueueUnavailable, match="is full"):
         desk(scripts.set_limits(TENANT, NO_LIMITS))
     assert client.dbsize() == before  # pyright: ignore[reportUnknownMemberType]: **kwargs
 
@@ -69,7 +69,7 @@ def test_a_full_redis_that_knows_no_library_yet_does_what_it_may_all_the_same(cl
 
     assert desk.read(stays).status is JobStatus.QUEUED
     desk(scripts.erase(erased.id, TENANT))
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(QueueUnavailable, match="is full"):
         desk.submit()
     with pytest.raises(JobNotFound):
         desk.read(erased)

@@ -4,6 +4,7 @@ import base64
 import os
 import ssl
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -12,6 +13,10 @@ from shared.network import LOOPBACK
 from shared.settings import Settings, keep_compiled_code, wrong_settings
 from shared.tuning import Attention, Tuning, VaePrecision
 from tests.certificates import Authority
+
+
+def takes_path(kind: object) -> bool:
+    return kind is Path or any(map(takes_path, get_args(kind)))
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +29,12 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.api_port == 8123
     assert settings.s3_secret_key is not None
     assert settings.s3_secret_key.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize("name", [name for name, info in Settings.model_fields.items() if takes_path(info.annotation)])
+def test_an_empty_path_is_none_and_not_the_folder_that_one_is_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"DARKROOM_{name.upper()}", "")
+    assert getattr(Settings(), name) is None
 
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from shared.errors import JobNotFound
 from shared.generation import STRONG_VARIATION, SUBTLE_VARIATION, Scheduler
 from shared.jobs import JobStatus
 from shared.scripts import announce, leave
+from tests.integration.keyholders import guarded, make_key
 from tests.integration.serving import CARD, Hand, Serving
 from tests.unit.ui.pressing import form_of
 from ui.feed import Asked
@@ -415,3 +416,15 @@ class TestRefusals:
         assert answer.job is None
         assert 'data-code="queue_full"' in answer.refusal
         assert "Try again in 7 s." in answer.refusal
+
+    def test_who_asks_too_often_is_not_told_of_an_outage(
+        self, first: View, handlers: Handlers, gateway: Serving
+    ) -> None:
+        with (
+            guarded(gateway.settings, max_requests_per_minute=1) as served,
+            Client(served.url, api_key=make_key(served, "ann").key) as client,
+        ):
+            seen = handlers.look(Person(client), first, Asked(), {})
+
+        assert "Not so fast." in seen.notices
+        assert "Out of reach" not in seen.notices

@@ -107,6 +107,11 @@ secrets: ## Write .env with new random keys for docker compose; keeps one that i
 	@$(if $(PYTHON),,$(NO_PYTHON))
 	@$(PYTHON) deploy/keys.py
 
+.PHONY: redis-users
+redis-users: ## Write redis-users.acl: a user of Redis for each part, with passwords in .env; again after updates
+	@$(if $(PYTHON),,$(NO_PYTHON))
+	@$(PYTHON) -m deploy.redis_users
+
 .PHONY: up
 up: secrets ## Start everything in containers; ARGS="--scale worker=2 -d"
 	@docker compose up --build $(ARGS)

@@ -111,7 +111,11 @@ OF_COURIER: Final = frozenset(
     ["webhook", "delivery", "deliveries", "pending", "outbox", "couriers", "meters", "metered", "parts", "libraries"]
 )
 READ_BY_COURIER: Final = frozenset(
-    ["job", "batch", "order", "heads", "holders", "followers", "lanes", "lines", "line_jobs", "work", "unended"]
+    (
+        *("job", "batch", "order", "heads", "line", "lanes", "work", "holders", "followers", "running", "parked"),
+        *("lines", "line_jobs", "unended", "erasing", "feeding", "beyond", "beyond_line", "request", "result"),
+        *("graced", "leases"),
+    )
 )
 """What it tells receivers of: how a job or a batch stands."""
 MARKED: Final = frozenset(

@@ -42,6 +42,8 @@ MANY: Final = 1_000_000
 """More orders than the drill takes: they end with it."""
 SEEN_LIMIT_S: Final = 120.0
 END_LIMIT_S: Final = 300.0
+OURS: Final = "drill"
+"""The visitor whose job hangs."""
 HUNG_STEP_S: Final = 60
 """Half of the default, so that the drill is shorter."""
 TOLD: Final = ("darkroom_workers{", "darkroom_workers_lost", "darkroom_leases_expired_total", "darkroom_jobs_running")
@@ -148,7 +150,7 @@ class Drill:
         folder.mkdir()
         worker = self.start_worker("hung", "tests.integration.worker.faulty_worker", str(folder))
         worker.process.wait_ready(START_LIMIT_S)
-        self._give_a_job_to(worker)
+        job = self._give_a_job_to(worker)
         (folder / "hold").touch()
         self._begun = time.monotonic()
         self.say(f"no step of it ends any more (DARKROOM_HUNG_STEP_S={HUNG_STEP_S})")
@@ -159,17 +161,23 @@ class Drill:
         self._quote(worker, "no step in")
         self._expect("is told of", "died, failed or fell silent since")
         self.show("once it has ended")
+        with Client(self.gateway.url, visitor=OURS) as client:
+            done = client.wait(job, timeout_s=END_LIMIT_S)
+        self.say(f"the job that hung: {done.status}, attempt {done.attempt}, {len(done.images)} pictures")
 
-    def _give_a_job_to(self, worker: WorkerRun) -> None:
+    def _give_a_job_to(self, worker: WorkerRun) -> str:
         """Have it take a job that nobody cancels, while the others are paused."""
         with Client(self.gateway.url) as client:
             others = [one.id for one in client.workers().data if f"-{worker.process.pid}-" not in one.id]
             for other in others:
                 client.direct_worker("pause", other)
+        with Client(self.gateway.url, visitor=OURS) as client:  # another tenant's: the watcher knows its own alone
             job = client.submit("a job that hangs", num_inference_steps=20, num_images=4, reuse=False)
-            wait_until(lambda: job.id in worker.holding(), limit_s=SEEN_LIMIT_S, what="it holds the job")
+        wait_until(lambda: job.id in worker.holding(), limit_s=SEEN_LIMIT_S, what="it holds the job")
+        with Client(self.gateway.url) as client:
             for other in others:
                 client.direct_worker("resume", other)
+        return job.id
 
     def _expect(self, what: str, words: str, *, of: WorkerRun | None = None) -> None:
         """Wait until the doctor says so."""

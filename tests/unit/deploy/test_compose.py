@@ -20,8 +20,8 @@ from shared.version import VERSION
 from tests.compose_files import BASE, ROOT, Tree, Unset, merged, read, target, variables
 from ui.__main__ import GRACE_S as PAGE_GRACE_S
 
-GPU, AWS, MINIO, TLS, FLEET, WORKER = (
-    f"docker-compose.{name}.yml" for name in ("gpu", "aws", "minio", "tls", "fleet", "worker")
+GPU, AWS, MINIO, TLS, FLEET, WORKER, USERS = (
+    f"docker-compose.{name}.yml" for name in ("gpu", "aws", "minio", "tls", "fleet", "worker", "users")
 )
 WHOLE: Final = [
     (BASE,),
@@ -29,6 +29,7 @@ WHOLE: Final = [
     (BASE, AWS),
     (BASE, MINIO),
     (BASE, TLS),
+    (BASE, USERS),
     (BASE, GPU, TLS),
     (BASE, GPU, AWS, TLS),
     (BASE, FLEET),
@@ -73,6 +74,9 @@ def env() -> dict[str, str]:
         "FLEET_ADDRESS": "10.1.0.5",
         "DARKROOM_REDIS_URL": "rediss://:p@first.example:6380/0",
         "DARKROOM_S3_ENDPOINT": "https://k:s@first.example:8334/pictures",
+        "REDIS_GATEWAY_PASSWORD": "g" * 24,
+        "REDIS_WORKER_PASSWORD": "r" * 24,
+        "REDIS_COURIER_PASSWORD": "c" * 24,
     }
 
 
@@ -142,6 +146,18 @@ def test_who_needs_no_key_is_given_none(services: dict[str, Tree]) -> None:
     if "courier" in services:
         assert services["courier"]["environment"]["DARKROOM_S3_SECRET_KEY"] == ""
         assert "env_file" not in services["page"]
+
+
+def test_each_part_has_its_own_password_of_redis_and_no_others() -> None:
+    services = merged(BASE, USERS, env=env())["services"]
+
+    for name in ("gateway", "worker", "courier"):
+        given = services[name]["environment"]
+        own = env()[f"REDIS_{name.upper()}_PASSWORD"]
+        assert given["DARKROOM_REDIS_URL"] == f"redis://{name}:{own}@valkey:6379/0"
+        assert {given[f"REDIS_{other}_PASSWORD"] for other in ("GATEWAY", "WORKER", "COURIER")} == {""}
+        assert given["DARKROOM_REDIS_PASSWORD"] == ""
+    assert "requirepass" not in services["valkey"]["command"][-1]
 
 
 def test_redis_and_the_store_are_reached_by_our_containers_alone(services: dict[str, Tree]) -> None:

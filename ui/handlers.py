@@ -276,4 +276,5 @@ def _offered(models: tuple[ModelBody, ...], in_use: str | None) -> tuple[ModelBo
 
 def _without_workers(models: tuple[ModelBody, ...]) -> list[ModelBody]:
     """Leave out what changes with every worker that comes or goes: the form does not depend on it."""
-    return [model.model_copy(update={"ready_workers": 0, "warming_workers": 0}) for model in models]
+    nobody: dict[str, object] = {"ready_workers": 0, "warming_workers": 0, "pools": ()}
+    return [model.model_copy(update=nobody) for model in models]

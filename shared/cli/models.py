@@ -46,6 +46,8 @@ def _told(model: ModelBody) -> Group:
         "sizes": ", ".join(str(ratio.size) for ratio in model.aspect_ratios),
         "schedulers": ", ".join(model.schedulers),
     }
+    if model.pools:
+        rows["pools"] = ", ".join(f"{pool.name} ({pool.ready_workers} ready)" for pool in model.pools)
     for name, said in rows.items():
         table.add_row(name, Text(said))
     return Group(Text(model.id + (" (default)" if model.is_default else ""), "bold"), table, Text())

@@ -72,6 +72,8 @@ def check(lines: tuple[Line, ...], models: tuple[ModelBody, ...]) -> None:
             if models and line.request.model is not None:
                 wrong.append(FieldError(f"line {line.number}", f"model: Served are {_names(models)}."))
             continue
+        if any(pool.name == line.request.model and not pool.is_alike for pool in model.pools):
+            continue  # its limits may be others: the gateway knows them
         try:
             line.request.resolve(model, drawn_seed=MAX_SEED)
         except InvalidRequest as error:
@@ -81,7 +83,9 @@ def check(lines: tuple[Line, ...], models: tuple[ModelBody, ...]) -> None:
 
 
 def _is_meant(model: ModelBody, request: JobRequest) -> bool:
-    return model.is_default if request.model is None else model.id == request.model
+    if request.model is None:
+        return model.is_default
+    return request.model in {model.id, *(pool.name for pool in model.pools)}
 
 
 def _names(models: tuple[ModelBody, ...]) -> str:

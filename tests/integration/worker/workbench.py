@@ -61,7 +61,7 @@ class Bench:
         self.spool = Spool(settings.spool, limit_bytes=settings.spool_mb * 1_000_000)
         self.spool.prepare()
         backlog = Backlog(self.spool, self.storage, self.duty.leases, patience_s=settings.store_patience_s)
-        self.delivery = Delivery(self.client, self.storage, backlog, origin, self.duty, pool=CARD.id)
+        self.delivery = Delivery(self.client, self.storage, backlog, origin, self.duty)
         self.reporter = Reporter(self.client, self.duty.inbox)
         self.heartbeat = Heartbeat(self.client, settings, self.duty, card=CARD, state=state, on_hung=self.hung.set)
         counter = Counter(self.client, self.wake_ups, pool=CARD.id, worker=WorkerId("w"), lease_s=settings.lease_s)

@@ -15,7 +15,8 @@ from api.estimate import Forecast
 from api.outlook import Outlooks
 from api.reasons import Reasons
 from api.routing import Route, Routes
-from shared.contract import WorkerState
+from shared.cli.prompts import Line, check
+from shared.contract import JobRequest, WorkerState
 from shared.errors import InvalidRequest
 from shared.generation import ModelCard
 from shared.jobs import WorkerId
@@ -164,6 +165,13 @@ class TestTheCatalog:
     def test_a_card_goes_by_the_name_that_was_asked_for(self) -> None:
         assert card_for(BOTH, None).id == card_for(BOTH, MODEL).id == MODEL
         assert card_for(BOTH, L4).id == L4
+
+    def test_the_command_lets_a_file_of_requests_name_a_class(self) -> None:
+        served = catalog(BOTH).data
+        said = [JobRequest(prompt="x", model=name) for name in (None, MODEL, L4)]
+        check(tuple(Line(number, one) for number, one in enumerate(said, 1)), served)
+        with pytest.raises(InvalidRequest, match="Served are"):
+            check((Line(1, JobRequest(prompt="x", model=f"{MODEL}@a100")),), served)
 
     def test_an_unknown_class_is_told_the_known_ones(self) -> None:
         with pytest.raises(InvalidRequest, match=f"Known: {H100}, {L4}"):

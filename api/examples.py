@@ -25,6 +25,7 @@ from shared.batches import Batch, BatchBody, BatchId, BatchPage, BatchStatus, ba
 from shared.contract import (
     Batching,
     Check,
+    Gpu,
     JobBody,
     JobPage,
     Memory,
@@ -146,6 +147,13 @@ _WORKER: Final = WorkerBody(
     started_at_ms=_NOON_MS,
     jobs=1,
     memory=Memory(used_bytes=9_663_676_416, total_bytes=85_520_809_984),
+    gpu=Gpu(
+        uuid="GPU-3f2c8b1e-9d4a-4f6b-8c57-2a1e0d9b7c64",
+        utilization=0.97,
+        memory=Memory(used_bytes=9_663_676_416, total_bytes=85_520_809_984),
+        power_w=412.0,
+        temperature_c=62,
+    ),
     speeds=(Speed(width=1024, height=1024, guided=True, step_ms=31.5, picture_ms=140.0),),
     pace=1.02,
     batching=(Batching(width=1024, height=1024, samples=4, forward_ms={1: 21.0, 2: 31.0, 4: 54.0}),),

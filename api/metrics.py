@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -147,14 +146,15 @@ def _buckets(meter: Histogram, sizes: Sizes) -> list[tuple[str, float]]:
     return list(zip(bounds, accumulate(sizes.counts), strict=True))
 
 
-def _known(meter: Counter, counts: Mapping[Labels, int]) -> Mapping[Labels, int]:
+def _known(meter: Counter, counts: Values) -> Values:
     """Take codes of errors that are none of ours for what they were to whoever asked: what nobody foresaw."""
     if meter is not of.JOBS_ENDED:
         return counts
-    at, told = meter.labels.index("code"), Tally[Labels]()
+    at, told = meter.labels.index("code"), dict[Labels, float]()
     for labels, count in counts.items():
         code = labels[at] if not labels[at] or leaf_of(labels[at]) else DarkroomError.code
-        told[(*labels[:at], code, *labels[at + 1 :])] += count
+        known = (*labels[:at], code, *labels[at + 1 :])
+        told[known] = told.get(known, 0) + count
     return told
 
 
@@ -172,6 +172,29 @@ def _of_queue(queue: Gauges) -> dict[str, Values]:
         of.OLDEST_WAITING.name: {labels: one.oldest_ms / 1000 for labels, one in orders.items()},
         of.JOBS_RUNNING.name: {(lane.value, model): jobs for (model, lane), jobs in queue.running.items()},
     }
+
+
+def _of_gpus(known: Fleet) -> dict[str, Values]:
+    """Tell each GPU once; there is no figure of what no driver tells."""
+    each = {(worker.model, gpu.uuid): gpu for worker in known.workers if (gpu := worker.gpu) is not None}
+    figures: list[tuple[Gauge, Labels, float | None]] = []
+    for (pool, _), gpu in each.items():
+        used, total = (None, None) if gpu.memory is None else (gpu.memory.used_bytes, gpu.memory.total_bytes)
+        figures += [
+            (of.GPUS, (pool,), None if gpu.utilization is None else 1),
+            (of.GPU_UTILIZATION, (pool,), gpu.utilization),
+            (of.GPU_MEMORY, ("used", pool), used),
+            (of.GPU_MEMORY, ("total", pool), total),
+            (of.GPU_POWER, (pool,), gpu.power_w),
+            (of.GPU_TEMPERATURE, (pool,), gpu.temperature_c),
+        ]
+    values: dict[str, dict[Labels, float]] = {}
+    for gauge, labels, figure in figures:
+        if figure is not None:
+            by_labels = values.setdefault(gauge.name, {})
+            others = by_labels.get(labels, 0)
+            by_labels[labels] = max(others, figure) if gauge is of.GPU_TEMPERATURE else others + figure
+    return dict(values)
 
 
 def _of_fleet(known: Fleet) -> dict[str, Values]:
@@ -195,6 +218,7 @@ def _of_fleet(known: Fleet) -> dict[str, Values]:
     }
     memory = {(kind, pool): figure[pool] for kind, figure in (("used", used), ("total", total)) for pool in pools}
     return {
+        **_of_gpus(known),
         of.WORKERS.name: states,
         of.WORKER_MEMORY.name: {labels: figure for labels, figure in memory.items() if total[labels[1]]},
         **{one.name: {(pool,): figure for pool, figure in figures.items()} for one, figures in by_pool.items()},

@@ -205,6 +205,19 @@ class Memory(Body):
     total_bytes: int
 
 
+class Gpu(Body):
+    """What the driver says of a worker's GPU, or slice of one; each figure null where it does not tell."""
+
+    uuid: str
+    """`GPU-...`, or `MIG-...` of a slice. Workers that share it tell the same one."""
+    utilization: float | None = None
+    """The part of the last moment in which it worked at anything: 0 to 1."""
+    memory: Memory | None = None
+    power_w: float | None = None
+    """What it draws, in watts."""
+    temperature_c: int | None = None
+
+
 class WorkerState(Body):
     """What a worker says of itself with every heartbeat."""
 
@@ -221,6 +234,8 @@ class WorkerState(Body):
     """Held just now."""
     memory: Memory | None = None
     """Null until it is known."""
+    gpu: Gpu | None = None
+    """Null without a GPU, and where NVML can't be asked."""
     store_away: bool = False
     """True while it takes no job because the object store takes no picture."""
     speeds: tuple[Speed, ...] = ()

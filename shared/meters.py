@@ -41,7 +41,10 @@ class Gauge(Meter):
 
 @dataclass(frozen=True, slots=True)
 class Counter(Meter):
-    """How often something has happened."""
+    """How often something has happened, or how much of it."""
+
+    scale: int = 1
+    """It is kept as a whole number of such parts: microseconds of seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,35 @@ WORKER_MEMORY: Final = Gauge(
 WORKER_MEMORY_FULLEST: Final = Gauge(
     "worker_memory_ratio", "Used part of the memory of the worker whose device is fullest.", ("pool",)
 )
+GPUS: Final = Gauge(
+    "gpus", "GPUs of which the driver tells how busy they are, each once however many workers share it.", ("pool",)
+)
+GPU_UTILIZATION: Final = Gauge(
+    "gpu_utilization", "How busy those GPUs are, 0 to 1 each, summed: divide by `darkroom_gpus`.", ("pool",)
+)
+GPU_MEMORY: Final = Gauge(
+    "gpu_memory_bytes", "Memory of GPUs as drivers tell it, summed: used, total.", ("kind", "pool")
+)
+GPU_POWER: Final = Gauge("gpu_power_watts", "What GPUs draw, summed.", ("pool",))
+GPU_TEMPERATURE: Final = Gauge("gpu_temperature_celsius", "Of the hottest GPU.", ("pool",))
 STEP_SECONDS: Final = Histogram(
     "step_seconds", "What a denoising step took, of all rows that stepped together.", ("pool",), _STEP_SECONDS
 )
 STEP_ROWS: Final = Histogram(
     "step_rows", "Rows that took a denoising step together.", ("pool",), tuple(map(float, range(1, 9))), scale=1
+)
+PROMPT_CACHE: Final = Counter(
+    "prompt_cache",
+    "Texts that were to be read for a picture, and whether the worker remembered them.",
+    ("found", "pool"),
+)
+ENGINE_SECONDS: Final = Counter(
+    "engine_seconds",
+    "What the workers' time went to: `start` until the model is warm; `prompts`; `steps`; `decode`, `delivery`: "
+    "waiting for these with no step to take; `between`: claims, previews, bookkeeping; `idle`. All of them make up "
+    "the time.",
+    ("doing", "pool"),
+    scale=1_000_000,
 )
 STAGE_SECONDS: Final = Histogram(
     "stage_seconds",
@@ -219,9 +246,13 @@ class Meters:
 
     def count(self, meter: Counter, *labels: str) -> None:
         """Count one."""
-        key = (meter.name, labels)
+        self.add(meter, 1, *labels)
+
+    def add(self, meter: Counter, amount: float, *labels: str) -> None:
+        """Count so many, or so much."""
+        key, parts = (meter.name, labels), round(amount * meter.scale)
         with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + 1
+            self._counts[key] = self._counts.get(key, 0) + parts
 
     def note(self, meter: Histogram, value: float, *labels: str) -> None:
         """Count one that was so large."""
@@ -269,20 +300,20 @@ class Sizes:
 class Totals:
     """What the fleet has counted, by meter's name and labels."""
 
-    counters: Mapping[str, Mapping[Labels, int]] = field(default_factory=dict[str, dict[Labels, int]])
+    counters: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict[str, dict[Labels, float]])
     histograms: Mapping[str, Mapping[Labels, Sizes]] = field(default_factory=dict[str, dict[Labels, Sizes]])
 
     @classmethod
     def of(cls, fields: Mapping[str, int]) -> Self:
         """Read the hash; what another version counts is left out."""
-        counters: dict[str, dict[Labels, int]] = {}
+        counters: dict[str, dict[Labels, float]] = {}
         sizes: dict[str, dict[Labels, list[int]]] = {}
         for said, number in fields.items():
             name, _, rest = said.partition(_PARTED_BY)
             match _KEPT.get(name):
                 case Counter() as meter:
                     if (labels := _labels(rest, meter)) is not None:
-                        counters.setdefault(name, {})[labels] = number
+                        counters.setdefault(name, {})[labels] = number / meter.scale
                 case Histogram() as meter:
                     which, _, rest = rest.partition(_PARTED_BY)
                     last = len(meter.bounds) + 1  # where the sum stands, behind what is beyond all bounds

@@ -122,7 +122,7 @@ def _worker(worker: WorkerBody, all_shall: str) -> tuple[str, ...]:
         state,
         draws or "nothing",
         escape(worker.model),
-        escape(worker.device),
+        _device(worker),
         _memory(worker.memory),
         _speed(worker.speeds),
         "just now" if worker.silent_s < _HEARD_LATELY_S else f"{seconds(worker.silent_s)} ago",
@@ -151,6 +151,18 @@ def _worker_orders(worker: WorkerBody, all_shall: str) -> str:
     if worker.mode == "work":
         return _order("pause", "Pause", worker.id) + _order("drain", "Drain", worker.id)
     return _order("resume", "Resume", worker.id)
+
+
+def _device(worker: WorkerBody) -> str:
+    gpu = worker.gpu
+    if gpu is None:
+        return escape(worker.device)
+    told = (
+        None if gpu.utilization is None else f"{gpu.utilization:.0%} busy",
+        None if gpu.power_w is None else f"{gpu.power_w:.0f} W",
+        None if gpu.temperature_c is None else f"{gpu.temperature_c} \N{DEGREE SIGN}C",
+    )
+    return "<br>".join(filter(None, (escape(worker.device), ", ".join(filter(None, told)))))
 
 
 def _memory(memory: Memory | None) -> str:

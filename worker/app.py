@@ -57,6 +57,7 @@ from worker.engine.presets import chosen_presets
 from worker.engine.source import Source, choose_source, fetch, notes_folder
 from worker.engine.vaes import choose_vae, fetch_vae, with_vae
 from worker.engine.warmup import settle_batches, warm
+from worker.gauges import Gauges
 from worker.heartbeat import Heartbeat
 from worker.memory import memory_now
 from worker.news import StopAsked
@@ -67,6 +68,7 @@ from worker.storage import Storage
 from worker.subscription import Subscription
 from worker.sweeper import Sweeper
 from worker.tasks import register
+from worker.timesheet import Doing
 
 EX_OK: Final = 0
 EX_FAILURE: Final = 1
@@ -106,6 +108,7 @@ class Worker:
         backlog = Backlog(self._spool, self._storage, self._duty.leases, patience_s=settings.store_patience_s)
         self._delivery = Delivery(self._client, self._storage, backlog, origin, self._duty)
         self._reporter = Reporter(self._client, self._duty.inbox)
+        self._gauges = Gauges()
         self._heartbeat = Heartbeat(
             self._client,
             settings,
@@ -130,6 +133,7 @@ class Worker:
             started_at_ms=self._started_at_ms,
             jobs=len(self._duty.leases.held()),
             memory=memory_now(),
+            gpu=self._gauges.now,
             store_away=self._delivery.store_is_away,
             speeds=self._duty.pace.speeds,
             pace=self._duty.pace.of_jobs,
@@ -142,7 +146,7 @@ class Worker:
         name_worker(self.id)
         said = {"worker": self.id, "model": self.card.id, "device": _device_name()}
         _logger.info("starting", extra=said)
-        helpers = (self._heartbeat, self._reporter, self._sweeper)
+        helpers = (self._heartbeat, self._reporter, self._sweeper, self._gauges)
         for helper in helpers:
             helper.start()
         try:
@@ -238,6 +242,7 @@ class Worker:
             self._duty,
             drain_s=settings.drain_s,
         )
+        self._duty.timesheet.turn(Doing.IDLE)
         self._state = "ready"
         _logger.info("ready", extra={"worker": self.id})
 

@@ -1,4 +1,4 @@
-"""What the threads of a worker share: leases, signs of life, orders, the word to stop, pace, stages, spans, meters."""
+"""What the threads of a worker share: leases held, signs of life, orders, the word to stop, spans, and measures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from worker.attempts import Attempts
 from worker.news import Inbox
 from worker.pace import Pace
 from worker.stages import Stages
+from worker.timesheet import Timesheet
 
 
 @final
@@ -132,4 +133,5 @@ class Duty:
     inbox: Inbox = field(default_factory=Inbox)
     stages: Stages = field(default_factory=Stages)
     attempts: Attempts = field(default_factory=Attempts)
+    timesheet: Timesheet = field(default_factory=Timesheet)
     meters: Meters = field(default_factory=Meters)

@@ -19,7 +19,7 @@ from shared.connection import run
 from shared.contract import WorkerState
 from shared.errors import LayoutsApart, QueueUnavailable
 from shared.generation import ModelCard
-from shared.meters import REDIS_CALL_SECONDS, REDIS_ERRORS
+from shared.meters import ENGINE_SECONDS, REDIS_CALL_SECONDS, REDIS_ERRORS
 from shared.parts import PERIOD_S, PartKind, this_part
 from shared.scripts import Mode, announce, heartbeat, join, meter, renew
 from shared.settings import Settings
@@ -75,6 +75,7 @@ class Heartbeat:
         self._inbox = duty.inbox
         self._wish = duty.wish
         self._meters = duty.meters
+        self._timesheet = duty.timesheet
         self._tell_again_at = 0.0
         self._on_hung = on_hung
         self._on_apart = on_apart
@@ -132,6 +133,8 @@ class Heartbeat:
 
     def tell(self) -> None:
         """Add what the worker has counted to the fleet's. Raises QueueUnavailable; then it is sent again next time."""
+        for doing, seconds in self._timesheet.take().items():
+            self._meters.add(ENGINE_SECONDS, seconds, doing, self._announcement.card.id)
         if (untold := self._meters.untold()) is not None:
             run(self._client, meter(self._meters.source, untold))
             self._meters.told()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, final
 
-from shared.meters import STAGE_SECONDS, STEP_ROWS, STEP_SECONDS, Meters
+from shared.meters import PROMPT_CACHE, STAGE_SECONDS, STEP_ROWS, STEP_SECONDS, Meters
 from worker.engine.events import Event, PromptRead, RowStepped
 from worker.stages import Passage
 
@@ -27,7 +27,11 @@ class Measures:
             self._meters.note(STAGE_SECONDS, passage.seconds, passage.stage, self._pool)
 
     def stepped(self, events: Sequence[Event]) -> None:
-        """Count a denoising step, by what the engine told of it; nothing if no row took one."""
+        """Count a denoising step and the prompts read before it, by what the engine told."""
+        for event in events:
+            if isinstance(event, PromptRead):
+                self._meters.add(PROMPT_CACHE, event.recalled, "yes", self._pool)
+                self._meters.add(PROMPT_CACHE, event.encoded, "no", self._pool)
         if rows := sum(isinstance(event, RowStepped) for event in events):
             self._meters.note(STEP_ROWS, rows, self._pool)
             self._meters.note(STEP_SECONDS, step_seconds(events), self._pool)

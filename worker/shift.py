@@ -29,10 +29,11 @@ from worker.delivery import Delivery
 from worker.duty import Duty
 from worker.engine.events import Event, Picture, PromptRead, RowFailed, RowFinished, RowId, RowStepped
 from worker.held import HeldJob, row_owner
-from worker.measures import Measures, step_seconds
+from worker.measures import Measures, prompt_seconds, step_seconds
 from worker.news import Broken, Ended, EngineLost, Lost, News, StopAsked, StoreAway
 from worker.reporter import Report, Reporter, Sketch
 from worker.stages import Passage, Stage
+from worker.timesheet import Doing
 
 DECODING_S: Final = 10.0
 """A picture that is being decoded for longer is no sign of life; one that hangs makes the worker a hung one."""
@@ -61,6 +62,11 @@ class Drawing(Protocol):
     @property
     def decoding_for_s(self) -> float:
         """How long the picture that is being decoded has been at it."""
+        ...
+
+    @property
+    def decoding_in_all_s(self) -> float:
+        """How long pictures have been decoded, all together."""
         ...
 
     def measure(self, text: str) -> Measure:
@@ -108,6 +114,7 @@ class Shift:
         self._reporter = reporter
         self._duty = duty
         self._drain_s = drain_s
+        self._timesheet = duty.timesheet
         self._measures = Measures(duty.meters, counter.model)
         duty.stages.listen(self._measures.passed)
         duty.stages.listen(duty.attempts.passed)
@@ -121,6 +128,7 @@ class Shift:
         Raises what the engine raises when its device is lost. The jobs then stay leased and charged:
         they go to others when the leases end, and if one of them is to blame, not for ever.
         """
+        self._timesheet.turn(Doing.BETWEEN)
         while True:
             if self._engine.decoding_for_s < DECODING_S:
                 self._duty.pulse.beat()
@@ -132,11 +140,12 @@ class Shift:
                 self._take_jobs()
             if not self._jobs and not (self._counter.is_in_doubt and left_s == float("inf")):
                 self._duty.pulse.rest()
+                self._timesheet.turn(Doing.IDLE)
                 return
             if not self._engine.is_idle and self._delivery.has_room:
                 self._draw()
             else:
-                self._read_inbox(wait_s=CLAIM_PAUSE_S)
+                self._wait()
 
     def _take_jobs(self) -> None:
         """Claim while the engine has room for another row. An empty queue is asked again later, or at the end."""
@@ -173,12 +182,23 @@ class Shift:
             _logger.exception("could not be begun")
             self._fail(held, _unforeseen(error))
 
+    def _wait(self) -> None:
+        """Wait a moment for news: there is no step to take, or no room for what it may bring."""
+        decoded_s = self._engine.decoding_in_all_s
+        self._timesheet.turn(Doing.DELIVERY if self._jobs else Doing.IDLE)
+        self._read_inbox(wait_s=CLAIM_PAUSE_S)
+        self._timesheet.assign(Doing.DECODE, self._engine.decoding_in_all_s - decoded_s)
+        self._timesheet.turn(Doing.BETWEEN)
+
     def _draw(self) -> None:
+        self._timesheet.turn(Doing.STEPS)
         begun = time.monotonic()
         with about(_about_all(tuple(self._jobs.values()))):
             events = self._engine.step()
         took_s = time.monotonic() - begun
         ended_at = time.time()
+        self._timesheet.assign(Doing.PROMPTS, prompt_seconds(events))
+        self._timesheet.turn(Doing.BETWEEN)
         began_at = ended_at - step_seconds(events)
         self._measures.stepped(events)
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s

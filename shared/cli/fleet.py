@@ -70,8 +70,13 @@ def _workers(found: WorkerList) -> Table:
         table.add_column(name, justify="right" if name == "JOBS" else "left", overflow="fold", no_wrap=not gives_way)
     for worker in found.data:
         state = f"{worker.state}, store away" if worker.store_away else worker.state
-        table.add_row(worker.id, state, worker.mode, str(worker.jobs), _version(worker), worker.model, worker.device)
+        table.add_row(worker.id, state, worker.mode, str(worker.jobs), _version(worker), worker.model, _device(worker))
     return table
+
+
+def _device(worker: WorkerBody) -> str:
+    busy = None if worker.gpu is None else worker.gpu.utilization
+    return worker.device if busy is None else f"{worker.device}, {busy:.0%} busy"
 
 
 def _version(worker: WorkerBody) -> str:

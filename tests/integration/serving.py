@@ -18,7 +18,7 @@ from api.__main__ import Server
 from api.app import create_app
 from api.wire import server_config
 from shared.connection import connect, run
-from shared.contract import WorkerState
+from shared.contract import Gpu, WorkerState
 from shared.generation import AspectRatio, Defaults, ModelCard, Scheduler, Size, SizeRule
 from shared.jobs import Image, JobError, LeaseToken, WorkerId, image_key
 from shared.object_store import ObjectStore
@@ -95,7 +95,7 @@ class Hand:
         """Empty Redis, as a loss of its disk would."""
         self.redis.flushall()  # pyright: ignore[reportUnknownMemberType]: **kwargs
 
-    def arrive(self, *, ready: bool = True) -> None:
+    def arrive(self, *, ready: bool = True, gpu: Gpu | None = None) -> None:
         run(self.redis, announce(self.card, self.vocabulary))
         state = WorkerState(
             id=self.worker,
@@ -104,6 +104,7 @@ class Hand:
             device="cpu",
             software_version="0",
             started_at_ms=int(time.time() * 1000),
+            gpu=gpu,
         )
         run(self.redis, heartbeat(state, life_s=600))
 

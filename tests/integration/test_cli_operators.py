@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.client import Client
+from shared.contract import Gpu
 from shared.jobs import new_job_id
 from shared.version import VERSION
 from tests.integration.command import WITHIN_S, Command, Drawing
@@ -114,6 +115,11 @@ class TestFleet:
         assert json.loads(darkroom.run("workers", "--json").stdout)["data"][0]["id"] == hand.worker
         assert CARD.id in darkroom.run("queue").stdout
         assert json.loads(darkroom.run("queue", "--json").stdout)["models"][0]["waiting"]["interactive"]["jobs"] == 1
+
+    def test_a_worker_with_a_gpu_says_how_busy_that_is(self, darkroom: Command, hand: Hand) -> None:
+        hand.arrive(gpu=Gpu(uuid="GPU-1", utilization=0.97))
+
+        assert "cpu, 97% busy" in " ".join(darkroom.run("workers").stdout.split())
 
     def test_all_are_paused_drained_and_resumed(self, darkroom: Command, client: Client) -> None:
         for order, mode in (("pause", "paused"), ("drain", "drained"), ("resume", "work")):

@@ -10,6 +10,7 @@ from prometheus_client.openmetrics import parser as open_metrics
 from api.app import create_app
 from api.edge import ELSEWHERE
 from api.metrics import PREFIX
+from shared.contract import Gpu, Memory
 from shared.meters import METERS
 from shared.settings import Settings
 from shared.version import VERSION
@@ -71,6 +72,38 @@ def test_every_gateway_tells_what_became_of_all_jobs(settings: Settings) -> None
     assert told("job_waited_seconds_count") == told("job_waited_seconds_bucket", le="+Inf") == 2
     assert told("workers", state="ready", pool=CARD.id) == 1
     assert told.of_the_queue() == others.of_the_queue()
+
+
+def test_a_gpu_is_told_once_however_many_workers_share_it_and_a_slice_tells_its_memory_alone(
+    settings: Settings,
+) -> None:
+    def memory(used: int) -> Memory:
+        return Memory(used_bytes=used, total_bytes=100)
+
+    shared = Gpu(uuid="GPU-1", utilization=0.75, memory=memory(30), power_w=300.0, temperature_c=61)
+    other = Gpu(uuid="GPU-2", utilization=0.5, memory=memory(20), power_w=100.5, temperature_c=48)
+    part = Gpu(uuid="MIG-3", memory=memory(7))
+    with serving(settings) as gateway:
+        for gpu in (None, shared, shared, other, part):
+            with Hand(settings) as hand:
+                hand.arrive(gpu=gpu)
+        wait_until(lambda: Scrape(gateway)("workers") == 5, limit_s=20, what="all are known")
+        told = Scrape(gateway)
+        listed = gateway.http.get("/v1/workers").raise_for_status().json()["data"]
+
+    assert told("gpus", pool=CARD.id) == 2
+    assert told("gpu_utilization", pool=CARD.id) == 1.25
+    assert (told("gpu_memory_bytes", kind="used"), told("gpu_memory_bytes", kind="total")) == (57, 300)
+    assert told("gpu_power_watts") == 400.5
+    assert told("gpu_temperature_celsius") == 61
+    assert [worker["gpu"] for worker in listed].count(None) == 1
+    assert shared.model_dump() in [worker["gpu"] for worker in listed]
+
+
+def test_without_a_gpu_nothing_is_told_of_any(settings: Settings) -> None:
+    with serving(settings) as gateway, Hand(settings):
+        told = Scrape(gateway)
+    assert not any(told.labels(name, "pool") for name in ("gpus", "gpu_utilization", "gpu_temperature_celsius"))
 
 
 def test_requests_are_counted_by_their_address_and_what_a_gateway_counted_outlives_it(settings: Settings) -> None:

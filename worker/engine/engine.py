@@ -96,6 +96,11 @@ class Engine:
         """How long the picture that is being decoded has been at it, in seconds; 0 if none is."""
         return self._decoder.busy_for_s
 
+    @property
+    def decoding_in_all_s(self) -> float:
+        """How long pictures have been decoded, all together, in seconds."""
+        return self._decoder.in_all_s
+
     def has_room(self, lane: Lane) -> bool:
         """Tell whether another row of this lane would be drawn with those held or, if it is interactive, before them.
 

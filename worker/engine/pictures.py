@@ -33,7 +33,8 @@ class Decoder:
         self._stream = torch.cuda.Stream(model.device) if model.device.type == "cuda" else None
         self._lost: BaseException | None = None
         self._last: Future[Pixels] | None = None
-        self._begun_at: float | None = None
+        self._worked: tuple[float, float | None] = (0.0, None)
+        """Seconds, without the picture that it is at, and when that began; read by any thread, so written whole."""
         self._s_per_latent = 0.0
         # Who wants the device alone holds the first while it waits for the second: a lock alone would go to the
         # engine, which takes it step after step.
@@ -43,8 +44,14 @@ class Decoder:
     @property
     def busy_for_s(self) -> float:
         """Since when, in seconds, the picture that is being decoded is at it; 0 if none is."""
-        begun_at = self._begun_at
+        _, begun_at = self._worked
         return 0.0 if begun_at is None else time.monotonic() - begun_at
+
+    @property
+    def in_all_s(self) -> float:
+        """How long it has decoded in seconds: all pictures together, with the one that it is at."""
+        done_s, begun_at = self._worked
+        return done_s if begun_at is None else done_s + time.monotonic() - begun_at
 
     def expected_s(self, latents: torch.Tensor) -> float:
         """Seconds that decoding (1, C, h, w) latents will take, by what the last picture took; 0 before the first."""
@@ -92,7 +99,8 @@ class Decoder:
             with lap.going():
                 return decode(self._model, latents, tiled=True)
 
-        self._begun_at = begun_at = time.monotonic()
+        begun_at, done_s = time.monotonic(), self._worked[0]
+        self._worked = (done_s, begun_at)
         try:
             with self._on_stream(computed):
                 outcome = attempt(whole)
@@ -101,14 +109,15 @@ class Decoder:
                         outcome = attempt(whole)
                 if isinstance(outcome, OutOfMemory):
                     outcome = attempt(in_tiles)
+                took_s = lap.seconds
         except BaseException as error:
             self._lost = error
             raise DeviceLost from error
         finally:
-            self._begun_at = None
+            self._worked = (done_s + time.monotonic() - begun_at, None)
         if isinstance(outcome, GenerationFailed):
             raise outcome
-        self._s_per_latent = (time.monotonic() - begun_at) / (latents.shape[-2] * latents.shape[-1])
+        self._s_per_latent = took_s / (latents.shape[-2] * latents.shape[-1])
         return outcome
 
     @contextmanager

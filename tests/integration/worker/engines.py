@@ -89,6 +89,10 @@ class SteadyEngine:
     def decoding_for_s(self) -> float:
         return self.decoding_s
 
+    @property
+    def decoding_in_all_s(self) -> float:
+        return self.decoding_s
+
     def measure(self, text: str) -> Seen:
         del text
         return Seen()

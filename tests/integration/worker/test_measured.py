@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
 
 import pytest
 
@@ -10,6 +11,11 @@ from tests.integration.scraping import Scrape
 from tests.integration.serving import Hand, Serving, serving
 from tests.integration.worker.system import LIMIT_S, System
 from tests.servers import wait_until
+from worker.stages import Stage
+from worker.timesheet import Doing
+
+CLOCKS_APART_S: Final = 0.2
+"""Between the clock of the day and the one that only goes."""
 
 pytestmark = pytest.mark.timeout(900)  # a worker imports torch
 
@@ -28,6 +34,20 @@ def wait_ended(gateway: Serving, job: str) -> dict[str, Any]:
     return body()
 
 
+def assert_its_time_adds_up(gateway: Serving) -> None:
+    """Of the only worker's life, nothing is left out and nothing is counted twice."""
+    (worker,) = gateway.http.get("/v1/workers").raise_for_status().json()["data"]
+    began_at = worker["started_at_ms"] / 1000
+    lived = time.time() - began_at
+    wait_until(
+        lambda: Scrape(gateway)("engine_seconds_total") > lived - CLOCKS_APART_S, limit_s=LIMIT_S, what="all is told"
+    )
+    told = Scrape(gateway)
+    assert told("engine_seconds_total") < time.time() - began_at + CLOCKS_APART_S
+    assert told.labels("engine_seconds_total", "doing") == set(Doing)
+    assert min(told("engine_seconds_total", doing=doing) for doing in ("start", "steps", "idle")) > 0
+
+
 def test_the_figures_add_up_though_a_worker_was_killed(system: System) -> None:
     settings = system.settings.model_copy(update={"max_attempts": 1})
     with serving(settings) as gateway, serving(settings) as other:
@@ -41,6 +61,7 @@ def test_the_figures_add_up_though_a_worker_was_killed(system: System) -> None:
             return told("stage_seconds_count", stage="record") == 1 and told("step_rows_count") >= 3
 
         wait_until(has_told, limit_s=LIMIT_S, what="the worker has told what it measured")
+        assert_its_time_adds_up(gateway)
         long = submit(gateway, seed=2, num_inference_steps=100, num_images=4)
         wait_until(lambda: Scrape(gateway)("jobs_running") == 1, limit_s=LIMIT_S, what="it is seen to run")
         alive = Scrape(gateway)
@@ -69,8 +90,11 @@ def test_the_figures_add_up_though_a_worker_was_killed(system: System) -> None:
     assert told("job_drew_seconds_count") == 1
     assert told("job_drew_seconds_sum") == pytest.approx(drawn["metrics"]["predict_time"])
     assert told.of_the_queue() == others.of_the_queue()
-    for stage in ("encode", "upload", "record"):
+    for stage in Stage:
         assert told("stage_seconds_count", stage=stage, pool=system.card.id) >= 1
+    assert told("stage_seconds_sum", stage="denoise") >= told("stage_seconds_sum", stage="prompt")
+    assert alive("prompt_cache_total", found="no", pool=system.card.id) == 1  # the job's prompt
+    assert alive("prompt_cache_total", found="yes") >= 1  # the default negative prompt, from warming
     assert told("store_call_seconds_count", part="worker", operation="put") >= 1
     assert told("redis_call_seconds_count", part="worker") >= 1
     assert told("step_seconds_count") == told("step_rows_count")

@@ -13,6 +13,7 @@ from shared.jobs import Submission
 from shared.keys import DEFAULT
 from shared.lanes import Lane
 from shared.meters import (
+    ENGINE_SECONDS,
     JOB_DREW,
     JOB_SECONDS,
     JOB_WAITED,
@@ -70,6 +71,17 @@ class TestMeters:
         assert meters.untold() == Increments(2, {"store_errors|worker|put": 1})
         meters.told()
         assert meters.untold() is None
+
+    def test_what_is_kept_in_parts_is_told_in_whole_ones(self) -> None:
+        meters = Meters()
+        meters.add(ENGINE_SECONDS, 1.5, "idle", "m")
+        meters.add(ENGINE_SECONDS, 0.000_002, "idle", "m")
+
+        untold = meters.untold()
+
+        assert untold is not None
+        assert untold.counts == {"engine_seconds|idle|m": 1_500_002}
+        assert Totals.of(untold.counts).counters["engine_seconds"]["idle", "m"] == 1.500_002
 
     def test_threads_lose_nothing(self) -> None:
         meters, times = Meters(), 5_000

@@ -9,6 +9,7 @@ import pytest
 from shared import scripts
 from shared.client import Client
 from shared.connection import run
+from shared.contract import Gpu
 from shared.jobs import JobId, LeaseToken, WorkerId, new_job_id
 from shared.keys import DEFAULT
 from tests.conftest import settings_for
@@ -76,6 +77,13 @@ class TestLooking:
         assert "Nobody waits." in boards["queue"]
         assert "Nothing has failed." in boards["failed"]
         assert "No job has ended in the last 1 h." in boards["history"]
+
+    def test_a_gpu_says_how_busy_it_is_as_far_as_its_driver_tells(self, hand: Hand, client: Client) -> None:
+        hand.arrive(gpu=Gpu(uuid="GPU-1", utilization=0.97, temperature_c=62))
+        assert "cpu<br>97% busy, 62 \N{DEGREE SIGN}C<" in oversight.look(client, Watch())["fleet"]
+
+        hand.arrive(gpu=Gpu(uuid="MIG-1"))
+        assert "busy" not in oversight.look(client, Watch())["fleet"]
 
     def test_a_house_without_workers_says_so(self, hand: Hand, client: Client) -> None:
         hand.forget_all()

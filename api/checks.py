@@ -10,14 +10,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from anyio.to_thread import run_sync
-
 from api import door_checks, fleet_checks, redis_checks, store_checks
 from api.deps import Gateway
 from shared.checks import Finding, wrong
 from shared.errors import QueueUnavailable
+from shared.object_store import ObjectStore
 from shared.scripts import fleet, gauges, outlook, parts, roll
-from shared.settings import Settings
 
 WITHIN_S: Final = 15.0
 """For the store: the command waits for longer, people don't."""
@@ -30,7 +28,7 @@ async def look(gateway: Gateway, headers: Mapping[str, str]) -> tuple[Finding, .
     settings = gateway.settings
     redis, store, workers, redis_way, store_way = await asyncio.gather(
         _redis(gateway),
-        _store(settings),
+        _store(gateway),
         _fleet(gateway),
         door_checks.redis_way(settings),
         door_checks.store_way(settings),
@@ -61,10 +59,13 @@ async def _fleet(gateway: Gateway) -> Sequence[Finding]:
     return tuple(fleet_checks.judge(fleet_checks.Known(known, queue, living, called, outlooks)))
 
 
-async def _store(settings: Settings) -> Sequence[Finding]:
+async def _store(gateway: Gateway) -> Sequence[Finding]:
+    def look(store: ObjectStore) -> Sequence[Finding]:
+        return tuple(store_checks.examine(store, gateway.settings))
+
     try:
         async with asyncio.timeout(WITHIN_S):
-            return await run_sync(lambda: tuple(store_checks.examine(settings)), abandon_on_cancel=True)
+            return await gateway.storage.examine(look)
     except TimeoutError:
         told = f"It has not answered within {WITHIN_S:.0f} s."
         return (wrong("store writes", told, "Does it hang, or is it out of reach? This gateway's log says more."),)

@@ -154,6 +154,10 @@ class Storage:
         troubles = await asyncio.gather(*(delete_all(keys[first::DELETERS]) for first in range(DELETERS)))
         return Deletion(tuple(gone), tuple(refused), next(filter(None, troubles), None))
 
+    async def examine(self, look: Callable[[ObjectStore], T]) -> T:
+        """Let somebody look at the store for a while, in a thread of the deletions': pictures are waited for."""
+        return await run_sync(lambda: look(self._store), limiter=self._delete_threads, abandon_on_cancel=True)
+
     def presigned_url(self, key: str, *, media_type: str, disposition: str, expires_s: int) -> str:
         """Sign a GET; computed here, so it needs no thread."""
         return self._store.presigned_url(key, media_type=media_type, disposition=disposition, expires_s=expires_s)

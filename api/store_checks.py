@@ -28,30 +28,29 @@ _RIGHTS: Final = (
 )
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(store: ObjectStore, settings: Settings) -> Iterator[Finding]:
     """Tell what is to be said of the store. Takes seconds if it hangs."""
     key, data = f"{FOLDER}{secrets.token_hex(8)}", secrets.token_bytes(64)
-    with closing(ObjectStore.from_settings(settings)) as store:
-        begun = time.monotonic()
-        try:
-            store.put(key, data, MEDIA_TYPE)
-        except StoreUnavailable as error:
-            yield wrong("store writes", str(error), _RIGHTS)
-            return
-        try:
-            came = store.get(key)
-            took_s = time.monotonic() - begun
-            yield from _strangers(settings, key)
-        except DarkroomError as error:
-            yield wrong("store writes", f"It took an object, and does not give it back. {error}", _RIGHTS)
-            with suppress(StoreUnavailable):
-                store.delete((key,))
-            return
-        try:
+    begun = time.monotonic()
+    try:
+        store.put(key, data, MEDIA_TYPE)
+    except StoreUnavailable as error:
+        yield wrong("store writes", str(error), _RIGHTS)
+        return
+    try:
+        came = store.get(key)
+        took_s = time.monotonic() - begun
+        yield from _strangers(settings, key)
+    except DarkroomError as error:
+        yield wrong("store writes", f"It took an object, and does not give it back. {error}", _RIGHTS)
+        with suppress(StoreUnavailable):
             store.delete((key,))
-        except StoreUnavailable as error:
-            yield wrong("store writes", f"It deletes nothing: pictures of forgotten jobs stay. {error}", _RIGHTS)
-            return
+        return
+    try:
+        store.delete((key,))
+    except StoreUnavailable as error:
+        yield wrong("store writes", f"It deletes nothing: pictures of forgotten jobs stay. {error}", _RIGHTS)
+        return
     yield _written(came == data, took_s)
 
 

@@ -23,7 +23,7 @@ from shared.keys import DEFAULT
 ACL_FILE: Final = ENV_FILE.with_name("redis-users.acl")
 ADMIN_PASSWORD: Final = "DARKROOM_REDIS_PASSWORD"  # noqa: S105 - a variable's name
 
-DATA: Final = [
+DATA: Final = (
     "del",
     "exists",
     "expire",
@@ -61,9 +61,9 @@ DATA: Final = [
     "zremrangebyrank",
     "zremrangebyscore",
     "zscore",
-]
+)
 """What the queue's verbs use: Redis asks it of whoever calls them."""
-CONNECTION: Final = [
+CONNECTION: Final = (
     "ping",
     "hello",
     "select",
@@ -74,12 +74,12 @@ CONNECTION: Final = [
     "discard",
     "watch",
     "unwatch",
-]
+)
 CALLS: Final = ("fcall", "eval", "evalsha", "script|load", "script|exists")
 """`eval` where the functions are not loaded: what it runs may do no more than its caller."""
-PRODUCER: Final = ["lpush"]
+PRODUCER: Final = ("lpush",)
 """Of Celery's messages."""
-CONSUMER: Final = [
+CONSUMER: Final = (
     "lpush",
     "brpop",
     "zrangebyscore",
@@ -88,8 +88,8 @@ CONSUMER: Final = [
     "psubscribe",
     "unsubscribe",
     "punsubscribe",
-]
-GATEWAY: Final = [
+)
+GATEWAY: Final = (
     "function|load",
     "function|list",
     "function|delete",
@@ -102,7 +102,7 @@ GATEWAY: Final = [
     "subscribe",
     "unsubscribe",
     "pubsub|numsub",
-]
+)
 """It alone loads functions: one that others loaded would run with the gateway's rights."""
 
 SECRET: Final = frozenset({"access", "access_keys", "tenants", "limits", "rate"})

@@ -13,6 +13,7 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import NoPermissionError
 
+from deploy.health import has_heartbeat, takes_calls
 from deploy.keys import new_key
 from deploy.redis_users import USERS, acl_text
 from shared.connection import connect, run
@@ -116,6 +117,8 @@ def test_all_of_a_jobs_life_is_within_what_they_may(users: Users, gateway: Servi
         )
         assert users.refused() == []
 
+    assert takes_calls(users.settings("courier")) is None
+    assert has_heartbeat(users.settings("worker")) is None
     gateway.http.post("/v1/jobs", json={"prompt": "x", "num_inference_steps": 50, "num_images": 4}).raise_for_status()
     (queued,) = (gateway.http.post("/v1/jobs", json={"prompt": "y"}).json(),)
     assert gateway.http.post(f"{queued['urls']['get']}/cancel").status_code == 200

@@ -94,7 +94,7 @@ def test_the_figures_add_up_though_a_worker_was_killed(system: System) -> None:
         assert told("stage_seconds_count", stage=stage, pool=system.card.id) >= 1
     assert told("stage_seconds_sum", stage="denoise") >= told("stage_seconds_sum", stage="prompt")
     assert alive("prompt_cache_total", found="no", pool=system.card.id) == 1  # the job's prompt
-    assert alive("prompt_cache_total", found="yes") == 1  # the default negative prompt, from warming
+    assert alive("prompt_cache_total", found="yes") >= 1  # the default negative prompt, from warming
     assert told("store_call_seconds_count", part="worker", operation="put") >= 1
     assert told("redis_call_seconds_count", part="worker") >= 1
     assert told("step_seconds_count") == told("step_rows_count")

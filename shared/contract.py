@@ -271,7 +271,10 @@ class WorkerState(Body):
         model = words.get("model")
         if not isinstance(model, str):
             return words
-        return {**words, "model": model_in(model), "pool": words.get("pool") or model}
+        pool = words.get("pool")
+        if not isinstance(pool, str) or model_in(pool) != model_in(model):
+            pool = model
+        return {**words, "model": model_in(model), "pool": pool}
 
 
 class ModelPool(Body):

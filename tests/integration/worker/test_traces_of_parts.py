@@ -74,6 +74,10 @@ def submit_span(there: Collector, job: str) -> Seen:
     return there.named("submit", darkroom_job_id=job)[0]
 
 
+def came_from_worker(there: Collector, submitted: Seen) -> bool:
+    return any(span.name == "prompt" for span in there.trace(submitted.trace))
+
+
 def picture(spans: list[Seen], index: int) -> list[Seen]:
     """What a picture went through, in the order of its ends."""
     return sorted((one for one in spans if one.facts.get("darkroom.picture") == index), key=lambda one: one.ended_ns)
@@ -95,14 +99,14 @@ def test_a_job_is_one_trace_and_each_attempt_a_branch_of_it(
             job = submit(http, num_inference_steps=3, num_images=2)
             whole = submit_span(there, job)
             wait_until(lambda: "webhook" in names(there.children(whole)), limit_s=LIMIT_S, what="all has come")
-            long = submit(http, num_inference_steps=100, num_images=3)
-            wait_for(system, long, lambda now: len(now.images) >= 1, "the first picture is kept")
+            long = submit(http, num_inference_steps=100, num_images=8)
+            branched = submit_span(there, long)
+            wait_until(lambda: came_from_worker(there, branched), limit_s=LIMIT_S, what="some of its stages have come")
             holder = system(read(JobId(long), LOCAL_TENANT)).worker
             victim, heir = (first, second) if first.is_the_one(holder) else (second, first)
             victim.kill()
-            wait_for(system, long, lambda now: now.attempt == 2 and now.step > 100, "the other one draws")
+            wait_for(system, long, lambda now: now.attempt == 2 and now.step >= 2, "the other one draws")
             assert heir.stop() == 0
-            branched = submit_span(there, long)
             wait_until(lambda: "attempt" in names(there.children(branched)), limit_s=LIMIT_S, what="it is told")
 
     print(drawn(there, whole.trace), drawn(there, branched.trace))  # noqa: T201 (docs/operations/traces.md shows them)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from shared.contract import Body
+from shared.words import OR_NEWER
 
-Level = Literal["ok", "warning", "wrong", "unknown"]
+Level = Annotated[Literal["ok", "warning", "wrong", "unknown"], OR_NEWER]
 
 
 class Finding(Body):

@@ -117,7 +117,6 @@ class TestRedis:
     ("url", "level"),
     [
         ("redis://:secret@127.0.0.1:6379/0", "ok"),
-        ("unix:///run/redis.sock", "ok"),
         ("rediss://:secret@198.51.100.1:6380/0", "ok"),
         ("redis://:secret@10.1.2.3:6379/0", "unknown"),
         ("redis://:secret@8.8.8.8:6379/0", "wrong"),

@@ -44,6 +44,8 @@ class Panel:
     stacked: bool = False
     colours: Mapping[str, str] = field(default_factory=dict[str, str])
     """By legend, where a series means good or bad."""
+    words: Mapping[int, str] = field(default_factory=dict[int, str])
+    """What is shown in place of a value that is a yes or a no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,9 @@ def _panel(panel: Panel) -> Json:
     defaults: Json = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
     if panel.most is not None:
         defaults["max"] = panel.most
+    if panel.words:
+        said = {str(value): {"text": text, "index": at} for at, (value, text) in enumerate(panel.words.items())}
+        defaults["mappings"] = [{"type": "value", "options": said}]
     return {
         "type": "stat" if isinstance(panel, Figure) else "timeseries",
         "title": panel.title,

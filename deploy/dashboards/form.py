@@ -50,7 +50,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Figure(Panel):
-    """One number, with its course behind it."""
+    """One number, of now: the last one of a plot would stand there for hours after its series has ended."""
 
     width: int = 4
 
@@ -165,21 +165,22 @@ def _panel(panel: Panel) -> Json:
         "title": panel.title,
         "description": panel.help,
         "datasource": SOURCE,
-        "targets": [_target(number, query) for number, query in enumerate(panel.queries)],
+        "targets": [_target(number, query, panel) for number, query in enumerate(panel.queries)],
         "fieldConfig": {"defaults": {**defaults, **_look(panel)}, "overrides": list(_colours(panel))},
         "options": _options(panel),
     }
 
 
-def _target(number: int, query: Query) -> Json:
+def _target(number: int, query: Query, panel: Panel) -> Json:
+    is_of_now = isinstance(panel, Figure)
     return {
         "refId": chr(ord("A") + number),
         "datasource": SOURCE,
         "editorMode": "code",
         "expr": query.expr,
         "legendFormat": query.legend or "__auto",
-        "range": True,
-        "instant": False,
+        "range": not is_of_now,
+        "instant": is_of_now,
     }
 
 
@@ -213,7 +214,7 @@ def _options(panel: Panel) -> Json:
         return {
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "colorMode": "value",
-            "graphMode": "area",
+            "graphMode": "none",
             "textMode": "value",
             "justifyMode": "auto",
             "orientation": "auto",

@@ -94,6 +94,13 @@ def test_every_panel_has_a_title_a_unit_and_says_what_it_means(path: Path) -> No
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
 
 
+def test_a_figure_is_of_now_and_a_plot_of_the_range(path: Path) -> None:
+    for panel in panels(path):
+        is_figure = panel["type"] == "stat"
+        assert {(one["instant"], one["range"]) for one in panel["targets"]} == {(is_figure, not is_figure)}
+        assert len(panel["targets"]) == 1 or not is_figure
+
+
 def test_limits_go_up(path: Path) -> None:
     for panel in panels(path):
         first, *others = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]

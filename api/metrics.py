@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from itertools import accumulate, product
 from typing import Final, final
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +23,8 @@ from api.storage import Storage
 from api.together import Together
 from shared import meters as of
 from shared.connection import run_async
-from shared.errors import DarkroomError, QueueUnavailable, leaf_of
+from shared.errors import DarkroomError, ModelError, OutOfMemory, QueueUnavailable, WorkerLost, leaf_of
+from shared.lanes import Lane
 from shared.meters import METERS, Counter, Gauge, Histogram, Labels, Meter, Meters, Sizes, Totals
 from shared.scripts import Fleet, Gauges, Mode, fleet, gauges, meter
 from shared.version import VERSION
@@ -32,6 +33,11 @@ PREFIX: Final = "darkroom_"
 FRESH_S: Final = 1.0
 """For how long what was found is told again: whoever asks more often learns no more."""
 
+_ENDS: Final = (
+    ("succeeded", ""),
+    ("reused", ""),
+    *(("failed", error.code) for error in (ModelError, OutOfMemory, WorkerLost)),
+)
 _OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0"
 
 Values = Mapping[Labels, float]
@@ -84,7 +90,7 @@ class Metrics:
         except QueueUnavailable:
             return Found(values, Totals())
         values |= {of.REDIS_UP.name: {(): True}, **_of_queue(queue), **_of_fleet(known), **health}
-        return Found(values, Totals.of(queue.counted))
+        return Found(values, _from_zero(Totals.of(queue.counted), _pools(known)))
 
     async def _health(self) -> dict[str, Values]:
         """How Redis is, as far as it tells: a managed one may not."""
@@ -146,6 +152,25 @@ def _buckets(meter: Histogram, sizes: Sizes) -> list[tuple[str, float]]:
     return list(zip(bounds, accumulate(sizes.counts), strict=True))
 
 
+def _from_zero(totals: Totals, pools: set[str]) -> Totals:
+    """Say 0 of what is asked for and has not happened yet: `increase()` takes no new series for a change."""
+    lanes = tuple(lane.value for lane in Lane)
+    of_pools = [(pool,) for pool in pools]
+    nothing: dict[Counter, list[Labels]] = {
+        of.JOBS_ENDED: [(lane, *end, pool) for lane, end, pool in product(lanes, _ENDS, pools)],
+        of.PICTURES: list(product(lanes, ("succeeded", "reused"), pools)),
+        of.LEASES_EXPIRED: of_pools,
+        of.JOBS_RELEASED: of_pools,
+        of.JOBS_REROUTED: of_pools,
+        of.REDIS_ERRORS: [("gateway",), ("worker",)],
+        of.STORE_ERRORS: [*(("gateway", what) for what in ("look", "open", "delete")), ("worker", "put")],
+    }
+    begun = {
+        one.name: {**dict.fromkeys(labels, 0.0), **totals.counters.get(one.name, {})} for one, labels in nothing.items()
+    }
+    return replace(totals, counters={**totals.counters, **begun})
+
+
 def _known(meter: Counter, counts: Values) -> Values:
     """Take codes of errors that are none of ours for what they were to whoever asked: what nobody foresaw."""
     if meter is not of.JOBS_ENDED:
@@ -197,8 +222,12 @@ def _of_gpus(known: Fleet) -> dict[str, Values]:
     return dict(values)
 
 
+def _pools(known: Fleet) -> set[str]:
+    return {card.id for card in known.cards} | {worker.pool for worker in known.workers}
+
+
 def _of_fleet(known: Fleet) -> dict[str, Values]:
-    pools = {card.id for card in known.cards} | {worker.pool for worker in known.workers}
+    pools = _pools(known)
     states = {(state, pool): 0 for state in ("warming", "ready", "draining") for pool in pools}
     stopped, storeless, used, total, fullest = (dict.fromkeys(pools, 0.0) for _ in range(5))
     for worker in known.workers:

@@ -26,7 +26,7 @@ SERVED: Final = frozenset({"", "api", "courier", "worker", "ui", "embedded"})
 """The extras that run in a service; what only `dev` brings is on developers' machines alone."""
 NOT_LOCKED: Final = frozenset({"darkroom", "pip", "setuptools", "wheel"})
 COPYLEFT: Final = re.compile(r"\bA?GPL", re.IGNORECASE)
-TOLD: Final = {"axe-playwright-python": "MIT; axe-core inside it: MPL-2.0"}
+TOLD: Final = {"axe-playwright-python": "MIT; axe-core inside it: MPL-2.0", "promql-parser": "MIT"}
 """By the licence's file in the package, where its metadata is silent."""
 SHORT: Final = 60
 """Some packages put the licence's whole text where its name belongs."""
@@ -82,6 +82,11 @@ class Row(BaseModel):
         known = next((name for name in named if name != "UNKNOWN" and len(name) <= SHORT), self.expression)
         return TOLD.get(canonical(self.name), known)
 
+    @property
+    def home(self) -> str:
+        """Where it is told of: its own page, or the index's."""
+        return self.url if self.url != "UNKNOWN" else f"https://pypi.org/project/{canonical(self.name)}/"
+
 
 def installed() -> list[Row]:
     """List what is installed and may be locked, by name."""
@@ -119,7 +124,7 @@ def _named(requirements: Iterable[Requirement], extra: str) -> Iterator[tuple[st
 
 def table(rows: list[Row]) -> str:
     """A Markdown table of packages."""
-    lines = (f"| [{row.name}]({row.url}) | {row.version.split('+')[0]} | {row.licence} |" for row in rows)
+    lines = (f"| [{row.name}]({row.home}) | {row.version.split('+')[0]} | {row.licence} |" for row in rows)
     return "\n".join(("| package | version | licence |", "|---|---|---|", *lines))
 
 

@@ -17,9 +17,9 @@ FLEET: Final = Dashboard(
             (
                 Figure(
                     "Workers ready",
-                    "Workers that have loaded their model and live.",
+                    "Workers that have loaded their model and live; 0 also while no gateway tells.",
                     "short",
-                    (Query(f'sum(darkroom_workers{{state="ready", {POOL}}})'),),
+                    (Query(f'sum(darkroom_workers{{state="ready", {POOL}}}) or vector(0)'),),
                 ),
                 Figure(
                     "Warming up",
@@ -157,13 +157,15 @@ FLEET: Final = Dashboard(
                 ),
                 Panel(
                     "Jobs that changed hands a minute",
-                    "Taken from a worker that fell silent, and handed back by one that stops or has no store.",
+                    "Taken from a worker that fell silent; handed back by one that stops or has no store; moved to "
+                    "another pool of the model, since theirs had no worker.",
                     "short",
                     (
                         Query(f"60 * sum(rate(darkroom_leases_expired_total{{{POOL}}}[{EACH}]))", "taken"),
                         Query(f"60 * sum(rate(darkroom_jobs_released_total{{{POOL}}}[{EACH}]))", "handed back"),
+                        Query(f"60 * sum(rate(darkroom_jobs_rerouted_total{{{POOL}}}[{EACH}]))", "moved"),
                     ),
-                    colours={"taken": BAD, "handed back": ODD},
+                    colours={"taken": BAD, "handed back": ODD, "moved": "blue"},
                 ),
                 Panel(
                     "Jobs set aside",

@@ -44,11 +44,13 @@ class Panel:
     stacked: bool = False
     colours: Mapping[str, str] = field(default_factory=dict[str, str])
     """By legend, where a series means good or bad."""
+    words: Mapping[int, str] = field(default_factory=dict[int, str])
+    """What is shown in place of a value that is a yes or a no."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure(Panel):
-    """One number, with its course behind it."""
+    """One number, of now: the last one of a plot would stand there for hours after its series has ended."""
 
     width: int = 4
 
@@ -155,26 +157,30 @@ def _panel(panel: Panel) -> Json:
     defaults: Json = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
     if panel.most is not None:
         defaults["max"] = panel.most
+    if panel.words:
+        said = {str(value): {"text": text, "index": at} for at, (value, text) in enumerate(panel.words.items())}
+        defaults["mappings"] = [{"type": "value", "options": said}]
     return {
         "type": "stat" if isinstance(panel, Figure) else "timeseries",
         "title": panel.title,
         "description": panel.help,
         "datasource": SOURCE,
-        "targets": [_target(number, query) for number, query in enumerate(panel.queries)],
+        "targets": [_target(number, query, panel) for number, query in enumerate(panel.queries)],
         "fieldConfig": {"defaults": {**defaults, **_look(panel)}, "overrides": list(_colours(panel))},
         "options": _options(panel),
     }
 
 
-def _target(number: int, query: Query) -> Json:
+def _target(number: int, query: Query, panel: Panel) -> Json:
+    is_of_now = isinstance(panel, Figure)
     return {
         "refId": chr(ord("A") + number),
         "datasource": SOURCE,
         "editorMode": "code",
         "expr": query.expr,
         "legendFormat": query.legend or "__auto",
-        "range": True,
-        "instant": False,
+        "range": not is_of_now,
+        "instant": is_of_now,
     }
 
 
@@ -208,7 +214,7 @@ def _options(panel: Panel) -> Json:
         return {
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "colorMode": "value",
-            "graphMode": "area",
+            "graphMode": "none",
             "textMode": "value",
             "justifyMode": "auto",
             "orientation": "auto",

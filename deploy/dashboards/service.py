@@ -96,7 +96,7 @@ SERVICE: Final = Dashboard(
                 ),
                 Panel(
                     "Failed a minute",
-                    "By the error's code. None: no data.",
+                    "By the error's code.",
                     "short",
                     (a_minute("darkroom_jobs_ended_total", f'outcome="failed", {POOL}', "code"),),
                     stacked=True,

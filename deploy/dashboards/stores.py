@@ -17,24 +17,27 @@ STORES: Final = Dashboard(
             (
                 Figure(
                     "Redis",
-                    "1 if it answers the gateway that was asked.",
+                    "Whether it answers the gateway that was asked; away also while no gateway tells.",
                     "short",
-                    (Query("min(darkroom_redis_up)"),),
+                    (Query("min(darkroom_redis_up) or vector(0)"),),
                     limits={0: BAD, 1: GOOD},
+                    words={0: "away", 1: "answers"},
                 ),
                 Figure(
                     "Object store",
-                    "1 if it answers that gateway.",
+                    "Whether it answers that gateway; away also while none tells.",
                     "short",
-                    (Query("min(darkroom_store_up)"),),
+                    (Query("min(darkroom_store_up) or vector(0)"),),
                     limits={0: BAD, 1: GOOD},
+                    words={0: "away", 1: "answers"},
                 ),
                 Figure(
                     "Redis: writes to disk",
-                    "1 if the append-only file could be written; no data if Redis keeps none, or doesn't tell.",
+                    "Whether the append-only file could be written; no data if Redis keeps none, or doesn't tell.",
                     "short",
                     (Query("min(darkroom_redis_writes_ok)"),),
                     limits={0: BAD, 1: GOOD},
+                    words={0: "fail", 1: "well"},
                 ),
                 Figure(
                     "Redis: memory",

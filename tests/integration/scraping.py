@@ -22,8 +22,12 @@ class Scrape:
 
     def __call__(self, name: str, **labels: str) -> float:
         """The sum of the samples of this name that have these labels; 0 if there are none."""
+        return sum(self.of(name, **labels))
+
+    def of(self, name: str, **labels: str) -> list[float]:
+        """Each of them."""
         wanted = labels.items()
-        return sum(one.value for one in self._samples if one.name == PREFIX + name and wanted <= one.labels.items())
+        return [one.value for one in self._samples if one.name == PREFIX + name and wanted <= one.labels.items()]
 
     def labels(self, name: str, label: str) -> set[str]:
         return {one.labels[label] for one in self._samples if one.name == PREFIX + name}

@@ -74,6 +74,25 @@ def test_every_gateway_tells_what_became_of_all_jobs(settings: Settings) -> None
     assert told.of_the_queue() == others.of_the_queue()
 
 
+def test_what_has_not_happened_yet_is_told_as_0_so_that_the_first_one_is_a_change(settings: Settings) -> None:
+    failed = {"lane": "bulk", "outcome": "failed", "code": "out_of_memory", "pool": CARD.id}
+    with serving(settings) as gateway:
+        unserved = Scrape(gateway)
+        with Hand(settings) as hand:
+            wait_until(lambda: Scrape(gateway)("workers") == 1, limit_s=20, what="its pool is known")
+            before = Scrape(gateway)
+            submit(gateway, lane="bulk")
+            hand.fail(hand.take(), "out_of_memory", "It does not fit.")
+            wait_until(lambda: Scrape(gateway)("jobs_ended_total") == 1, limit_s=20, what="it is counted")
+            after = Scrape(gateway)
+
+    assert unserved.of("store_errors_total", part="worker", operation="put") == [0]
+    assert unserved.of("leases_expired_total") == unserved.of("jobs_ended_total") == []  # of no pool yet
+    assert before.of("jobs_ended_total", **failed) == before.of("leases_expired_total", pool=CARD.id) == [0]
+    assert before.of("pictures_total", lane="interactive", outcome="succeeded") == [0]
+    assert after.of("jobs_ended_total", **failed) == [1]
+
+
 def test_a_gpu_is_told_once_however_many_workers_share_it_and_a_slice_tells_its_memory_alone(
     settings: Settings,
 ) -> None:
@@ -175,3 +194,4 @@ def test_without_redis_it_says_so(own_redis_server: RedisServer, s3_server: S3Se
 
     assert (told("redis_up"), told("store_up"), told("build_info")) == (0, 1, 1)
     assert told("jobs_submitted_total") == 0
+    assert told.of("store_errors_total") == []  # a 0 would look as if it had been counted anew

@@ -26,22 +26,9 @@ pytestmark = pytest.mark.timeout(900)  # a worker imports torch
 
 NVIDIAS: Final = "darkroom_gpu"
 """Begins the name of what is told of NVIDIA GPUs, which no machine of these tests has."""
-AFTER_AN_OUTAGE: Final = {
-    "60 * sum by (part) (rate(darkroom_redis_errors_total{}[1m]))",
-    "darkroom_redis_errors_total",
-}
-"""What is told of it once it is over."""
 ONLY_IN_TROUBLE: Final = {
-    '60 * sum(rate(darkroom_jobs_released_total{pool=~".*"}[1m]))',
     'sum(rate(darkroom_http_requests_total{status=~"5.."}[1m]))',
-    '60 * sum by (code) (rate(darkroom_jobs_ended_total{outcome="failed", pool=~".*"}[1m]))',
-    '60 * sum(rate(darkroom_leases_expired_total{pool=~".*"}[1m]))',
-    "60 * sum by (part, operation) (rate(darkroom_store_errors_total[1m]))",
     'darkroom_http_requests_total{route!="/readyz", status=~"5.."}',
-    'darkroom_jobs_ended_total{outcome="failed"}',
-    'darkroom_jobs_ended_total{code="out_of_memory"}',
-    "darkroom_leases_expired_total",
-    "darkroom_store_errors_total",
 }
 """What has no data while all is well."""
 
@@ -170,7 +157,7 @@ def test_dashboards_show_a_fleet_and_alerts_fire_for_what_is_wrong_with_it(
         many = [watched.submit(lane=lane, num_inference_steps=50, num_images=4) for lane in ("interactive", "bulk") * 3]
         leave_midway(gateway)
         watched.wait_told("count(darkroom_queue_jobs)", 2, "both lanes wait")
-        watched.wait_answered(questions() - ONLY_IN_TROUBLE - AFTER_AN_OUTAGE)
+        watched.wait_answered(questions() - ONLY_IN_TROUBLE)
         assert watched.prometheus.firing() == {}
         assert {one for one in ONLY_IN_TROUBLE if watched.prometheus.has_shown(one)} == set()
 
@@ -190,8 +177,6 @@ def test_dashboards_show_a_fleet_and_alerts_fire_for_what_is_wrong_with_it(
         fired |= watched.prometheus.firing()
         redis_with_a_limit.kill()
         fired |= watched.wait_firing("RedisAway")
-        redis_with_a_limit.start()
-        watched.wait_answered(AFTER_AN_OUTAGE)
         serves.close()
         fired |= watched.wait_firing("GatewayAway")
 

@@ -81,6 +81,20 @@ def test_the_guide_knows_no_other_alerts() -> None:
     assert sections().keys() == {anchor(rule.name) for rule in rules()}
 
 
+def test_what_is_kept_quiet_for_something_worse_are_alerts_that_there_are() -> None:
+    lines = re.search(r"^```yaml\n(inhibit_rules:.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert lines
+    told = [
+        line
+        for one in yaml.safe_load(lines[1])["inhibit_rules"]
+        for line in one["source_matchers"] + one["target_matchers"]
+    ]
+    names = {name for line in told for name in re.findall(r"\b[A-Z]\w+", line)}
+
+    assert len(names) > 3
+    assert names <= {rule.name for rule in rules()}
+
+
 def test_it_is_tried_on_what_it_is_for_and_on_what_it_is_not_for(rule: Rule) -> None:
     trials = cast("list[dict[str, Any]]", yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"])
     fires = [trial for trial in trials if re.match(rf"{rule.name}\b", trial["name"])]

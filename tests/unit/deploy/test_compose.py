@@ -331,6 +331,15 @@ def test_grafana_lets_in_nobody_unknown_and_tells_nobody() -> None:
     assert {value for name, value in given.items() if name.startswith("GF_ANALYTICS")} == {"false"}
 
 
+def test_grafana_runs_the_one_plugin_that_it_needs_as_the_image_has_it() -> None:
+    given = merged(BASE, env=env())["services"]["grafana"]["environment"]
+    left_out = given["GF_PLUGINS_DISABLE_PLUGINS"].split(",")
+
+    assert given["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+    assert "prometheus" not in left_out
+    assert left_out == sorted(set(left_out))
+
+
 @pytest.mark.parametrize("name", ["DARKROOM_S3_BUCKET", "DARKROOM_S3_REGION"])
 def test_in_aws_the_bucket_is_named_and_not_guessed(name: str) -> None:
     with pytest.raises(Unset, match=name):

@@ -29,6 +29,7 @@ from tests.promql import (
 
 UNITS: Final = {"short", "s", "percentunit", "bytes", "reqps", "ops", "watt", "joule", "celsius"}
 """Those of Grafana's that we use."""
+YES_IF_WRITTEN: Final = "darkroom_redis_writes_ok"
 PROVISIONED: Final = FOLDER / "grafana"
 
 
@@ -93,11 +94,27 @@ def test_every_panel_has_a_title_a_unit_and_says_what_it_means(path: Path) -> No
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
 
 
+def test_a_figure_is_of_now_and_a_plot_of_the_range(path: Path) -> None:
+    for panel in panels(path):
+        is_figure = panel["type"] == "stat"
+        assert {(one["instant"], one["range"]) for one in panel["targets"]} == {(is_figure, not is_figure)}
+        assert len(panel["targets"]) == 1 or not is_figure
+
+
 def test_limits_go_up(path: Path) -> None:
     for panel in panels(path):
         first, *others = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
         assert first["value"] is None
         assert [step["value"] for step in others] == sorted({step["value"] for step in others})
+
+
+def test_a_yes_or_no_is_shown_as_a_word(path: Path) -> None:
+    """For each value that there can be: a 0 without one would be read as a count."""
+    for panel in panels(path):
+        asks = {str(one.name) for query in asked(panel) for one in selectors(query)}
+        words = [set(one["options"]) for one in panel["fieldConfig"]["defaults"].get("mappings", ())]
+        is_yes_or_no = panel["type"] == "stat" and asks <= {"darkroom_redis_up", "darkroom_store_up", YES_IF_WRITTEN}
+        assert words == ([{"0", "1"}] if is_yes_or_no else []), panel["title"]
 
 
 def test_a_colour_is_for_a_series_that_there_can_be(path: Path) -> None:

@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 SKEW_S: Final = 5.0
 """Leases and deadlines are times of Redis', and what people are told is counted from them."""
-FULL: Final = 0.8
-"""Of its memory: from here on somebody should do something."""
+FULL: Final = 0.7
+"""Of its memory: from here on somebody should do something. The alert RedisFilling has the same."""
 HALF: Final = 0.5
 """Of the machine's, where Redis has no limit: rewriting its log may take as much again."""
 TESTED: Final = {"valkey": 9, "redis": 8}

@@ -123,7 +123,7 @@ class TestRedis:
         assert of_redis(Said(well | {"rdb_last_bgsave_status": "err"}))["redis snapshot"].level == "warning"
 
     @pytest.mark.parametrize(
-        ("used", "limit", "level"), [(50, 100, "ok"), (85, 100, "warning"), (100, 100, "wrong"), (600, 0, "warning")]
+        ("used", "limit", "level"), [(69, 100, "ok"), (71, 100, "warning"), (100, 100, "wrong"), (600, 0, "warning")]
     )
     def test_its_memory(self, used: int, limit: int, level: str) -> None:
         info = {"used_memory": used, "maxmemory": limit, "total_system_memory": 1000}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.estimate import able_workers
+from api.reasons import is_without_workers
+from api.rerouting import others_for
 from shared.checks import Finding, ok, unknown, warning, wrong
 from shared.contract import WorkerState
 from shared.keys import LAYOUT
@@ -143,6 +145,13 @@ def _pools(fleet: Fleet, gauges: Gauges) -> Iterator[Finding]:
 def _starved(fleet: Fleet, pool: str, jobs: int) -> Finding:
     what, told = "pools", f"{_counted(jobs, 'job')} for {pool} wait, and no worker takes them"
     states = Counter(worker.state for worker in fleet.workers if worker.pool == pool)
+    if is_without_workers(fleet, pool) and (others := others_for(fleet, pool)):
+        after = "ten minutes, for a scaler asks," if pool in fleet.scaled else "DARKROOM_POOL_PATIENCE_S"
+        return warning(
+            what,
+            f"{told}. Those that named the model alone go to {' or '.join(others)} after {after} without one.",
+            "If it lasts, they named this pool: start or resume a worker of it, or have them asked for again without.",
+        )
     if states["ready"]:
         return wrong(what, f"{told}: those that are ready are paused, or without the store.", "See `workers`.")
     if states["warming"]:

@@ -25,6 +25,14 @@ SCALED_PATIENCE_S: Final = 600.0
 AT_ONCE: Final = 100
 
 
+def others_for(served: Fleet, pool: str) -> tuple[str, ...]:
+    """Name the pools that would draw what waits for this one, once it has lost its workers."""
+    alike = pools_of(served, model_in(pool))
+    if pool not in alike and any(card.id == pool for card in served.cards):
+        return ()  # it serves another revision, or other presets: theirs would be other pictures
+    return tuple(other for other in alike if other != pool and able_workers(served, other))
+
+
 @final
 class Rerouting:
     """Moves jobs, for one gateway."""
@@ -48,10 +56,7 @@ class Rerouting:
                 await self._empty(served, pool)
 
     async def _empty(self, served: Fleet, pool: str) -> None:
-        alike = pools_of(served, model_in(pool))
-        if pool not in alike and any(card.id == pool for card in served.cards):
-            return  # it serves another revision, or other presets: theirs would be other pictures
-        others = [other for other in alike if other != pool and able_workers(served, other)]
+        others = others_for(served, pool)
         if not others:
             return
         routes = self._gateway.routes

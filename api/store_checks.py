@@ -13,7 +13,7 @@ from typing import Final
 
 from shared.checks import Finding, ok, unknown, warning, wrong
 from shared.errors import DarkroomError, StoreUnavailable
-from shared.object_store import ObjectStore, is_denial
+from shared.object_store import ObjectStore, is_denial, is_refusal
 from shared.settings import Settings
 
 FOLDER: Final = "checks/"
@@ -36,6 +36,9 @@ def examine(store: ObjectStore, settings: Settings) -> Iterator[Finding]:
         store.put(key, data, MEDIA_TYPE)
     except StoreUnavailable as error:
         yield wrong("store writes", str(error), _RIGHTS)
+        if not is_refusal(error):  # it may have been stored all the same
+            with suppress(StoreUnavailable):
+                store.delete((key,))
         return
     try:
         came = store.get(key)

@@ -90,6 +90,8 @@ class Wire(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on; what had begun to come while this was answered must go on coming, too."""
         super().on_response_complete()
+        if self._way.lingers:  # for as long as that lasts
+            return
         if self._is_answered() and (self._head_bytes is not None or self.cycle.more_body):
             self._expect_head()
 

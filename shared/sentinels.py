@@ -1,7 +1,8 @@
 """Connections to the master that sentinels name: asked as each connects, so a failover needs nobody's word.
 
-A burst of connections asks once: the answer is good for a moment, and only while all is well. Any connection that is
-lost, or does not come about, ends that: a failover is never waited for.
+Once a connection has reached the master, those that follow it in a burst don't ask: the answer is good for a moment,
+and only while all is well. Any connection that is lost, or does not come about, ends that: a failover is never waited
+for.
 
 redis-py's own pools for sentinels neither wait for a free connection nor tell that the master has become a replica
 before a write fails on each of them; one of its clients, shared by threads, forgets sentinels. A connection that asks

@@ -19,6 +19,7 @@ from shared.contract import JobRequest, ModelBody
 from shared.errors import FieldError, InvalidRequest, field_errors
 from shared.generation import GenerationParams, Size
 from shared.oversight import WorkerBody
+from shared.pools import model_in
 from shared.speeds import Expected, expected_picture
 
 HOUR_S: Final = 3600
@@ -64,7 +65,7 @@ def show_capacity(
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. Else the model's default.")] = None,
     preset: Annotated[str | None, typer.Option(help="One of the model's presets. Else its default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
-    model: Annotated[str | None, typer.Option(help="Its id. Else the default model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Its id, or that and a GPU class. Else the default model.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Tell how many workers a load needs, by what the living workers measured.
@@ -74,18 +75,21 @@ def show_capacity(
     session = session_of(context)
     card = _card(session.client.models(), model)
     params = _params(card, size=size, preset=preset, steps=steps)
-    workers = [worker for worker in session.client.workers().data if worker.model == card.id and worker.speeds]
+    name = model or card.id
+    workers = [
+        worker for worker in session.client.workers().data if name in {worker.model, worker.pool} and worker.speeds
+    ]
     expected = expected_picture(params, [speed for worker in workers for speed in worker.speeds])
     if expected is None:
-        raise _nothing_measured(card.id)
-    need = _need(params, workers, expected, pictures_per_hour=pictures_per_hour, wait_s=wait)
+        raise _nothing_measured(name)
+    need = _need(name, params, workers, expected, pictures_per_hour=pictures_per_hour, wait_s=wait)
     session.show(need, lambda: _told(need), as_json=as_json)
 
 
 def _card(served: Iterable[ModelBody], model: str | None) -> ModelBody:
     known = {card.id: card for card in served}
     for card in known.values():
-        if card.is_default if model is None else card.id == model:
+        if card.is_default if model is None else card.id == model_in(model):
             return card
     names = ", ".join(known) or "none; start a worker"
     raise InvalidRequest((FieldError("--model", f"There is no such model. Known: {names}."),))
@@ -108,6 +112,7 @@ def _params(card: ModelBody, *, size: str | None, preset: str | None, steps: int
 
 
 def _need(
+    model: str,
     params: GenerationParams,
     workers: Sequence[WorkerBody],
     expected: Expected,
@@ -118,7 +123,7 @@ def _need(
     device_s = expected.picture_ms * mean(worker.pace for worker in workers) / 1000
     found = capacity(per_second=pictures_per_hour / HOUR_S, seconds_each=device_s, wait_s=wait_s)
     return Need(
-        model=workers[0].model,
+        model=model,
         size=params.size,
         steps=params.num_inference_steps,
         guided_steps=params.num_guided_steps,

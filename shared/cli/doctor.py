@@ -42,7 +42,7 @@ def doctor(
     if as_json:
         session.tell(*(finding.model_dump_json() for finding in found))
     else:
-        session.out.print(_table(found))
+        session.out.print(table_of(found))
     if any(finding.level == "wrong" for finding in found):
         raise typer.Exit(ExitCode.FAILED)
 
@@ -75,7 +75,8 @@ def _examined(session: Session, *, draw: bool) -> Iterator[Finding]:
         yield wrong("gateway", str(error), "See the gateway's log.")
 
 
-def _table(found: tuple[Finding, ...]) -> Table:
+def table_of(found: tuple[Finding, ...]) -> Table:
+    """Show findings to a person, whatever grades a newer gateway gives."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -84,5 +85,5 @@ def _table(found: tuple[Finding, ...]) -> Table:
         said = Text(finding.found)
         if finding.remedy:
             said.append(f"\n→ {finding.remedy}", "bold")
-        table.add_row(Text(WORDS.get(finding.level, finding.level), STYLES[finding.level]), finding.what, said)
+        table.add_row(Text(WORDS.get(finding.level, finding.level), STYLES.get(finding.level, "")), finding.what, said)
     return table

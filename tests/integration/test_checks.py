@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from api import store_checks
 from shared.checks import Checks, Finding
 from shared.client import Client
 from shared.connection import connect, run
@@ -176,13 +177,33 @@ class TestTheStore:
         assert found.level == "wrong"
         assert "one may list and read and write" in found.found
 
+    def test_what_was_stored_though_nobody_heard_of_it_is_deleted(
+        self, gateway: Serving, hand: Hand, s3_server: S3Server
+    ) -> None:
+        del hand
+        with behind(partial(_Mute, gateway.settings)) as door:
+            settings = gateway.settings.model_copy(update={"s3_endpoint": door})
+            with closing(ObjectStore.from_settings(settings)) as store:
+                (found,) = store_checks.examine(store, settings)
+
+        assert (found.what, found.level) == ("store writes", "wrong")
+        assert list((s3_server.folder / settings.s3_bucket).rglob("checks/*")) == []
+
     @pytest.fixture
     def open_door(self, gateway: Serving) -> Iterator[str]:
         """A door to the store that knows no keys: it signs whatever is asked, as a public policy would allow it."""
-        with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Door, gateway.settings)) as server:
-            thread = Thread(target=server.serve_forever)
-            thread.start()
+        with behind(partial(_Door, gateway.settings)) as door:
+            yield door
+
+
+@contextmanager
+def behind(handler: Callable[..., BaseHTTPRequestHandler]) -> Generator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
             yield f"http://127.0.0.1:{server.server_port}"
+        finally:
             server.shutdown()
             thread.join()
 
@@ -217,7 +238,22 @@ class _Door(BaseHTTPRequestHandler):
         )
 
     def do_PUT(self) -> None:
+        self._store_it()
+        self._answer(b"")
+
+    def _store_it(self) -> None:
         self._store.put(self._key, self.rfile.read(int(self.headers["Content-Length"])), "text/plain")
+
+
+class _Mute(_Door):
+    """It stores what it is given, and hangs up instead of saying so."""
+
+    def do_PUT(self) -> None:
+        self._store_it()
+        self.close_connection = True
+
+    def do_DELETE(self) -> None:
+        self._store.delete((self._key,))
         self._answer(b"")
 
 

@@ -41,6 +41,23 @@ def test_the_workers_for_a_load_are_told(darkroom: Command, measured: Hand) -> N
     assert need["use"] == 0.5
 
 
+def test_a_gpu_class_is_told_apart(darkroom: Command, measured: Hand) -> None:
+    speed = Speed(width=64, height=64, guided=True, step_ms=40, picture_ms=40)
+    pool = f"{CARD.id}@h100"
+    state = WorkerState(
+        id="fast", state="ready", model=pool, device="h100", software_version="0", started_at_ms=1, speeds=(speed,)
+    )
+    run(measured.redis, heartbeat(state, life_s=600))
+
+    needs = [
+        json.loads(darkroom.run("capacity", "--pictures-per-hour", "3600", *words, "--json").stdout)
+        for words in ((), ("--model", pool))
+    ]
+
+    assert [(need["model"], need["devices"]) for need in needs] == [(CARD.id, ["cpu", "h100"]), (pool, ["h100"])]
+    assert needs[1]["device_s"] == 0.2
+
+
 def test_a_person_reads_it_in_four_lines(darkroom: Command, measured: Hand) -> None:
     del measured
     lines = darkroom.run(

@@ -18,6 +18,7 @@ from shared.lanes import Lane
 from shared.meters import COURIERS, JOBS_TO_FORGET, OBJECTS_TO_DELETE, WEBHOOKS_DUE
 from shared.scripts import Fleet, Gauges, Order, Outlook, Roll, RunningWork
 from shared.settings import Settings
+from tests.desk import CARD
 
 WORKER = WorkerState(id="w", state="ready", model="m", device="cpu", software_version="0", started_at_ms=0)
 NOTHING_DUE = dict.fromkeys((COURIERS.name, JOBS_TO_FORGET.name, OBJECTS_TO_DELETE.name, WEBHOOKS_DUE.name), 0)
@@ -56,6 +57,36 @@ class TestStuckWorkers:
         assert of_fleet("workers", held(60), pace=10).level == "ok"
 
 
+class TestAPoolWithoutWorkers:
+    def test_whose_jobs_another_of_its_model_draws(self) -> None:
+        found = starved()
+
+        assert (found.level, f"go to {CARD.id}@h100 after DARKROOM_POOL_PATIENCE_S" in found.found) == ("warning", True)
+        assert "they named this pool" in (found.remedy or "")
+
+    def test_for_which_a_scaler_asks(self) -> None:
+        assert "after ten minutes" in starved(scaled=frozenset({f"{CARD.id}@l4"})).found
+
+    def test_that_draws_other_pictures_than_its_models_other_pools(self) -> None:
+        found = starved(of_l4={"revision": "another"})
+
+        assert (found.level, found.remedy) == ("wrong", "Start one of this pool; or cancel the jobs.")
+
+    def test_whose_worker_loads_its_model(self) -> None:
+        loads = WORKER.model_copy(update={"id": "l", "state": "warming", "model": CARD.id, "pool": f"{CARD.id}@l4"})
+
+        assert "1 load the model" in starved(loads).found
+
+
+def starved(*more: WorkerState, of_l4: dict[str, str] | None = None, scaled: frozenset[str] = frozenset()) -> Finding:
+    l4, h100 = (CARD.model_copy(update={"id": f"{CARD.id}@{one}"}) for one in ("l4", "h100"))
+    ready = WORKER.model_copy(update={"model": CARD.id, "pool": h100.id})
+    fleet = Fleet((h100, l4.model_copy(update=of_l4 or {})), (ready, *more), scaled=scaled)
+    gauges = Gauges((Order(l4.id, Lane.INTERACTIVE, 1, 1, 1),), {}, NOTHING_DUE, {})
+    known = Known(fleet, gauges, (), Roll({}, ()), {})
+    return {finding.what: finding for finding in fleet_checks.judge(known)}["pools"]
+
+
 def test_what_is_not_deleted_for_long_is_told() -> None:
     assert of_fleet("retention", figures={OBJECTS_TO_DELETE.name: 200_000}).level == "warning"
     assert of_fleet("retention", figures={OBJECTS_TO_DELETE.name: 200}).level == "ok"
@@ -92,7 +123,7 @@ class TestRedis:
         assert of_redis(Said(well | {"rdb_last_bgsave_status": "err"}))["redis snapshot"].level == "warning"
 
     @pytest.mark.parametrize(
-        ("used", "limit", "level"), [(50, 100, "ok"), (85, 100, "warning"), (100, 100, "wrong"), (600, 0, "warning")]
+        ("used", "limit", "level"), [(69, 100, "ok"), (71, 100, "warning"), (100, 100, "wrong"), (600, 0, "warning")]
     )
     def test_its_memory(self, used: int, limit: int, level: str) -> None:
         info = {"used_memory": used, "maxmemory": limit, "total_system_memory": 1000}
@@ -105,6 +136,11 @@ class TestRedis:
         assert of_redis(Said(info), asks_sentinels=True)["redis replicas"].level == "warning"
         guarded = info | {"min_slaves_good_slaves": 1}
         assert of_redis(Said(guarded), 1, asks_sentinels=True)["redis replicas"].level == "ok"
+
+    def test_a_replica_whose_address_it_does_not_tell(self) -> None:
+        info: dict[str, Any] = {"role": "master", "connected_slaves": 2, "slave0": {"state": "online"}}
+
+        assert of_redis(Said(info), 1)["redis replicas"].found.startswith("It has 1 that is up to date")
 
     @pytest.mark.parametrize(
         ("ahead_s", "level"), [(0.2, "ok"), (-9.0, "warning"), (9.0, "warning"), (None, "unknown")]

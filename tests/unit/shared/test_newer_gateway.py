@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared import generation, jobs, tuning
 from shared.cli import words
+from shared.cli.doctor import table_of
 from shared.client import Client
 from shared.contract import Body, JobBody, JobRequest
 from shared.errors import QueueFull, TooMuch, Unavailable, UnexpectedAnswer
@@ -155,6 +156,17 @@ def test_page_shows_a_newer_fleet() -> None:
     assert "All workers: halved." in shown
     assert "Halved" in shown
     assert "overnight: 1 job" in queue
+
+
+def test_the_doctor_shows_a_newer_grade() -> None:
+    with answering((200, {"data": [{"level": "splendid", "what": "weather", "found": "The sun shines."}]})) as client:
+        table = table_of(client.checks().data)
+
+    assert [str(cell) for column in table.columns for cell in column.cells] == [
+        "splendid",
+        "weather",
+        "The sun shines.",
+    ]
 
 
 def test_a_word_from_elsewhere_is_no_html() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.keys import ENV_FILE, new_key, write_private
+from deploy.keys import ENV_FILE, env_values, new_key, write_private
 from shared.keys import DEFAULT
 
 ACL_FILE: Final = ENV_FILE.with_name("redis-users.acl")
@@ -267,18 +267,13 @@ def acl_text(admin: str, passwords: Mapping[str, str]) -> str:
 
 def with_passwords(env: str) -> str:
     """Add to an `.env` what it lacks of the users' passwords."""
-    there = _values(env)
+    there = env_values(env)
     missing = [user.variable for user in USERS if not there.get(user.variable)]
     if not missing:
         return env
     head = "" if any(name in there for name in missing) else "\n# Redis' users, one a part (make redis-users).\n"
     kept = "".join(f"{line}\n" for line in env.splitlines() if line.partition("=")[0] not in missing)
     return kept + head + "".join(f"{name}={new_key()}\n" for name in missing)
-
-
-def _values(env: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in env.splitlines() if not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _digest(password: str) -> str:
@@ -288,12 +283,12 @@ def _digest(password: str) -> str:
 def write(env_file: Path, acl_file: Path) -> str | None:
     """Write both files; say what is missing instead, if something is."""
     env = env_file.read_text() if env_file.exists() else ""
-    admin = _values(env).get(ADMIN_PASSWORD)
+    admin = env_values(env).get(ADMIN_PASSWORD)
     if not admin:
         return f"{env_file.name} has no {ADMIN_PASSWORD}: `make secrets` makes one."
     env = with_passwords(env)
     write_private(env_file, env)
-    values = _values(env)
+    values = env_values(env)
     write_private(acl_file, acl_text(admin, {user.name: values[user.variable] for user in USERS}))
     acl_file.chmod(0o644)  # Valkey reads it as another user; there are digests of random passwords in it
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_passwords_are_made_once_and_the_file_can_be_written_again(tmp_path: Pat
     assert len({password for _, password in made}) == 3
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert not [password for _, password in made if password in first[1]]
+
+
+def test_the_password_is_what_compose_takes_it_for(tmp_path: Path) -> None:
+    env, acl = tmp_path / ".env", tmp_path / "users.acl"
+    env.write_text("DARKROOM_REDIS_PASSWORD='admin' \n")
+
+    write(env, acl)
+
+    assert f"user default on #{hashlib.sha256(b'admin').hexdigest()} " in acl.read_text()
 
 
 def test_without_a_password_of_redis_nothing_is_written(tmp_path: Path) -> None:

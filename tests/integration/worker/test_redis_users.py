@@ -15,6 +15,7 @@ from redis.exceptions import NoPermissionError
 
 from deploy.health import has_heartbeat, takes_calls
 from deploy.keys import new_key
+from deploy.reach import try_redis
 from deploy.redis_users import USERS, acl_text
 from shared.connection import connect, run
 from shared.keys import DEFAULT
@@ -213,6 +214,21 @@ class TestRefusals:
             ):
                 with pytest.raises(NoPermissionError):
                     client.execute_command(*words)  # pyright: ignore[reportUnknownMemberType]
+
+
+@pytest.mark.parametrize("has_functions", [True, False])
+def test_who_joins_as_the_workers_user_is_refused_nothing_that_joining_asks(
+    users: Users, gateway: Serving, has_functions: bool
+) -> None:
+    del gateway  # it loaded the functions
+    if not has_functions:
+        users.admin.function_flush()  # pyright: ignore[reportUnknownMemberType]
+    users.admin.acl_log_reset()  # pyright: ignore[reportUnknownMemberType]
+
+    found = try_redis(users.settings("worker"))
+
+    assert {part.kind for part in found.parts} >= {"gateway"}
+    assert [one for one in users.refused() if one["object"] != "function|load"] == []
 
 
 def test_without_its_right_to_load_them_a_part_calls_verbs_as_scripts(users: Users) -> None:

@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError
 
 from deploy.health import has_heartbeat, takes_calls
 from deploy.keys import new_key
-from deploy.reach import try_redis
+from deploy.reach import Unusable, try_redis
 from deploy.redis_users import USERS, acl_text
 from shared.connection import connect, run
 from shared.keys import DEFAULT
@@ -235,6 +235,24 @@ def test_without_its_right_to_load_them_a_part_calls_verbs_as_scripts(users: Use
     users.admin.function_flush()  # pyright: ignore[reportUnknownMemberType]
     with connect(users.settings("worker")) as client:
         assert run(client, fleet()).mode == "work"
+
+
+@pytest.mark.parametrize("command", ["fcall", "zrange"], ids=["the call", "what its verb does"])
+def test_a_file_of_an_older_version_is_an_outage_that_says_what_to_do(
+    users: Users, gateway: Serving, command: str
+) -> None:
+    for name in ("gateway", "worker"):
+        users.admin.execute_command("ACL", "SETUSER", name, f"-{command}")  # pyright: ignore[reportUnknownMemberType]
+    try:
+        answer = gateway.http.get("/v1/workers", headers=bearer(OPERATOR_KEY))
+        assert answer.status_code == 503
+        assert "make redis-users" in answer.text
+        with pytest.raises(Unusable, match="make redis-users"):
+            try_redis(users.settings("worker"))
+    finally:
+        users.admin.execute_command("ACL", "LOAD")  # pyright: ignore[reportUnknownMemberType]
+
+    assert gateway.http.get("/v1/workers", headers=bearer(OPERATOR_KEY)).status_code == 200
 
 
 def test_passwords_are_in_the_file_as_digests_alone(users: Users) -> None:

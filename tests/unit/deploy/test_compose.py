@@ -391,8 +391,22 @@ def test_the_fleet_s_key_is_told_to_those_who_show_the_certificate_and_to_nobody
 
     told = {name for name, service in services.items() if "fleet/server.env" in service.get("env_file", ())}
     assert told == {"valkey", "store-tls"}
-    assert {"fleet", "data"} <= set(re.findall(r"^/(\w+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE))
-    assert not {"!fleet", "!.env"} & set((ROOT / ".dockerignore").read_text().split())
+
+
+def test_no_file_with_keys_in_it_gets_into_git_or_an_image(tmp_path: Path) -> None:
+    """Also where docs/operations has one put."""
+    secret = [".env", ".env.old", "join.env", "attach.env", "redis-users.acl", "data/attach.env", "fleet/join.env"]
+    secret += ["fleet/ca.key", "fleet.old/ca.key", "deploy/kubernetes/secrets.env"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+
+    words = ["git", "-C", tmp_path, "check-ignore", "--no-index", *secret, ".env.example", "fleet.py"]
+    said = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert said.stdout.split() == secret
+    first, *taken = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] in "*!"]
+    assert first == "*"
+    assert not [one for one in taken if one in {f"!{file.split('/')[0]}" for file in secret}]
 
 
 def test_with_tls_valkey_still_does_all_that_it_does_without() -> None:

@@ -51,6 +51,20 @@ def test_the_certificate_holds_for_its_names_by_the_strictest_rules(tmp_path: Pa
     assert certificate.key not in repr(certificate)
 
 
+def test_a_name_may_be_longer_than_a_common_name(tmp_path: Path) -> None:
+    name = f"gpu.{'a' * 40}.{'b' * 40}.example.net"
+    folder = tmp_path / "fleet"
+    folder.mkdir(mode=0o755)
+    authority = Authority(folder)
+    file = tmp_path / "server.pem"
+
+    file.write_text(authority.issue([name]).chain)
+
+    words = ("openssl", "verify", "-x509_strict", "-CAfile", str(authority.file), "-verify_hostname", name, str(file))
+    assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_a_name_that_is_none_is_refused_before_openssl_reads_it(tmp_path: Path) -> None:
     for name in ("a b", "x,DNS:evil.example", "", "-a", "*"):
         with pytest.raises(NoCertificate, match="neither a host's name nor an address"):

@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from deploy import redis_users
 from deploy.certificates import Authority, Certificate, NoCertificate, is_address
 from deploy.keys import ENV_FILE, read_env, write_private
-from deploy.redis_users import USERS
 
 FOLDER: Final = ENV_FILE.with_name("fleet")
 BASE: Final = "docker-compose.yml"
 OVERRIDE: Final = "docker-compose.fleet.yml"
-WITH_USERS: Final = "docker-compose.users.yml"
-WORKER: Final = next(user for user in USERS if user.name == "worker")
+WORKER: Final = next(user for user in redis_users.USERS if user.name == "worker")
 REDIS_PORT: Final = 6380
 STORE_PORT: Final = 8334
 _ADDRESS: Final = "FLEET_ADDRESS"
@@ -146,7 +145,7 @@ def open_doors(
 
 def compose_files(env: Mapping[str, str]) -> tuple[str, ...]:
     """Name what COMPOSE_FILE in .env lacks of what the invitation relies on."""
-    needed = (OVERRIDE, WITH_USERS) if env.get(WORKER.variable) else (OVERRIDE,)
+    needed = (OVERRIDE, redis_users.OVERRIDE) if env.get(WORKER.variable) else (OVERRIDE,)
     return tuple(name for name in needed if name not in env.get("COMPOSE_FILE", ""))
 
 

@@ -30,6 +30,8 @@ WORKER: Final = next(user for user in redis_users.USERS if user.name == "worker"
 REDIS_PORT: Final = 6380
 STORE_PORT: Final = 8334
 _ADDRESS: Final = "FLEET_ADDRESS"
+_ELSEWHERE: Final = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT")
+_AWS: Final = "docker-compose.aws.yml"
 
 
 class NotNow(Exception):
@@ -92,8 +94,15 @@ def invitation(env: Mapping[str, str], host: str, ca_pem: str) -> Invitation:
     """Write down both addresses, with the keys of `make secrets`; after `make redis-users` as Redis' user of workers.
 
     Raises:
-        NotNow: there are none.
+        NotNow: there are none, or Redis or the store is not that of docker compose.
     """
+    elsewhere = [name for name in _ELSEWHERE if env.get(name)]
+    elsewhere += [_AWS] if _AWS in env.get("COMPOSE_FILE", "") else []
+    if elsewhere:
+        raise NotNow(
+            f"By {', '.join(elsewhere)} in .env, Redis or the store is elsewhere than in docker compose, and this "
+            "opens both of compose's. Tell the other machines the addresses that this one uses: docs/operations/machines.md"
+        )
     at = f"[{host}]" if ":" in host else host
     names = ("DARKROOM_REDIS_PASSWORD", "DARKROOM_S3_ACCESS_KEY", "DARKROOM_S3_SECRET_KEY")
     if missing := [name for name in names if not env.get(name)]:

@@ -184,6 +184,27 @@ def test_without_the_keys_of_make_secrets_there_is_no_way_in() -> None:
         invitation({"DARKROOM_S3_ACCESS_KEY": "a"}, "host", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DARKROOM_REDIS_URL", "redis://:p@redis.example.net:6379/0"),
+        ("DARKROOM_S3_ENDPOINT", "https://s3.example.net"),
+        ("COMPOSE_FILE", "docker-compose.yml:docker-compose.aws.yml"),
+    ],
+)
+def test_nobody_is_invited_to_servers_that_this_darkroom_does_not_use(
+    env_file: Path, tmp_path: Path, name: str, value: str
+) -> None:
+    before = f"{env_file.read_text()}{name}={value}\n"
+    env_file.write_text(before)
+
+    with pytest.raises(NotNow, match="docker-compose.aws.yml" if name == "COMPOSE_FILE" else name):
+        open_doors(env_file, tmp_path / "fleet", "10.1.0.5", [])
+
+    assert env_file.read_text() == before
+    assert not (tmp_path / "fleet" / "join.env").exists()
+
+
 def test_keys_are_shown_to_a_person_and_to_no_log(env_file: Path, tmp_path: Path) -> None:
     made = open_doors(env_file, tmp_path / "fleet", "10.1.0.5", [])
 

@@ -101,7 +101,7 @@ def invitation(env: Mapping[str, str], host: str, ca_pem: str) -> Invitation:
     if elsewhere:
         raise NotNow(
             f"By {', '.join(elsewhere)} in .env, Redis or the store is elsewhere than in docker compose, and this "
-            "opens both of compose's. Tell the other machines the addresses that this one uses: docs/operations/machines.md"
+            "opens both of compose's. Tell the other machines this one's addresses: docs/operations/machines.md"
         )
     at = f"[{host}]" if ":" in host else host
     names = ("DARKROOM_REDIS_PASSWORD", "DARKROOM_S3_ACCESS_KEY", "DARKROOM_S3_SECRET_KEY")

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from shared.call import library
 from shared.checks import Finding, ok, unknown, warning, wrong
-from shared.connection import translated
+from shared.connection import is_barred, translated
 from shared.errors import QueueUnavailable
 
 T = TypeVar("T")
@@ -237,7 +237,7 @@ async def _unless_barred(ask: Callable[[], Awaitable[T]]) -> T | None:
     try:
         return await ask()
     except RedisError as error:
-        if isinstance(away := translated(error), QueueUnavailable):
+        if not is_barred(error) and isinstance(away := translated(error), QueueUnavailable):
             raise away from error
         return None
 

@@ -19,6 +19,8 @@ from typing import Final, final
 CA_DAYS: Final = 3650
 SERVER_DAYS: Final = 397
 """A year, and a month to notice."""
+_LONGEST_CN: Final = 64
+"""X.520's bound; nobody reads it: what counts stands in subjectAltName."""
 
 _KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 _NAME: Final = re.compile(
@@ -76,13 +78,14 @@ class Authority:
         """
         alternatives = ",".join(_alternative(name) for name in names)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)  # one that was copied here
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             folder = Path(scratch)
             if not self.file.exists():
                 self._make(folder)
             self._check_age()
             config, key, asked, made = (folder / name for name in ("cnf", "key", "csr", "crt"))
-            config.write_text(_CONFIG.format(name=names[0], alternatives=alternatives))
+            config.write_text(_CONFIG.format(name=names[0][:_LONGEST_CN], alternatives=alternatives))
             _openssl("req", "-new", *_KEY, "-config", config, "-keyout", key, "-out", asked)
             signer = ("-CA", self.file, "-CAkey", self._key, "-set_serial", f"0x{secrets.token_hex(16)}")
             extensions = ("-extfile", config, "-extensions", "server")

@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from deploy import redis_users
 from deploy.certificates import Authority, Certificate, NoCertificate, is_address
-from deploy.keys import ENV_FILE, write_private
+from deploy.keys import ENV_FILE, read_env, write_private
 
 FOLDER: Final = ENV_FILE.with_name("fleet")
+BASE: Final = "docker-compose.yml"
 OVERRIDE: Final = "docker-compose.fleet.yml"
+WORKER: Final = next(user for user in redis_users.USERS if user.name == "worker")
 REDIS_PORT: Final = 6380
 STORE_PORT: Final = 8334
 _ADDRESS: Final = "FLEET_ADDRESS"
+_ELSEWHERE: Final = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT")
+_AWS: Final = "docker-compose.aws.yml"
 
 
 class NotNow(Exception):
@@ -86,19 +91,27 @@ class Invitation:
 
 
 def invitation(env: Mapping[str, str], host: str, ca_pem: str) -> Invitation:
-    """Write down both addresses, with the keys of `make secrets`.
+    """Write down both addresses, with the keys of `make secrets`; after `make redis-users` as Redis' user of workers.
 
     Raises:
-        NotNow: there are none.
+        NotNow: there are none, or Redis or the store is not that of docker compose.
     """
+    elsewhere = [name for name in _ELSEWHERE if env.get(name)]
+    elsewhere += [_AWS] if _AWS in env.get("COMPOSE_FILE", "") else []
+    if elsewhere:
+        raise NotNow(
+            f"By {', '.join(elsewhere)} in .env, Redis or the store is elsewhere than in docker compose, and this "
+            "opens both of compose's. Tell the other machines this one's addresses: docs/operations/machines.md"
+        )
     at = f"[{host}]" if ":" in host else host
     names = ("DARKROOM_REDIS_PASSWORD", "DARKROOM_S3_ACCESS_KEY", "DARKROOM_S3_SECRET_KEY")
     if missing := [name for name in names if not env.get(name)]:
         raise NotNow(f"{', '.join(missing)} is not in .env: `make secrets` writes a whole one where there is none.")
     password, access_key, secret_key = (quote(env[name], safe="") for name in names)
+    login = f"{WORKER.name}:{own}" if (own := env.get(WORKER.variable)) else f":{password}"
     bucket = quote(env.get("DARKROOM_S3_BUCKET") or "darkroom", safe="")
     return Invitation(
-        f"rediss://:{password}@{at}:{REDIS_PORT}/0",
+        f"rediss://{login}@{at}:{REDIS_PORT}/0",
         f"https://{access_key}:{secret_key}@{at}:{STORE_PORT}/{bucket}",
         _der(ca_pem),
     )
@@ -115,12 +128,6 @@ def with_address(text: str, address: str) -> str:
     line = f"{_ADDRESS}={f'[{address}]' if ':' in address else address}"
     changed, count = re.subn(rf"^#?{_ADDRESS}=.*$", line, text, count=1, flags=re.MULTILINE)
     return changed if count else f"{text.rstrip()}\n{line}\n"
-
-
-def read_env(path: Path) -> dict[str, str]:
-    """Read the `NAME=value` lines of a file; none of one that is not there."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return {name: value.strip("'\"") for name, value in re.findall(r"^([A-Z][A-Z0-9_]*)=(.*?)\s*$", text, re.MULTILINE)}
 
 
 def open_doors(
@@ -145,14 +152,23 @@ def open_doors(
     return doors, certificate, invited
 
 
-def report(doors: Doors, certificate: Certificate, invited: Invitation, *, files: str, is_read: bool) -> str:
-    """Say what comes next; keys are shown to somebody who reads alone."""
+def compose_files(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Name what COMPOSE_FILE in .env lacks of what the invitation relies on."""
+    needed = (OVERRIDE, redis_users.OVERRIDE) if env.get(WORKER.variable) else (OVERRIDE,)
+    return tuple(name for name in needed if name not in env.get("COMPOSE_FILE", ""))
+
+
+def report(
+    doors: Doors, certificate: Certificate, invited: Invitation, env: Mapping[str, str], *, is_read: bool
+) -> str:
+    """Say what comes next, by what .env says; keys are shown to somebody who reads alone."""
+    missing = compose_files(env)
     lines = [
         f"Wrote {FOLDER.name}/: a certificate for {', '.join(doors.names)}, until {certificate.until}.",
         "Before that, `make fleet-secrets` and `docker compose up -d` again.",
         "",
         "Here:",
-        *([] if OVERRIDE in files else [f"  in .env: COMPOSE_FILE={files or 'docker-compose.yml'}:{OVERRIDE}"]),
+        *([f"  in .env: COMPOSE_FILE={':'.join((env.get('COMPOSE_FILE') or BASE, *missing))}"] if missing else []),
         "  docker compose up -d",
         f"  opens ports {REDIS_PORT} and {STORE_PORT} of {doors.address}: let only those machines through to them.",
         "",
@@ -175,8 +191,7 @@ def main() -> None:
         doors, certificate, invited = open_doors(ENV_FILE, FOLDER, str(asked.address).strip(), names)
     except (NotNow, NoCertificate) as error:
         sys.exit(str(error))
-    files = read_env(ENV_FILE).get("COMPOSE_FILE", "")
-    sys.stdout.write(report(doors, certificate, invited, files=files, is_read=sys.stdout.isatty()))
+    sys.stdout.write(report(doors, certificate, invited, read_env(ENV_FILE), is_read=sys.stdout.isatty()))
 
 
 def _der(pem: str) -> str:

@@ -8,6 +8,7 @@ Needs nothing but Python, so that `make secrets` runs where nothing is installed
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 from dataclasses import asdict, dataclass, field
@@ -53,6 +54,16 @@ def write_private(path: Path, text: str) -> None:
     draft.touch(mode=0o600)
     draft.write_text(text)
     draft.replace(path)
+
+
+def env_values(text: str) -> dict[str, str]:
+    """Read the `NAME=value` lines of an .env, as compose does: without quotes around a value; the last one counts."""
+    return {name: value.strip("'\"") for name, value in re.findall(r"^([A-Z][A-Z0-9_]*)=(.*?)\s*$", text, re.MULTILINE)}
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """Read those of a file; none of one that is not there."""
+    return env_values(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def env_file_text(example: str, keys: Keys, *, operator_key: str, page_key: str, watch_key: str) -> str:

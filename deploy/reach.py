@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 
 import redis
 from pydantic import ValidationError
-from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.compatibility import CONTRACT
-from shared.connection import connect, run, translated
-from shared.errors import ImageNotFound, StoreUnavailable
+from shared.connection import connect, is_barred, run, translated
+from shared.errors import ImageNotFound, QueueUnavailable, StoreUnavailable
 from shared.keys import DEFAULT, LAYOUT
 from shared.network import LOOPBACK
 from shared.object_store import ObjectStore, is_refusal
@@ -120,7 +120,7 @@ def try_redis(settings: Settings) -> Found:
         try:
             found = Found(run(client, fleet()), run(client, parts()))
             apart = _other_layouts(client)
-        except ResponseError as error:
+        except (RedisError, QueueUnavailable) as error:
             raise Unusable(_no_functions(client, error)) from error
     if apart:
         raise Unusable(refusal(apart))
@@ -209,12 +209,17 @@ def _no_login(settings: Settings, error: RedisError) -> str:
     return f"{REDIS}: {translated(error)}"
 
 
-def _no_functions(client: redis.Redis, error: ResponseError) -> str:
+def _no_functions(client: redis.Redis, error: RedisError | QueueUnavailable) -> str:
     said = str(error)
     if "unknown command" in said.lower():
         return f"Redis there has no functions ({_version(client)}): Darkroom needs Redis 8 or Valkey 9."
-    if isinstance(error, NoPermissionError):
-        return f"{REDIS} has a user who may not use functions there (FCALL, FUNCTION) or not on our keys: {said}"
+    if barred := next(filter(is_barred, causes(error)), None):
+        return (
+            f"{REDIS} has a user who may not do there what a worker must: {barred}. After an update, on the first "
+            "machine: `make redis-users`, then start Redis anew."
+        )
+    if not isinstance(error, ResponseError):
+        return f"{REDIS} leads to a Redis that went away just now: {said}"
     return f"Redis there does not do what a worker needs ({_version(client)}): {said}"
 
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.keys import ENV_FILE, new_key, write_private
+from deploy.keys import ENV_FILE, env_values, new_key, read_env, write_private
 from shared.keys import DEFAULT
 
 ACL_FILE: Final = ENV_FILE.with_name("redis-users.acl")
+OVERRIDE: Final = "docker-compose.users.yml"
 ADMIN_PASSWORD: Final = "DARKROOM_REDIS_PASSWORD"  # noqa: S105 - a variable's name
 
 DATA: Final = (
@@ -267,18 +268,13 @@ def acl_text(admin: str, passwords: Mapping[str, str]) -> str:
 
 def with_passwords(env: str) -> str:
     """Add to an `.env` what it lacks of the users' passwords."""
-    there = _values(env)
+    there = env_values(env)
     missing = [user.variable for user in USERS if not there.get(user.variable)]
     if not missing:
         return env
     head = "" if any(name in there for name in missing) else "\n# Redis' users, one a part (make redis-users).\n"
     kept = "".join(f"{line}\n" for line in env.splitlines() if line.partition("=")[0] not in missing)
     return kept + head + "".join(f"{name}={new_key()}\n" for name in missing)
-
-
-def _values(env: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in env.splitlines() if not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _digest(password: str) -> str:
@@ -288,15 +284,30 @@ def _digest(password: str) -> str:
 def write(env_file: Path, acl_file: Path) -> str | None:
     """Write both files; say what is missing instead, if something is."""
     env = env_file.read_text() if env_file.exists() else ""
-    admin = _values(env).get(ADMIN_PASSWORD)
+    admin = env_values(env).get(ADMIN_PASSWORD)
     if not admin:
         return f"{env_file.name} has no {ADMIN_PASSWORD}: `make secrets` makes one."
     env = with_passwords(env)
     write_private(env_file, env)
-    values = _values(env)
-    write_private(acl_file, acl_text(admin, {user.name: values[user.variable] for user in USERS}))
+    values = env_values(env)
+    # In place: a container that has this one file mounted would go on seeing the file of before.
+    acl_file.write_text(acl_text(admin, {user.name: values[user.variable] for user in USERS}))
     acl_file.chmod(0o644)  # Valkey reads it as another user; there are digests of random passwords in it
     return None
+
+
+def next_steps(env: Mapping[str, str]) -> str:
+    """Say what comes next, by what .env says."""
+    files = env.get("COMPOSE_FILE") or "docker-compose.yml"
+    lines = [
+        f"Wrote {ACL_FILE.name}. Redis takes it by",
+        "  docker compose exec valkey valkey-cli ACL LOAD"
+        if OVERRIDE in files
+        else f"  COMPOSE_FILE={files}:{OVERRIDE} in .env, and docker compose up -d",
+    ]
+    if env.get("FLEET_ADDRESS"):
+        lines.append("Workers on other machines: `make fleet-secrets` writes their join.env anew.")
+    return "\n".join((*lines, "docs/operations/keys.md tells more.\n"))
 
 
 def main() -> int:
@@ -305,9 +316,7 @@ def main() -> int:
     if trouble:
         sys.stderr.write(f"{trouble}\n")
         return 1
-    sys.stdout.write(
-        f"Wrote {ACL_FILE.name}. With docker compose add docker-compose.users.yml: docs/operations/keys.md.\n"
-    )
+    sys.stdout.write(next_steps(read_env(ENV_FILE)))
     return 0
 
 

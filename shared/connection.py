@@ -44,6 +44,9 @@ dead. What timed out is not sent again: a frozen Redis would hold the caller for
 _UNWELL: Final = ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE", "BUSY")
 """Error replies that tell of the server's state, not of a wrong call."""
 
+_BARRED: Final = "ACL failure in script"
+"""How such a reply begins where a verb was refused a command or a key of its own; any other is a NoPermissionError."""
+
 _REPLICAS: Final = "NOREPLICAS"
 """A master that has lost its replicas may be no master any more, for everybody but itself."""
 
@@ -188,6 +191,11 @@ def is_unknown(error: Exception) -> bool:
     return isinstance(error, ResponseError) and str(error) == "Function not found"
 
 
+def is_barred(error: BaseException) -> bool:
+    """True if Redis does not let its user do that."""
+    return isinstance(error, NoPermissionError) or (isinstance(error, ResponseError) and str(error).startswith(_BARRED))
+
+
 def tls_options(settings: Settings) -> dict[str, Any]:
     """Say how TLS is spoken to Redis, in redis-py's words and kombu's; empty without TLS."""
     address = settings.redis_address
@@ -222,18 +230,28 @@ def translated(error: RedisError) -> Exception:
         error, RedisConnectionError | RedisTimeoutError | OutOfMemoryError | ReadOnlyError | MasterDownError
     )
     unwell = isinstance(error, ResponseError) and str(error).startswith(_UNWELL)
-    if not (away or unwell):
-        return error
-    if isinstance(error, OutOfMemoryError):
-        return QueueUnavailable(
+    return QueueUnavailable(_outage(error)) if away or unwell or is_barred(error) else error
+
+
+def _outage(error: RedisError) -> str:
+    """Say it to who asks, with what its operator can do about it."""
+    kinds = tuple(map(type, causes(error)))
+    if is_barred(error):
+        said = (
+            "Redis does not let the user in DARKROOM_REDIS_URL do what this part must. Whoever runs it: after an "
+            "update `make redis-users`, then start Redis anew."
+        )
+    elif isinstance(error, OutOfMemoryError):
+        said = (
             "The queue is full: Redis has used up its memory. Nothing was accepted; what was accepted before goes on, "
             "and makes room as it is forgotten. Whoever runs it can raise its maxmemory."
         )
-    if trouble := tls_trouble(error):
-        return QueueUnavailable(f"The queue can't be reached safely. {trouble}")
-    kinds = tuple(map(type, causes(error)))
-    if AuthenticationError in kinds:
-        return QueueUnavailable("The queue, or a sentinel, does not take the password in DARKROOM_REDIS_URL.")
-    if UnknownMaster in kinds:
-        return QueueUnavailable("The sentinels do not know the master that DARKROOM_REDIS_URL names.")
-    return QueueUnavailable("The queue does not answer. Try again shortly.")
+    elif trouble := tls_trouble(error):
+        said = f"The queue can't be reached safely. {trouble}"
+    elif AuthenticationError in kinds:
+        said = "The queue, or a sentinel, does not take the password, or the user, in DARKROOM_REDIS_URL."
+    elif UnknownMaster in kinds:
+        said = "The sentinels do not know the master that DARKROOM_REDIS_URL names."
+    else:
+        said = "The queue does not answer. Try again shortly."
+    return said

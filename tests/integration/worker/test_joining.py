@@ -364,7 +364,9 @@ def test_a_redis_without_functions_or_a_user_without_rights_says_so(first: First
     with connect(first.settings) as client:
         client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+ping", "+info")  # pyright: ignore[reportUnknownMemberType]
         try:
-            assert "has a user who may not use functions" in refused(first.found_by(redis=weak), first.secrets)
+            assert "has a user who may not do there what a worker must" in refused(
+                first.found_by(redis=weak), first.secrets
+            )
         finally:
             client.execute_command("ACL", "DELUSER", "weak")  # pyright: ignore[reportUnknownMemberType]
 

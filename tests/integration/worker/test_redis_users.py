@@ -15,8 +15,10 @@ from redis.exceptions import NoPermissionError
 
 from deploy.health import has_heartbeat, takes_calls
 from deploy.keys import new_key
-from deploy.redis_users import USERS, acl_text
+from deploy.reach import Unusable, try_redis
+from deploy.redis_users import USERS, acl_text, write
 from shared.connection import connect, run
+from shared.errors import QueueUnavailable
 from shared.keys import DEFAULT
 from shared.scripts import fleet
 from shared.settings import Settings
@@ -215,10 +217,70 @@ class TestRefusals:
                     client.execute_command(*words)  # pyright: ignore[reportUnknownMemberType]
 
 
+@pytest.mark.parametrize("has_functions", [True, False])
+def test_who_joins_as_the_workers_user_is_refused_nothing_that_joining_asks(
+    users: Users, gateway: Serving, has_functions: bool
+) -> None:
+    del gateway  # it loaded the functions
+    if not has_functions:
+        users.admin.function_flush()  # pyright: ignore[reportUnknownMemberType]
+    users.admin.acl_log_reset()  # pyright: ignore[reportUnknownMemberType]
+
+    found = try_redis(users.settings("worker"))
+
+    assert {part.kind for part in found.parts} >= {"gateway"}
+    assert [one for one in users.refused() if one["object"] != "function|load"] == []
+
+
 def test_without_its_right_to_load_them_a_part_calls_verbs_as_scripts(users: Users) -> None:
     users.admin.function_flush()  # pyright: ignore[reportUnknownMemberType]
     with connect(users.settings("worker")) as client:
         assert run(client, fleet()).mode == "work"
+
+
+@pytest.mark.parametrize("command", ["fcall", "zrange"], ids=["the call", "what its verb does"])
+def test_a_file_of_an_older_version_is_an_outage_that_says_what_to_do(
+    users: Users, gateway: Serving, command: str
+) -> None:
+    for name in ("gateway", "worker"):
+        users.admin.execute_command("ACL", "SETUSER", name, f"-{command}")  # pyright: ignore[reportUnknownMemberType]
+    try:
+        answer = gateway.http.get("/v1/workers", headers=bearer(OPERATOR_KEY))
+        assert answer.status_code == 503
+        assert "make redis-users" in answer.text
+        with pytest.raises(Unusable, match="make redis-users"):
+            try_redis(users.settings("worker"))
+    finally:
+        users.admin.execute_command("ACL", "LOAD")  # pyright: ignore[reportUnknownMemberType]
+
+    assert gateway.http.get("/v1/workers", headers=bearer(OPERATOR_KEY)).status_code == 200
+
+
+def test_a_part_gets_a_new_password_while_redis_runs(users: Users, tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    told: dict[str, str] = users.admin.config_get("aclfile")  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
+    acl = Path(told["aclfile"])
+    before, new, old = acl.read_text(), new_key(), users.settings("worker")
+    made = "".join(f"REDIS_{name.upper()}_PASSWORD={users.passwords[name]}\n" for name in NAMES)
+    env.write_text(f"DARKROOM_REDIS_PASSWORD={users.server.password}\n{made}".replace(users.passwords["worker"], new))
+    url = users.server.url.replace(f":{users.server.password}@", f"worker:{new}@")
+    newer = old.model_copy(update={"redis_url": SecretStr(url)})
+    try:
+        users.admin.execute_command("ACL", "SETUSER", "worker", f">{new}")  # pyright: ignore[reportUnknownMemberType]
+        for settings in (old, newer):
+            with connect(settings) as client:
+                assert run(client, fleet()).mode == "work"
+
+        assert write(env, acl) is None
+        users.admin.execute_command("ACL", "LOAD")  # pyright: ignore[reportUnknownMemberType]
+
+        with connect(newer) as client:
+            assert run(client, fleet()).mode == "work"
+        with connect(old) as client, pytest.raises(QueueUnavailable, match="does not take the password, or the user"):
+            run(client, fleet())
+    finally:
+        acl.write_text(before)
+        users.admin.execute_command("ACL", "LOAD")  # pyright: ignore[reportUnknownMemberType]
 
 
 def test_passwords_are_in_the_file_as_digests_alone(users: Users) -> None:

@@ -34,6 +34,9 @@ WHOLE: Final = [
     (BASE, GPU, AWS, TLS),
     (BASE, FLEET),
     (BASE, GPU, TLS, FLEET),
+    (BASE, FLEET, USERS),
+    (BASE, USERS, FLEET),
+    (BASE, GPU, TLS, FLEET, USERS),
 ]
 """A whole Darkroom."""
 ALONE: Final = [(WORKER,), (WORKER, GPU)]
@@ -143,8 +146,12 @@ def test_who_needs_no_key_is_given_none(services: dict[str, Tree]) -> None:
         given = services[name]["environment"]
         assert (given["DARKROOM_OPERATOR_KEY"], given["DARKROOM_PAGE_KEY"]) == ("", "")
         assert (given["DARKROOM_WATCH_KEY"], given["DARKROOM_VISITOR_SECRET"]) == ("", "")
+    for name in {"gateway", "courier", "worker"} & services.keys():  # who is given .env as a whole
+        given = services[name]["environment"]
+        assert (given["GRAFANA_PASSWORD"], given["GRAFANA_SECRET"], given["PAGE_PASSWORD_HASH"]) == ("", "", "")
     if "courier" in services:
-        assert services["courier"]["environment"]["DARKROOM_S3_SECRET_KEY"] == ""
+        given = services["courier"]["environment"]
+        assert (given["DARKROOM_S3_SECRET_KEY"], given["DARKROOM_S3_ENDPOINT"]) == ("", "")
         assert "env_file" not in services["page"]
 
 
@@ -157,7 +164,29 @@ def test_each_part_has_its_own_password_of_redis_and_no_others() -> None:
         assert given["DARKROOM_REDIS_URL"] == f"redis://{name}:{own}@valkey:6379/0"
         assert {given[f"REDIS_{other}_PASSWORD"] for other in ("GATEWAY", "WORKER", "COURIER")} == {""}
         assert given["DARKROOM_REDIS_PASSWORD"] == ""
-    assert "requirepass" not in services["valkey"]["command"][-1]
+    assert services["valkey"]["environment"]["ACCESS"] == "aclfile /users.acl"
+    assert "/users.acl" in map(target, services["valkey"]["volumes"])
+
+
+@pytest.mark.parametrize("over", [(FLEET, USERS), (USERS, FLEET)])
+def test_users_and_the_fleet_s_way_in_go_together_in_any_order(over: tuple[str, ...]) -> None:
+    valkey = merged(BASE, *over, env=env())["services"]["valkey"]
+
+    told = valkey_conf(valkey)
+    assert told["aclfile"] == "/users.acl"
+    assert told["tls-port"] == "6380"
+    assert "requirepass" not in told
+    assert (told["appendonly"], told["appendfsync"], told["maxmemory"]) == ("yes", "always", "1280mb")
+
+
+def valkey_conf(service: Tree) -> dict[str, str]:
+    """What Valkey is told on standard input: its command, with another program in its place."""
+    *shell, script = service["command"]
+    started = "cd /data && exec valkey-server -"
+    assert started in script
+    words = [*shell, script.replace(started, "cat")]
+    said = subprocess.run(words, env=path_and(service["environment"]), capture_output=True, text=True, check=True)
+    return dict(line.split(" ", 1) for line in said.stdout.splitlines() if line)
 
 
 def test_redis_and_the_store_are_reached_by_our_containers_alone(services: dict[str, Tree]) -> None:
@@ -371,8 +400,22 @@ def test_the_fleet_s_key_is_told_to_those_who_show_the_certificate_and_to_nobody
 
     told = {name for name, service in services.items() if "fleet/server.env" in service.get("env_file", ())}
     assert told == {"valkey", "store-tls"}
-    assert {"fleet", "data"} <= set(re.findall(r"^/(\w+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE))
-    assert not {"!fleet", "!.env"} & set((ROOT / ".dockerignore").read_text().split())
+
+
+def test_no_file_with_keys_in_it_gets_into_git_or_an_image(tmp_path: Path) -> None:
+    """Also where docs/operations has one put."""
+    secret = [".env", ".env.old", "join.env", "attach.env", "redis-users.acl", "data/attach.env", "fleet/join.env"]
+    secret += ["fleet/ca.key", "fleet.old/ca.key", "deploy/kubernetes/secrets.env"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+
+    words = ["git", "-C", tmp_path, "check-ignore", "--no-index", *secret, ".env.example", "fleet.py"]
+    said = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert said.stdout.split() == secret
+    first, *taken = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] in "*!"]
+    assert first == "*"
+    assert not [one for one in taken if one in {f"!{file.split('/')[0]}" for file in secret}]
 
 
 def test_with_tls_valkey_still_does_all_that_it_does_without() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy import redis_users
 from deploy.certificates import Authority, NoCertificate
-from deploy.fleet import Doors, NotNow, invitation, open_doors, read_env, report, with_address
-from deploy.keys import EXAMPLE, Keys, env_file_text
+from deploy.fleet import Doors, NotNow, invitation, open_doors, report, with_address
+from deploy.keys import EXAMPLE, Keys, env_file_text, read_env
 from shared.settings import Settings
 
 PASSWORD = "a/pass@word"
@@ -48,6 +49,20 @@ def test_the_certificate_holds_for_its_names_by_the_strictest_rules(tmp_path: Pa
         words = ("openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", str(authority.file), *name)
         assert subprocess.run((*words, str(file)), check=False, capture_output=True).returncode == 0
     assert certificate.key not in repr(certificate)
+
+
+def test_a_name_may_be_longer_than_a_common_name(tmp_path: Path) -> None:
+    name = f"gpu.{'a' * 40}.{'b' * 40}.example.net"
+    folder = tmp_path / "fleet"
+    folder.mkdir(mode=0o755)
+    authority = Authority(folder)
+    file = tmp_path / "server.pem"
+
+    file.write_text(authority.issue([name]).chain)
+
+    words = ("openssl", "verify", "-x509_strict", "-CAfile", str(authority.file), "-verify_hostname", name, str(file))
+    assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_name_that_is_none_is_refused_before_openssl_reads_it(tmp_path: Path) -> None:
@@ -114,6 +129,24 @@ def test_what_is_told_opens_both_for_a_worker(env_file: Path, tmp_path: Path, mo
     assert len(trusted.get_ca_certs()) == 1
 
 
+def test_where_redis_has_users_the_workers_alone_is_told(env_file: Path, tmp_path: Path) -> None:
+    assert redis_users.write(env_file, tmp_path / "users.acl") is None
+    made = open_doors(env_file, tmp_path / "fleet", "10.1.0.5", [])
+    env = read_env(env_file)
+
+    told = report(*made, env, is_read=True) + (tmp_path / "fleet" / "join.env").read_text()
+
+    assert f"rediss://worker:{env['REDIS_WORKER_PASSWORD']}@10.1.0.5:6380/0" in told
+    assert not [
+        env[f"REDIS_{name}_PASSWORD"] for name in ("GATEWAY", "COURIER") if env[f"REDIS_{name}_PASSWORD"] in told
+    ]
+    assert "a%2Fpass%40word" not in told
+    # Where the users are not laid over, Redis would refuse its name.
+    assert "COMPOSE_FILE=docker-compose.yml:docker-compose.fleet.yml:docker-compose.users.yml" in told
+    files = {"COMPOSE_FILE": "docker-compose.yml:docker-compose.users.yml:docker-compose.gpu.yml"}
+    assert f"{files['COMPOSE_FILE']}:docker-compose.fleet.yml\n" in report(*made, env | files, is_read=False)
+
+
 def test_another_time_renews_the_certificate_for_the_same_names_by_the_same_ca(env_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "fleet"
     open_doors(env_file, folder, "10.1.0.5", ["darkroom.example.net"])
@@ -151,10 +184,31 @@ def test_without_the_keys_of_make_secrets_there_is_no_way_in() -> None:
         invitation({"DARKROOM_S3_ACCESS_KEY": "a"}, "host", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DARKROOM_REDIS_URL", "redis://:p@redis.example.net:6379/0"),
+        ("DARKROOM_S3_ENDPOINT", "https://s3.example.net"),
+        ("COMPOSE_FILE", "docker-compose.yml:docker-compose.aws.yml"),
+    ],
+)
+def test_nobody_is_invited_to_servers_that_this_darkroom_does_not_use(
+    env_file: Path, tmp_path: Path, name: str, value: str
+) -> None:
+    before = f"{env_file.read_text()}{name}={value}\n"
+    env_file.write_text(before)
+
+    with pytest.raises(NotNow, match="docker-compose.aws.yml" if name == "COMPOSE_FILE" else name):
+        open_doors(env_file, tmp_path / "fleet", "10.1.0.5", [])
+
+    assert env_file.read_text() == before
+    assert not (tmp_path / "fleet" / "join.env").exists()
+
+
 def test_keys_are_shown_to_a_person_and_to_no_log(env_file: Path, tmp_path: Path) -> None:
     made = open_doors(env_file, tmp_path / "fleet", "10.1.0.5", [])
 
-    told, logged = (report(*made, files="", is_read=is_read) for is_read in (True, False))
+    told, logged = (report(*made, {}, is_read=is_read) for is_read in (True, False))
 
     assert made[2].command in told
     assert "a%2Fpass%40word" not in logged

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from pathlib import Path
 
 from deploy import redis_users
-from deploy.redis_users import ALONE, MARKED, OF_COURIER, READ_BY_COURIER, SECRET, USERS, write
+from deploy.redis_users import ALONE, MARKED, OF_COURIER, READ_BY_COURIER, SECRET, USERS, next_steps, write
 from shared import keys
 from shared.keys import DEFAULT
 
@@ -48,14 +49,35 @@ def test_passwords_are_made_once_and_the_file_can_be_written_again(tmp_path: Pat
 
     assert write(env, acl) is None
     first = (env.read_text(), acl.read_text())
+    mounted = acl.stat().st_ino
     assert write(env, acl) is None
 
     assert (env.read_text(), acl.read_text()) == first
+    assert acl.stat().st_ino == mounted  # what a container sees that has this file
     made = re.findall(r"^REDIS_(\w+)_PASSWORD=(\w{32,})$", first[0], re.MULTILINE)
     assert [name for name, _ in made] == ["GATEWAY", "WORKER", "COURIER"]
     assert len({password for _, password in made}) == 3
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert not [password for _, password in made if password in first[1]]
+
+
+def test_it_says_what_comes_next() -> None:
+    fresh = next_steps({"COMPOSE_FILE": "docker-compose.yml:docker-compose.gpu.yml"})
+    again = next_steps({"COMPOSE_FILE": "docker-compose.yml:docker-compose.users.yml", "FLEET_ADDRESS": "10.1.0.5"})
+
+    assert "COMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml:docker-compose.users.yml in .env" in fresh
+    assert "fleet-secrets" not in fresh
+    assert "valkey-cli ACL LOAD" in again
+    assert "make fleet-secrets" in again
+
+
+def test_the_password_is_what_compose_takes_it_for(tmp_path: Path) -> None:
+    env, acl = tmp_path / ".env", tmp_path / "users.acl"
+    env.write_text("DARKROOM_REDIS_PASSWORD='admin' \n")
+
+    write(env, acl)
+
+    assert f"user default on #{hashlib.sha256(b'admin').hexdigest()} " in acl.read_text()
 
 
 def test_without_a_password_of_redis_nothing_is_written(tmp_path: Path) -> None:

@@ -11,10 +11,14 @@ import time
 from collections.abc import Sequence
 from typing import Final, final
 
+from redis.exceptions import RedisError
+
 from api.catalog import pools_of
 from api.deps import Gateway
 from api.estimate import able_workers
 from api.reasons import is_without_workers
+from shared.compatibility import CONTRACT
+from shared.keys import queue_of
 from shared.pools import model_in
 from shared.scripts import Fleet, reroute, stranded
 
@@ -51,18 +55,30 @@ class Rerouting:
         alike = pools_of(served, model_in(pool))
         if pool not in alike and any(card.id == pool for card in served.cards):
             return  # it serves another revision, or other presets: theirs would be other pictures
-        others = [other for other in alike if other != pool and able_workers(served, other)]
+        able = {other: able_workers(served, other) for other in alike if other != pool}
+        others = [other for other, workers in able.items() if workers]
         if not others:
             return
+        contract = max(worker.contract for workers in able.values() for worker in workers)
+        # What a newer gateway made, this one has read without what it doesn't know.
+        call = stranded(pool, limit=AT_ONCE, contract=min(CONTRACT, contract))
         routes = self._gateway.routes
         moved: dict[str, int] = {}
-        for job in await self._gateway.run(stranded(pool, limit=AT_ONCE)):
+        for job in await self._gateway.run(call):
             route = await routes.elsewhere(served, others, job.params, job.lane)
             if route is None:
                 continue
-            call = reroute(job.id, source=pool, to=route.pool, work_ms=route.work_ms)
-            moved[route.pool] = moved.get(route.pool, 0) + await self._gateway.run(call)
+            move = reroute(job.id, source=pool, to=route.pool, work_ms=route.work_ms)
+            moved[route.pool] = moved.get(route.pool, 0) + await self._gateway.run(move)
         for other, jobs in moved.items():
             if jobs:
                 log.warning("%s has no worker: %d of its jobs wait for %s now", pool, jobs, other)
-                await self._gateway.waker.wake(other)
+                for _ in range(min(jobs, len(able[other])) - await self._called(other)):
+                    await self._gateway.waker.wake(other)
+
+    async def _called(self, pool: str) -> int:
+        """How many words wait for its workers: they would pile up while those are busy."""
+        try:
+            return await self._gateway.redis.llen(queue_of(pool))
+        except RedisError:
+            return 0

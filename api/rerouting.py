@@ -13,13 +13,12 @@ from typing import Final, final
 
 from redis.exceptions import RedisError
 
-from api.catalog import pools_of
+from api.catalog import others_of
 from api.deps import Gateway
 from api.estimate import able_workers
 from api.reasons import is_without_workers
 from shared.compatibility import CONTRACT
 from shared.keys import queue_of
-from shared.pools import model_in
 from shared.scripts import Fleet, reroute, stranded
 
 log = logging.getLogger(__name__)
@@ -52,10 +51,7 @@ class Rerouting:
                 await self._empty(served, pool)
 
     async def _empty(self, served: Fleet, pool: str) -> None:
-        alike = pools_of(served, model_in(pool))
-        if pool not in alike and any(card.id == pool for card in served.cards):
-            return  # it serves another revision, or other presets: theirs would be other pictures
-        able = {other: able_workers(served, other) for other in alike if other != pool}
+        able = {other: able_workers(served, other) for other in others_of(served, pool)}
         others = [other for other, workers in able.items() if workers]
         if not others:
             return

@@ -44,6 +44,17 @@ def pools_of(fleet: Fleet, name: str) -> tuple[str, ...]:
     return tuple(card.id for card in found if _is_alike(card, model))
 
 
+def others_of(fleet: Fleet, pool: str) -> tuple[str, ...]:
+    """The pools that may draw what waits for this one and named no class.
+
+    None if it is known to serve another revision than they, or other presets: theirs would be other pictures.
+    """
+    alike = pools_of(fleet, model_in(pool))
+    if pool not in alike and any(card.id == pool for card in fleet.cards):
+        return ()
+    return tuple(other for other in alike if other != pool)
+
+
 def catalog(fleet: Fleet) -> ModelList:
     """List the models, the default first."""
     if not fleet.cards:

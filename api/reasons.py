@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from api.catalog import pools_of
+from api.catalog import others_of
 from api.estimate import able_workers
 from shared.compatibility import FIRST
 from shared.contract import Reason
 from shared.jobs import Hold, Job, JobStatus
-from shared.pools import class_in, model_in
+from shared.pools import class_in
 from shared.scripts import Fleet, Mode
 
 MANY_DEATHS: Final = 2
@@ -33,8 +33,9 @@ class Reasons:
 
     def __init__(self, fleet: Fleet, pool: str) -> None:
         self._of_all = _of_fleet(fleet, pool)
-        self._others = [other for other in pools_of(fleet, model_in(pool)) if other != pool]
-        self._others_can = any(able_workers(fleet, other) for other in self._others)
+        self._others = others_of(fleet, pool)
+        able = [worker for other in self._others for worker in able_workers(fleet, other)]
+        self._others_know = max((worker.contract for worker in able), default=0)
         served_by = [worker for worker in fleet.workers if worker.pool == pool and worker.state != "draining"]
         willing = [worker for worker in served_by if fleet.mode_of(worker.id) is Mode.WORK]
         self._ready = max((worker.contract for worker in willing if worker.state == "ready"), default=FIRST)
@@ -58,7 +59,7 @@ class Reasons:
             some = "worker that drew it has" if len(job.lost_workers) == 1 else "workers that drew it have"
             return _failing(f"The {some} died")
         if self._of_all.code == "no_worker" and self._others:
-            return _of_pool(job, others_can=self._others_can)
+            return _of_pool(job, others_can=job.needs <= self._others_know)
         return self._of_all
 
     def _of_ready(self, job: Job) -> Reason:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
-from api.catalog import pools_of
+from redis.exceptions import RedisError
+
+from api.catalog import others_of
 from api.deps import Gateway
 from api.estimate import able_workers
 from api.reasons import is_without_workers
-from shared.pools import model_in
+from shared.compatibility import CONTRACT
+from shared.contract import WorkerState
+from shared.keys import queue_of
 from shared.scripts import Fleet, reroute, stranded
 
 log = logging.getLogger(__name__)
@@ -25,12 +29,10 @@ SCALED_PATIENCE_S: Final = 600.0
 AT_ONCE: Final = 100
 
 
-def others_for(served: Fleet, pool: str) -> tuple[str, ...]:
-    """Name the pools that would draw what waits for this one, once it has lost its workers."""
-    alike = pools_of(served, model_in(pool))
-    if pool not in alike and any(card.id == pool for card in served.cards):
-        return ()  # it serves another revision, or other presets: theirs would be other pictures
-    return tuple(other for other in alike if other != pool and able_workers(served, other))
+def others_for(served: Fleet, pool: str) -> Mapping[str, tuple[WorkerState, ...]]:
+    """The pools that would draw what waits for this one, once it has lost its workers; with those who would."""
+    able = {other: able_workers(served, other) for other in others_of(served, pool)}
+    return {other: workers for other, workers in able.items() if workers}
 
 
 @final
@@ -59,15 +61,26 @@ class Rerouting:
         others = others_for(served, pool)
         if not others:
             return
+        contract = max(worker.contract for workers in others.values() for worker in workers)
+        # What a newer gateway made, this one has read without what it doesn't know.
+        call = stranded(pool, limit=AT_ONCE, contract=min(CONTRACT, contract))
         routes = self._gateway.routes
         moved: dict[str, int] = {}
-        for job in await self._gateway.run(stranded(pool, limit=AT_ONCE)):
-            route = await routes.elsewhere(served, others, job.params, job.lane)
+        for job in await self._gateway.run(call):
+            route = await routes.elsewhere(served, tuple(others), job.params, job.lane)
             if route is None:
                 continue
-            call = reroute(job.id, source=pool, to=route.pool, work_ms=route.work_ms)
-            moved[route.pool] = moved.get(route.pool, 0) + await self._gateway.run(call)
+            move = reroute(job.id, source=pool, to=route.pool, work_ms=route.work_ms)
+            moved[route.pool] = moved.get(route.pool, 0) + await self._gateway.run(move)
         for other, jobs in moved.items():
             if jobs:
                 log.warning("%s has no worker: %d of its jobs wait for %s now", pool, jobs, other)
-                await self._gateway.waker.wake(other)
+                for _ in range(min(jobs, len(others[other])) - await self._called(other)):
+                    await self._gateway.waker.wake(other)
+
+    async def _called(self, pool: str) -> int:
+        """How many words wait for its workers: they would pile up while those are busy."""
+        try:
+            return await self._gateway.redis.llen(queue_of(pool))
+        except RedisError:
+            return 0

@@ -121,6 +121,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from shared.pools import class_in, model_in
+
 LAYOUT: Final = 2
 """Of the keys and what they hold. Raise it where programs of before could not work beside those of now; a new key, or a
 new field that others can leave out, raises nothing."""
@@ -156,8 +158,11 @@ def channel_of_library(name: str) -> str:
 
 @lru_cache
 def queue_of(pool: str) -> str:
-    """Name the Celery queue of a pool, such as `gpu.segmind-ssd-1b` or, of a class, `gpu.segmind-ssd-1b-l4`.
+    """Name the Celery queue of a pool, such as `gpu.segmind-ssd-1b` or, of a class, `gpu.segmind-ssd-1b.l4`.
 
-    Celery keeps it as a list of that name.
+    Celery keeps it as a list of that name. No model's has a second dot: whoever took another pool's wake-up would find
+    nothing to do.
     """
-    return "gpu." + re.sub(r"[^a-z0-9]+", "-", pool.lower()).strip("-")
+    gpu_class = class_in(pool)
+    slug = re.sub(r"[^a-z0-9]+", "-", model_in(pool).lower()).strip("-")
+    return f"gpu.{slug}" if gpu_class is None else f"gpu.{slug}.{gpu_class}"

@@ -19,7 +19,6 @@ from shared.contract import JobRequest, ModelBody
 from shared.errors import FieldError, InvalidRequest, field_errors
 from shared.generation import GenerationParams, Size
 from shared.oversight import WorkerBody
-from shared.pools import model_in
 from shared.speeds import Expected, expected_picture
 
 HOUR_S: Final = 3600
@@ -32,6 +31,8 @@ class Need(BaseModel):
     """What a load needs, and from what that was reckoned."""
 
     model: str
+    pool: str
+    """Whose workers it needs: the model, or that and their GPU class."""
     size: Size
     steps: int
     guided_steps: int
@@ -65,7 +66,9 @@ def show_capacity(
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. Else the model's default.")] = None,
     preset: Annotated[str | None, typer.Option(help="One of the model's presets. Else its default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
-    model: Annotated[str | None, typer.Option(help="Its id, or that and a GPU class. Else the default model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Its id, or that and a GPU class: model@class. Else the default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Tell how many workers a load needs, by what the living workers measured.
@@ -75,24 +78,41 @@ def show_capacity(
     session = session_of(context)
     card = _card(session.client.models(), model)
     params = _params(card, size=size, preset=preset, steps=steps)
-    name = model or card.id
-    workers = [
-        worker for worker in session.client.workers().data if name in {worker.model, worker.pool} and worker.speeds
-    ]
+    workers = _of_a_pool(session.client.workers().data, card, model)
     expected = expected_picture(params, [speed for worker in workers for speed in worker.speeds])
     if expected is None:
-        raise _nothing_measured(name)
-    need = _need(name, params, workers, expected, pictures_per_hour=pictures_per_hour, wait_s=wait)
+        raise _nothing_measured(model or card.id)
+    need = _need(params, workers, expected, pictures_per_hour=pictures_per_hour, wait_s=wait)
     session.show(need, lambda: _told(need), as_json=as_json)
 
 
 def _card(served: Iterable[ModelBody], model: str | None) -> ModelBody:
     known = {card.id: card for card in served}
     for card in known.values():
-        if card.is_default if model is None else card.id == model_in(model):
+        if card.is_default if model is None else model in (card.id, *_classes(card)):
             return card
-    names = ", ".join(known) or "none; start a worker"
-    raise InvalidRequest((FieldError("--model", f"There is no such model. Known: {names}."),))
+    names = ", ".join(name for card in known.values() for name in (card.id, *_classes(card)))
+    raise InvalidRequest((FieldError("--model", f"There is no such model. Known: {names or 'none; start a worker'}."),))
+
+
+def _classes(card: ModelBody) -> tuple[str, ...]:
+    """The names of a model's pools that are of a GPU class."""
+    return tuple(pool.name for pool in card.pools if pool.gpu_class is not None)
+
+
+def _of_a_pool(living: Iterable[WorkerBody], card: ModelBody, model: str | None) -> Sequence[WorkerBody]:
+    """Choose the workers that measured, all of one pool: classes of GPUs differ in what a picture takes them.
+
+    Raises InvalidRequest if those of several pools are meant.
+    """
+    # An older gateway lists a class as a model of that name.
+    found = [worker for worker in living if card.id in {worker.model, worker.pool} and worker.speeds]
+    if model is not None and model != card.id:
+        return [worker for worker in found if worker.pool == model]
+    if len({worker.pool for worker in found}) > 1:
+        said = f"Its GPU classes take different times, so name one: {', '.join(_classes(card))}."
+        raise InvalidRequest((FieldError("--model", said),))
+    return found
 
 
 def _nothing_measured(model: str) -> InvalidRequest:
@@ -112,7 +132,6 @@ def _params(card: ModelBody, *, size: str | None, preset: str | None, steps: int
 
 
 def _need(
-    model: str,
     params: GenerationParams,
     workers: Sequence[WorkerBody],
     expected: Expected,
@@ -123,7 +142,8 @@ def _need(
     device_s = expected.picture_ms * mean(worker.pace for worker in workers) / 1000
     found = capacity(per_second=pictures_per_hour / HOUR_S, seconds_each=device_s, wait_s=wait_s)
     return Need(
-        model=model,
+        model=workers[0].model,
+        pool=workers[0].pool,
         size=params.size,
         steps=params.num_inference_steps,
         guided_steps=params.num_guided_steps,
@@ -145,7 +165,7 @@ def _told(need: Need) -> Table:
     how = "measured" if need.is_measured else "reckoned from what was measured of another size or guidance"
     guided = f", {need.guided_steps} of them guided" if need.guided_steps else ""
     rows = {
-        "picture": f"{need.size}, {need.steps} steps{guided}, {need.model}",
+        "picture": f"{need.size}, {need.steps} steps{guided}, {need.pool}",
         "takes": f"{need.device_s:.3g} s of {' and '.join(need.devices)}, {how}",
         "load": f"{need.pictures_per_hour:,.0f} an hour keep {need.busy:.3g} workers drawing",
         "workers": f"{need.workers}, drawing for {need.use:.0%} of the time; "

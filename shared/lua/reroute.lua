@@ -21,6 +21,8 @@ if status ~= 'queued' or pool ~= ARGV[2] or follows then return {'ELSEWHERE'} en
 take_out(spot_of(id))
 redis.call('HDEL', key.job(id), 'passed')
 if began then redis.call('HSET', key.job(id), 'anew', 1) end -- what its tenant used there doesn't contain it
+-- A pool that no job was ever submitted to knows no shares yet, and would take bulk work last of all.
+redis.call('HSETNX', key.lanes(ARGV[3]), 'bulk_percent', bulk_percent(key.lanes(pool)))
 redis.call('HSET', key.job(id), 'model', ARGV[3], 'work_ms', ARGV[4], 'roams', 1)
 enqueue(id)
 count(1, 'jobs_rerouted', pool)

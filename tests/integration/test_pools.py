@@ -12,6 +12,7 @@ import pytest
 from shared.connection import run
 from shared.contract import JobBody, ModelList
 from shared.generation import ModelCard
+from shared.keys import queue_of
 from shared.oversight import QueueBody, ScalingBody, WorkerList
 from shared.scripts import direct, leave
 from shared.scripts.fleet import Mode
@@ -204,6 +205,24 @@ class TestAPoolThatHasLostItsWorkers:
         left = read(gateway, pinned)
         assert (left.pool, left.status, left.reason and left.reason.code) == (L4, "queued", "no_worker")
         assert Scrape(gateway)("jobs_rerouted_total", pool=L4) == 2
+
+    def test_as_many_workers_are_woken_there_as_jobs_come_or_workers_are(
+        self, gateway: Serving, pools: tuple[Hand, Hand], impatient: Settings
+    ) -> None:
+        l4, h100 = pools
+        with Hand(impatient, of_class(H100)) as second, Hand(impatient, of_class(H100)) as third:
+            look_anew(gateway)
+            jobs = [submit(gateway) for _ in range(12)]
+            stranded = sum(job.pool == L4 for job in jobs)
+            assert stranded >= 2
+            wait_until(lambda: h100.redis.llen(queue_of(H100)) > 0, limit_s=20, what="a wake-up is there")
+            h100.redis.delete(queue_of(H100))  # each has taken its own and is idle again
+
+            depart(l4)
+
+            wait_until(lambda: h100.redis.llen(queue_of(H100)) >= min(3, stranded), limit_s=20, what="each is woken")
+            depart(second)
+            depart(third)
 
     def test_a_job_whose_worker_died_over_it_goes_on_elsewhere(
         self, gateway: Serving, pools: tuple[Hand, Hand]

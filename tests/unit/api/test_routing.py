@@ -192,6 +192,14 @@ class TestReasons:
         assert reason.code == "no_worker"
         assert f"names {MODEL} alone" in reason.message
 
+    @pytest.mark.parametrize(("needs", "revision"), [(2, CARD.revision), (1, "another")])
+    def test_nothing_is_promised_of_another_class_that_would_draw_it_otherwise(self, needs: int, revision: str) -> None:
+        served = replace(fleet(in_pool(H100)), cards=(card(L4, revision=revision), card(H100)))
+        reason = Reasons(served, L4).of(waiting_job(pool=L4, roams=True, needs=needs))
+        assert reason is not None
+        assert reason.code == "no_worker"
+        assert "about to go" not in reason.message
+
     def test_where_none_has_workers_nothing_is_promised(self) -> None:
         reason = Reasons(fleet(), L4).of(waiting_job(pool=L4, roams=True))
         assert reason is not None

@@ -60,7 +60,7 @@ CALLS: tuple[Call[object], ...] = (
     scripts.fail(LEASE, JobError(code="c", message="m")),
     scripts.release(LEASE),
     scripts.reap(lease_s=1, max_attempts=3),
-    scripts.stranded("m", limit=1),
+    scripts.stranded("m", limit=1, contract=1),
     scripts.reroute(ID, source="m", to="m@l4", work_ms=1),
     scripts.orphans((ID, ID)),
     scripts.libraries("darkroom_0"),

@@ -60,10 +60,10 @@ class Traces:
 
     def request(self, headers: Mapping[str, str], about: About, *, at_ns: int | None = None) -> Span:
         """Begin the span of a request that may change something, or of one that did not go well and began then."""
-        theirs = context_of(headers.get("traceparent"), headers.get("tracestate"))
+        theirs = headers.get("traceparent")
         # A stranger who could choose the trace could have all of its requests sampled: it gets a link.
-        parent = theirs if self._trusts_callers else NOWHERE
-        links = () if self._trusts_callers else links_to(headers.get("traceparent"))
+        parent = context_of(theirs, headers.get("tracestate")) if self._trusts_callers else NOWHERE
+        links = () if self._trusts_callers else links_to(theirs)
         facts: dict[str, AttributeValue] = {"darkroom.request.id": about.request}
         return self._tracing.begin(
             "request", parent=parent, kind=SpanKind.SERVER, facts=facts, links=links, at_ns=at_ns

@@ -12,6 +12,7 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -96,6 +97,8 @@ SHORTEST_KEY: Final = 16
 _NEW_KEYS: Final = (
     "`make secrets` writes new ones into .env, or take `python3 -c 'import secrets; print(secrets.token_hex(24))'`."
 )
+_HEADER: Final = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~]*")
+"""One of OpenTelemetry's list, as its SDK reads it (`opentelemetry.util.re`, 1.45)."""
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 """As browsers write it: in small letters, and a port only where it is not the scheme's own."""
 _PREFIX: Final = r"^(/[A-Za-z0-9._~-]+)*$"
@@ -352,6 +355,9 @@ class Telemetry(BaseSettings):
     """Where a receiver of OTLP over HTTP is, `http://collector:4318`; traces go to `/v1/traces` there."""
     otel_exporter_otlp_traces_endpoint: str | None = None
     """The same for traces alone, with its path."""
+    otel_exporter_otlp_headers: SecretStr | None = None
+    """What opens it, `Authorization=Basic%20...`."""
+    otel_exporter_otlp_traces_headers: SecretStr | None = None
     otel_exporter_otlp_protocol: str = "http/protobuf"
     otel_exporter_otlp_traces_protocol: str | None = None
     otel_traces_exporter: str = "otlp"
@@ -375,11 +381,24 @@ class Telemetry(BaseSettings):
             return f"OTEL_TRACES_EXPORTER={self.otel_traces_exporter} is not known here. Say otlp, or none."
         if not (self._endpoint or "").startswith(("http://", "https://")):
             return "OTEL_EXPORTER_OTLP_ENDPOINT is no address such as http://collector:4318."
+        headers = self.otel_exporter_otlp_traces_headers or self.otel_exporter_otlp_headers
+        if headers is not None and not _are_headers(headers.get_secret_value()):
+            form = "Say name=value,name=value, and in a value %20 for a space, %2C for a comma"
+            return f"OTEL_EXPORTER_OTLP_HEADERS, which is not shown here, is no list of headers. {form}."
         return ""
 
     @property
     def _endpoint(self) -> str | None:
         return self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
+
+
+def _are_headers(said: str) -> bool:
+    """Tell whether the SDK can read and send them; it would quote what it can't in the log."""
+    return all(
+        _HEADER.fullmatch(one) and unquote(one).isascii() and unquote(one).isprintable()
+        for one in map(str.strip, said.split(","))
+        if one
+    )
 
 
 class Terminal(BaseSettings):

@@ -46,6 +46,8 @@ SELDOM_S: Final = 60.0
 """Between two lines that spans could not be sent."""
 SAID_SELDOM: Final = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
 """Loggers that would tell with each try that spans are not taken, or that there are too many."""
+ABOUT_CALLERS: Final = ("opentelemetry.trace.span", "opentelemetry.trace.propagation.tracecontext")
+"""Loggers that would warn with each request of a caller whose headers are wrong, and quote them."""
 NOWHERE: Final = Context()
 """No parent: a span that begins a trace. None would be whatever the running task is in."""
 
@@ -139,6 +141,7 @@ def about_job(job: Job | NewJob) -> dict[str, AttributeValue]:
         "darkroom.job.id": job.id,
         "darkroom.tenant": job.tenant,
         "darkroom.model": job.model,
+        "darkroom.pool": job.pool,
         "darkroom.lane": job.lane.value,
         "darkroom.job.width": params.width,
         "darkroom.job.height": params.height,
@@ -162,6 +165,8 @@ def start_tracing(part: str, telemetry: Telemetry) -> Tracing:
     seldom = Seldom()
     for name in SAID_SELDOM:
         logging.getLogger(name).addFilter(seldom)
+    for name in ABOUT_CALLERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     name = {"service.name": f"{SCOPE}-{part}"}
     ours = {"service.namespace": SCOPE, "service.version": VERSION, "host.name": socket.gethostname()}
     try:

@@ -17,6 +17,7 @@ import socket
 import time
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as NotYet
+from functools import cache
 from typing import Any, Final, Literal, cast, final
 
 import diffusers.utils.logging
@@ -60,7 +61,6 @@ from worker.engine.vaes import choose_vae, fetch_vae, with_vae
 from worker.engine.warmup import settle_batches, warm
 from worker.gauges import Gauges
 from worker.heartbeat import Heartbeat
-from worker.memory import memory_now
 from worker.news import StopAsked
 from worker.reporter import Reporter
 from worker.shift import Shift
@@ -140,7 +140,7 @@ class Worker:
             contract=CONTRACT,
             started_at_ms=self._started_at_ms,
             jobs=len(self._duty.leases.held()),
-            memory=memory_now(),
+            memory=self._gauges.memory,
             gpu=self._gauges.now,
             store_away=self._delivery.store_is_away,
             speeds=self._duty.pace.speeds,
@@ -349,6 +349,7 @@ def _named_alone(model: str) -> str:
     return model
 
 
+@cache
 def _device_name() -> str:
     device = best_device()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

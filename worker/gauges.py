@@ -1,8 +1,8 @@
-"""What the driver says of the worker's GPU: how busy it is, its memory, power, temperature. By NVML, only on CUDA.
+"""What is told of the worker's device: its memory and, by NVML on CUDA, how busy it is, its power, its temperature.
 
-Looked at now and then, in a thread of its own: a driver that hangs holds up nobody, and what it said last is soon
-forgotten. What it does not tell is None, and said once in the log: a slice of a GPU (MIG) tells its memory alone.
-Not yet measured on a GPU.
+A GPU is looked at now and then, in a thread of its own: a driver that hangs holds up nobody, the heartbeat least of
+all, and what it said last is soon forgotten. What NVML does not tell is None, and said once in the log: a slice of a
+GPU (MIG) tells its memory alone. Not yet measured on a GPU.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 
 from shared.contract import Gpu, Memory
 from worker.engine.model import best_device
+from worker.memory import memory_now
 
 LOOK_S: Final = 2.0
 STALE_S: Final = 10.0
@@ -124,24 +125,28 @@ class Driver:
 
 @final
 class Gauges:
-    """What was last seen of this worker's GPU; for any thread."""
+    """What was last seen of this worker's device; for any thread."""
 
     def __init__(self) -> None:
+        self._is_on_gpu = torch.cuda.is_available()
         self._seen: tuple[Gpu, float] | None = None
+        self._memory: tuple[Memory | None, float] = (None, 0.0)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="gauges", daemon=True)
 
     @property
     def now(self) -> Gpu | None:
         """What the driver said a moment ago; None if it says nothing."""
-        if self._seen is None:
-            return None
-        gpu, at = self._seen
-        return gpu if time.monotonic() - at < STALE_S else None
+        return None if self._seen is None else _fresh(*self._seen)
+
+    @property
+    def memory(self) -> Memory | None:
+        """What is in use of the GPU, as it was seen a moment ago, or on a CPU by this process of the machine."""
+        return _fresh(*self._memory) if self._is_on_gpu else memory_now()
 
     def start(self) -> None:
         """Begin to look, if there is a GPU."""
-        if torch.cuda.is_available():
+        if self._is_on_gpu:
             self._thread.start()
 
     def close(self) -> None:
@@ -151,12 +156,17 @@ class Gauges:
             self._thread.join(CLOSE_LIMIT_S)
 
     def _loop(self) -> None:
-        driver: Driver | None = None
-        while not self._closing.wait(LOOK_S):
-            if not torch.cuda.is_initialized():
-                continue  # a GPU that nobody has used yet is not woken
-            if driver is None:
-                driver = Driver.of(str(cast("Any", torch.cuda).get_device_properties(best_device()).uuid))
-            if driver is None:
+        while not torch.cuda.is_initialized():  # a GPU that nobody has used yet is not woken
+            if self._closing.wait(LOOK_S):
                 return
-            self._seen = (driver.look(), time.monotonic())
+        driver = Driver.of(str(cast("Any", torch.cuda).get_device_properties(best_device()).uuid))
+        while True:
+            self._memory = (memory_now(), time.monotonic())
+            if driver is not None:
+                self._seen = (driver.look(), time.monotonic())
+            if self._closing.wait(LOOK_S):
+                return
+
+
+def _fresh(seen: T, at: float) -> T | None:
+    return seen if time.monotonic() - at < STALE_S else None

@@ -77,7 +77,7 @@ class HeldJob:
         return self._index_of[row_id]
 
     def began_at(self, row_id: RowId) -> float:
-        """When the row's first step began, in seconds since 1970."""
+        """When the row's first step began, by the monotonic clock."""
         return self._began_at[row_id]
 
     def stepped(self, row_id: RowId, step: int, of: int, took_ms: float, *, began_at: float) -> None:

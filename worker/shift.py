@@ -196,11 +196,11 @@ class Shift:
         begun = time.monotonic()
         with about(_about_all(tuple(self._jobs.values()))):
             events = self._engine.step()
-        took_s = time.monotonic() - begun
-        ended_at = time.time()
+        ended = time.monotonic()
+        took_s = ended - begun
         self._timesheet.assign(Doing.PROMPTS, prompt_seconds(events))
         self._timesheet.turn(Doing.BETWEEN)
-        began_at = ended_at - step_seconds(events)
+        began = ended - step_seconds(events)
         self._measures.stepped(events)
         self._step_s = took_s if self._step_s == 0 else 0.9 * self._step_s + 0.1 * took_s
         stepped: dict[JobId, RowId] = {}
@@ -209,13 +209,15 @@ class Shift:
             if held is None:
                 continue
             if isinstance(event, RowStepped):
-                held.stepped(event.row_id, event.step, event.of, 1000 * event.seconds, began_at=began_at)
+                held.stepped(event.row_id, event.step, event.of, 1000 * event.seconds, began_at=began)
                 stepped[held.job.id] = event.row_id
             elif isinstance(event, PromptRead):
                 self._note(Stage.PROMPT, held, event.row_id, event.lap.began_at, event.lap.ended_at)
             else:
                 if isinstance(event, RowFinished):
-                    self._note(Stage.DENOISE, held, event.row_id, held.began_at(event.row_id), ended_at)
+                    # By a clock that nobody sets: it may have lasted for minutes.
+                    lasted_s, ended_at = ended - held.began_at(event.row_id), time.time()
+                    self._note(Stage.DENOISE, held, event.row_id, ended_at - lasted_s, ended_at)
                 with about(held.about):
                     self._take_out(held, event)
         for job_id, row_id in stepped.items():

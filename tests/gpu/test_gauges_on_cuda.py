@@ -32,5 +32,7 @@ def test_a_gpu_in_use_is_looked_at() -> None:
     torch.zeros(1, device=best_device())
     try:
         wait_until(lambda: gauges.now is not None, limit_s=30, what="the driver tells something")
+        assert gauges.memory is not None
+        assert 0 < gauges.memory.used_bytes < gauges.memory.total_bytes
     finally:
         gauges.close()

@@ -86,6 +86,7 @@ def test_a_submit_is_in_its_request_and_its_job_keeps_the_place(gateway: Serving
         "darkroom.job.id": job["id"],
         "darkroom.tenant": "local",
         "darkroom.model": hand.card.id,
+        "darkroom.pool": hand.card.id,
         "darkroom.lane": "interactive",
         "darkroom.job.width": 64,
         "darkroom.job.height": 64,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -339,6 +341,20 @@ def test_every_stage_of_a_picture_is_told_to_who_listens(bench_of: Callable[...,
         assert len(passages) == len(Stage)
         assert [one.stage for one in passages][-3:] == [Stage.ENCODE, Stage.UPLOAD, Stage.RECORD]
         assert all(0 <= one.seconds < LIMIT_S and one.error is None for one in passages)
+
+
+def test_a_stage_has_no_negative_time_though_the_clock_is_set_back(
+    bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = bench_of(SteadyEngine())
+    heard: list[Passage] = []
+    bench.duty.stages.listen(heard.append)
+    bench.submit(steps=3)
+    right, hours = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: right() - 3600 * next(hours))
+    bench.shift.run()
+    assert {one.stage for one in heard} == set(Stage)
+    assert all(0 <= one.seconds < LIMIT_S for one in heard)
 
 
 def test_a_stage_that_fails_is_told_with_its_error_and_is_not_counted(bench_of: Callable[..., Bench]) -> None:

@@ -180,6 +180,40 @@ def test_a_receiver_that_is_away_is_told_of_once_without_the_headers(
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "said", ["Authorization: Basic hunter2", "x-key=hunter2;", 'x-key="hunter2"', "x-key=hun%0Ater2", "hunter2"]
+)
+def test_headers_that_can_not_be_read_are_no_headers_and_nobody_quotes_them(
+    said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tracing = start(monkeypatch, "http://collector:4318", OTEL_EXPORTER_OTLP_HEADERS=said)
+
+    assert tracing is OFF
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line.startswith("no traces are sent: OTEL_EXPORTER_OTLP_HEADERS")
+    assert "ter2" not in caplog.text + repr(Telemetry())
+
+
+@pytest.mark.parametrize("said", ["Authorization=Basic%20aGVsbG8=", "Authorization=Basic aGVsbG8=, x-team = ours,", ""])
+def test_headers_are_read_as_the_sdk_reads_them(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", said)
+
+    assert Telemetry().trouble == ""
+
+
+def test_callers_whose_headers_are_wrong_fill_no_log(
+    receiver: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(monkeypatch, receiver.url).close()
+
+    for parent, state in ((PARENT, "no state\x1b"), (PARENT, 600 * "a=b,"), (600 * "0", None)):
+        context_of(parent, state)
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_a_place_in_a_trace_is_said_and_read() -> None:
     tracing = Kept().tracing
     span = tracing.begin("one", parent=context_of(PARENT))

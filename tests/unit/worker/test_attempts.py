@@ -9,9 +9,10 @@ import redis
 
 from shared.errors import StoreUnavailable
 from shared.jobs import TraceParent, WorkerId
-from shared.scripts import Claimed, Lease
+from shared.scripts import Claimed, Lease, reroute
+from shared.tracing import about_job
 from tests.collector import Kept
-from tests.desk import Desk, new_job, submit_call
+from tests.desk import Desk, claim_call, new_job, submit_call
 from worker.attempts import Attempts, Outcome
 from worker.stages import Passage, Stage
 
@@ -65,6 +66,24 @@ def test_stages_are_told_at_their_own_times_below_the_attempt(
     assert (stage.began_ns, stage.ended_ns) == (1_000_500_000_000, 1_001_250_000_000)
     assert stage.facts == {"darkroom.picture": 0, "darkroom.job.steps": 10}
     assert attempt.facts["darkroom.worker.id"] == "w"
+
+
+def test_a_job_that_went_to_another_pool_keeps_its_trace_and_each_span_names_its_own(
+    queue: redis.Redis, kept: Kept, attempts: Attempts
+) -> None:
+    desk = Desk(queue)
+    new = replace(new_job(model="dr/demo@l4"), roams=True, trace=PARENT)
+    desk(submit_call(new))
+    assert desk(reroute(new.id, source="dr/demo@l4", to="dr/demo@t4", work_ms=1))
+    taken = desk(claim_call(model="dr/demo@t4"))
+    assert taken is not None
+    attempts.begin(taken.job, taken.lease)
+    attempts.end(taken.lease, Outcome.FINISHED)
+
+    (attempt,) = kept.seen.named("attempt")
+    assert attempt.parent == PARENT.split("-")[2]
+    assert (attempt.facts["darkroom.model"], attempt.facts["darkroom.pool"]) == ("dr/demo", "dr/demo@t4")
+    assert about_job(new)["darkroom.pool"] == "dr/demo@l4"
 
 
 def test_an_error_is_told_by_its_name_for_its_words_may_quote_a_prompt(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from shared.contract import Gpu, Memory
+from tests.servers import wait_until
 from worker.gauges import Driver, Gauges, gpu_told
 
 pynvml = cast("Any", _pynvml)
@@ -69,5 +72,35 @@ def test_without_a_gpu_nobody_looks(caplog: pytest.LogCaptureFixture) -> None:
     gauges = Gauges()
     gauges.start()
     assert gauges.now is None
+    assert gauges.memory is not None  # of the machine
     gauges.close()
     assert not caplog.records
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_driver_that_hangs_holds_up_nobody_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang(_: object) -> tuple[int, int]:
+        hanging.set()
+        released.wait()
+        return 3, 10
+
+    def a_gpu(_: object) -> SimpleNamespace:
+        return SimpleNamespace(uuid=uuid4())
+
+    for name, found in {"is_available": True, "is_initialized": True}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda found=found: found)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", a_gpu)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", hang)
+    gauges = Gauges()
+    gauges.start()
+    try:
+        assert hanging.wait(10)
+        assert (gauges.memory, gauges.now) == (None, None)
+        released.set()
+        wait_until(lambda: gauges.memory is not None, limit_s=10, what="the driver answers again")
+        assert gauges.memory == Memory(used_bytes=7, total_bytes=10)
+    finally:
+        released.set()
+        gauges.close()

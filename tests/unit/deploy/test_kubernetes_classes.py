@@ -82,10 +82,10 @@ def test_each_class_has_workers_of_its_own_pool_on_machines_of_its_own() -> None
     workers = parts(OVERLAY, "worker")
 
     assert {one["metadata"]["labels"][LABEL] for one in workers.values()} == set(CLASSES)
-    assert {env_of(OVERLAY, one)["DARKROOM_POOL"] for one in workers.values()} == set(CLASSES)
     assert len({pod_of(one)["nodeSelector"][PRODUCT] for one in workers.values()}) == len(CLASSES)
     for name, worker in workers.items():
-        assert name == f"worker-{env_of(OVERLAY, worker)['DARKROOM_POOL']}"
+        assert env_of(OVERLAY, worker)["DARKROOM_POOL"] == worker["metadata"]["labels"][LABEL]
+        assert name == f"worker-{worker['metadata']['labels'][LABEL]}"
 
 
 def test_network_policies_know_each_class_as_they_know_workers_without_one() -> None:
@@ -99,11 +99,36 @@ def test_network_policies_know_each_class_as_they_know_workers_without_one() -> 
 
 
 @pytest.fixture
-def on_aws(tmp_path: Path) -> str:
+def copied(tmp_path: Path) -> Path:
+    """deploy/kubernetes, to be changed as an operator would."""
+    return shutil.copytree(FOLDER, tmp_path / "kubernetes", ignore=shutil.ignore_patterns("secrets.env"))
+
+
+def test_a_third_class_is_a_copied_folder_with_its_name_in_it(copied: Path) -> None:
+    overlay = copied / OVERLAY
+    shutil.copytree(overlay / "l4", overlay / "a100")
+    for file, before, after in (
+        (overlay / "a100" / "kustomization.yaml", r"\bl4\b", "a100"),
+        (overlay / "kustomization.yaml", r"- l4$", "- l4\n  - a100"),
+    ):
+        file.write_text(re.sub(before, after, file.read_text(), flags=re.MULTILINE))
+    workers = parts(str(overlay), "worker")
+    asked = {
+        one["spec"]["scaleTargetRef"]["name"]: one["spec"]["triggers"][0]["metadata"]["url"]
+        for one in of_kind(str(overlay), "ScaledObject")
+    }
+
+    assert set(workers) == set(asked) == {"worker-l4", "worker-h100", "worker-a100"}
+    assert env_of(str(overlay), workers["worker-a100"])["DARKROOM_POOL"] == "a100"
+    assert "@a100&" in asked["worker-a100"]
+    for one in workers.values():
+        assert sum(selects(one["spec"]["selector"], labels_of(other)) for other in workers.values()) == 1
+
+
+@pytest.fixture
+def on_aws(copied: Path) -> str:
     """overlays/aws on top of the classes, as the operator changes one line of it, with both components."""
-    folder = tmp_path / "kubernetes"
-    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secrets.env"))
-    file = folder / "overlays" / "aws" / "kustomization.yaml"
+    file = copied / "overlays" / "aws" / "kustomization.yaml"
     changed, lines = re.subn(r"- \.\./gpu$", "- ../gpu-classes", file.read_text(), flags=re.MULTILINE)
     assert lines == 1
     file.write_text(f"{changed}components: [../../components/ca, ../../components/traces]\n")

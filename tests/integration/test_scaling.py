@@ -18,7 +18,7 @@ from tests.conftest import settings_for
 from tests.integration.serving import CARD, Hand, Serving, serving
 from tests.servers import RedisServer, S3Server, wait_until
 
-SCALER = Path(__file__).parents[2] / "deploy/kubernetes/overlays/gpu/scaler.yaml"
+SCALER = Path(__file__).parents[2] / "deploy/kubernetes/overlays/gpu/worker/scaler.yaml"
 
 
 def trigger() -> dict[str, str]:

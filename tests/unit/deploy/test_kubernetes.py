@@ -26,6 +26,7 @@ from packaging.version import Version
 from api.app import create_app
 from deploy.cluster_keys import EXAMPLE, secrets_text
 from deploy.keys import Keys
+from shared.pools import pool_of
 from shared.settings import Settings, unknown_settings
 from shared.version import VERSION
 from tests.unit.deploy.keda import KINDS, ScaledObject
@@ -34,7 +35,9 @@ Object = dict[str, Any]
 
 ROOT: Final = Path(__file__).parents[3]
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
-OVERLAYS: Final = ("base", "overlays/demo", "overlays/gpu", "overlays/aws")
+ON_GPUS: Final = ("overlays/gpu", "overlays/gpu-classes", "overlays/aws")
+OVERLAYS: Final = ("base", "overlays/demo", *ON_GPUS)
+OURS: Final = frozenset({"gateway", "page", "courier", "worker"})
 VERSIONS: Final = sorted(set(utils.all_versions()), key=Version)[-3:]
 """The newest that the package knows."""
 SPARE_S: Final = 15.0
@@ -71,6 +74,16 @@ def pod_of(workload: Object) -> Object:
 
 def labels_of(workload: Object) -> dict[str, str]:
     return cast("dict[str, str]", workload["spec"]["template"]["metadata"]["labels"])
+
+
+def part_of(workload: Object) -> str:
+    """Which part of ours it runs, whatever class its GPUs are of."""
+    return labels_of(workload)["app.kubernetes.io/name"]
+
+
+def parts(overlay: str, *names: str) -> dict[str, Object]:
+    """The workloads that run these parts: of workers one for each class."""
+    return {name: one for name, one in workloads(overlay).items() if part_of(one) in names}
 
 
 def container_of(workload: Object) -> Object:
@@ -148,7 +161,7 @@ class TestSchemas:
         scalers = of_kind(overlay, *KINDS)
         for one in scalers:
             KINDS[one["kind"]].model_validate(one)
-        assert bool(scalers) == (overlay in {"overlays/gpu", "overlays/aws"})
+        assert bool(scalers) == (overlay in ON_GPUS)
 
 
 class TestPods:
@@ -201,7 +214,7 @@ class TestPods:
         volumes = [one for workload in workloads(overlay).values() for one in pod_of(workload).get("volumes", ())]
         mounted = {one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one}
         assert mounted == claims
-        assert ("models" in claims) == (overlay in {"overlays/gpu", "overlays/aws"})
+        assert ("models" in claims) == (overlay in ON_GPUS)
 
     @each_overlay
     def test_each_image_is_of_a_version(self, overlay: str) -> None:
@@ -221,8 +234,9 @@ class TestPods:
 
     @each_overlay
     def test_a_worker_s_spool_has_room_for_what_it_may_hold(self, overlay: str) -> None:
-        (spool,) = (one for one in pod_of(workloads(overlay)["worker"])["volumes"] if one["name"] == "spool")
-        assert size(spool["emptyDir"]["sizeLimit"]) > Settings().spool_mb * 1_000_000
+        for name, worker in parts(overlay, "worker").items():
+            (spool,) = (one for one in pod_of(worker)["volumes"] if one["name"] == "spool")
+            assert size(spool["emptyDir"]["sizeLimit"]) > Settings().spool_mb * 1_000_000, name
 
 
 class TestSettings:
@@ -232,8 +246,10 @@ class TestSettings:
     ) -> None:
         for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
             monkeypatch.delenv(name)
-        for name in ("gateway", "page", "courier", "worker"):
-            env = env_of(overlay, workloads(overlay)[name])
+        ours = parts(overlay, *OURS)
+        assert {part_of(one) for one in ours.values()} == OURS
+        for name, workload in ours.items():
+            env = env_of(overlay, workload)
             with monkeypatch.context() as told:
                 for variable, value in env.items():
                     secret = "redis://:a-secret@redis:6379/0" if "REDIS" in variable else f"a-secret-of-{variable}"
@@ -309,9 +325,9 @@ def addresses(overlay: str) -> set[tuple[str, int]]:
 class TestReferences:
     @each_overlay
     def test_each_selector_selects_a_workload_of_ours(self, overlay: str) -> None:
-        pods = [labels_of(one) for one in workloads(overlay).values()]
-        for workload in workloads(overlay).values():
-            assert selects(workload["spec"]["selector"], labels_of(workload))
+        own = {name: labels_of(one) for name, one in workloads(overlay).items()}
+        for name, workload in workloads(overlay).items():
+            assert [one for one in workloads(overlay) if selects(workload["spec"]["selector"], own[one])] == [name]
         for service in of_kind(overlay, "Service"):
             ((workload),) = [
                 one
@@ -322,7 +338,16 @@ class TestReferences:
             assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
         for one in of_kind(overlay, "PodDisruptionBudget", "NetworkPolicy"):
             selector = one["spec"]["selector" if one["kind"] == "PodDisruptionBudget" else "podSelector"]
-            assert any(selects(selector, labels) for labels in pods), one["metadata"]["name"]
+            assert any(selects(selector, labels) for labels in own.values()), one["metadata"]["name"]
+
+    @each_overlay
+    def test_each_pod_of_ours_has_one_disruption_budget_for_with_two_it_could_not_be_evicted(
+        self, overlay: str
+    ) -> None:
+        budgets = [one["spec"]["selector"] for one in of_kind(overlay, "PodDisruptionBudget")]
+        for name, workload in workloads(overlay).items():
+            its = sum(selects(selector, labels_of(workload)) for selector in budgets)
+            assert its == (part_of(workload) in OURS - {"page"}), name
 
     @each_overlay
     def test_what_is_scaled_is_there_with_a_request_to_go_by_and_no_number_of_its_own(self, overlay: str) -> None:
@@ -342,20 +367,25 @@ class TestReferences:
         assert {one.path for one in asked} <= routes()
         assert parse_qs(urlsplit(str(container["readinessProbe"]["httpGet"]["path"])).query) == {"for": ["traffic"]}
 
-    @pytest.mark.parametrize("overlay", ["overlays/gpu", "overlays/aws"])
-    def test_the_scaler_asks_our_gateway_for_the_model_that_its_workers_serve(self, overlay: str) -> None:
-        (told,) = of_kind(overlay, "ScaledObject")
-        scaled = ScaledObject.model_validate(told)
-        (trigger,) = scaled.spec.triggers
-        url = urlsplit(trigger.metadata.url)
-        namespace = told["metadata"]["namespace"]
+    @pytest.mark.parametrize("overlay", ON_GPUS)
+    def test_each_scaler_asks_our_gateway_for_the_pool_that_its_workers_are_in(self, overlay: str) -> None:
+        scaled = set[str]()
+        for told in of_kind(overlay, "ScaledObject"):
+            spec = ScaledObject.model_validate(told).spec
+            (trigger,) = spec.triggers
+            url = urlsplit(trigger.metadata.url)
+            namespace = told["metadata"]["namespace"]
+            env = env_of(overlay, workloads(overlay)[spec.scaleTargetRef.name])
 
-        assert (f"{url.hostname}".removesuffix(f".{namespace}.svc.cluster.local"), url.port) in addresses(overlay)
-        assert url.path in routes()
-        assert parse_qs(url.query)["model"] == [env_of(overlay, workloads(overlay)["worker"])["DARKROOM_MODEL"]]
-        assert trigger.authenticationRef.name in [
-            one["metadata"]["name"] for one in of_kind(overlay, "TriggerAuthentication")
-        ]
+            assert (f"{url.hostname}".removesuffix(f".{namespace}.svc.cluster.local"), url.port) in addresses(overlay)
+            assert url.path in routes()
+            model, gpu_class = cast("str", env["DARKROOM_MODEL"]), cast("str | None", env.get("DARKROOM_POOL"))
+            assert parse_qs(url.query)["model"] == [pool_of(model, gpu_class)]
+            assert trigger.authenticationRef.name in [
+                one["metadata"]["name"] for one in of_kind(overlay, "TriggerAuthentication")
+            ]
+            scaled.add(spec.scaleTargetRef.name)
+        assert scaled == set(parts(overlay, "worker"))
 
 
 class TestWorkerProbes:

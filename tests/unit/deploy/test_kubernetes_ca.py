@@ -8,12 +8,12 @@ from pathlib import Path
 import kubernetes_validate  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
-from tests.unit.deploy.test_kubernetes import FOLDER, VERSIONS, Object, container_of, env_of, pod_of, workloads
+from tests.unit.deploy.test_kubernetes import FOLDER, VERSIONS, Object, container_of, env_of, parts, pod_of, workloads
 
 FILE = "/etc/darkroom-ca/ca.pem"
 
 
-@pytest.fixture(params=["demo", "gpu", "aws"])
+@pytest.fixture(params=["demo", "gpu", "gpu-classes", "aws"])
 def overlay(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """One of ours with the component, as an operator's own overlay names both."""
     ours, component = (
@@ -33,16 +33,14 @@ def mounted(workload: Object) -> dict[str, str]:
 
 
 def test_who_speaks_to_redis_or_the_store_finds_it(overlay: str) -> None:
-    for name in ("gateway", "courier", "worker"):
-        workload = workloads(overlay)[name]
+    for name, workload in parts(overlay, "gateway", "courier", "worker").items():
         assert mounted(workload)["darkroom-ca"] == str(Path(FILE).parent), name
         assert env_of(overlay, workload)["DARKROOM_CA_FILE"] == FILE
 
 
 def test_a_pod_with_it_is_still_one_of_kubernetes(overlay: str) -> None:
-    worker = workloads(overlay)["worker"]
-
-    kubernetes_validate.validate(worker, VERSIONS[-1], strict=True)  # pyright: ignore[reportUnknownMemberType]
+    for worker in parts(overlay, "worker").values():
+        kubernetes_validate.validate(worker, VERSIONS[-1], strict=True)  # pyright: ignore[reportUnknownMemberType]
 
 
 def test_the_page_which_speaks_to_the_gateway_alone_does_not(overlay: str) -> None:

@@ -60,7 +60,8 @@ class Found:
             Unusable: it would, and nobody said so. The model that most workers serve is that of jobs that name none.
         """
         served = {worker.model for worker in self.fleet.workers}
-        has_demo = any(card.is_demo for card in self.fleet.cards if card.id in served)
+        pools = {worker.pool for worker in self.fleet.workers}
+        has_demo = any(card.is_demo for card in self.fleet.cards if card.id in pools)
         if model == "auto" and not has_gpu and served and not has_demo:
             raise Unusable(
                 f"This machine has no NVIDIA GPU, so it would serve the demo model; there they serve "

@@ -407,7 +407,7 @@ def test_a_machine_without_a_gpu_brings_the_demo_model_only_where_it_is_served(f
     found().check_model("demo", has_gpu=False)
     demo = CARD.model_copy(update={"id": "demo", "is_demo": True})
     system(scripts.announce(demo))
-    system(scripts.heartbeat(state("w2").model_copy(update={"model": demo.id}), life_s=60))
+    system(scripts.heartbeat(state("w2").model_copy(update={"model": demo.id, "pool": demo.id}), life_s=60))
     found().check_model("auto", has_gpu=False)
 
 

@@ -336,7 +336,7 @@ def test_two_visitors_see_their_own_jobs_alone(new_visitor: Come) -> None:
 
 
 def test_another_tab_of_the_same_browser_has_the_same_pictures(visitor: Visitor) -> None:
-    visitor.ask_for_much(RED_CIRCLE)
+    visitor.ask_for_much(RED_CIRCLE, steps=100)  # the other tab has to open meanwhile
     tab = Visitor(visitor.page.context.new_page(), visitor.page.url)
 
     tab.open()

@@ -117,11 +117,11 @@ class Visitor:
         self.generate.click()
         expect(self.newest.locator(".prompt")).to_have_text(prompt)
 
-    def ask_for_much(self, prompt: str) -> None:
-        """Ask for so much that there is time to do something meanwhile: seconds on an idle machine."""
+    def ask_for_much(self, prompt: str, *, steps: int = 30) -> None:
+        """Ask for so much that there is time to do something meanwhile: by default seconds on an idle machine."""
         self.open_more()
         self.set_number("num_images", MANY)
-        self.set_number("num_inference_steps", 30)
+        self.set_number("num_inference_steps", steps)
         self.ask_for(prompt)
 
     def expect_newest(self, status: str) -> None:
